@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The software CPU's vCPU and what its parts call in each other.
+ *
+ *   decode.c  insns.def     bytes -> struct soft_insn (one table: decoder, dispatch, translator, tests)
+ *   block.c                 decoded blocks, indexed by physical page and state key
+ *   interp*.c               handlers: alu, shift, bit, string, flow, stack
+ *   x87.c sse*.c            floating point and vectors, on the host's units
+ *   mmu.c                   software TLB, page walks, A20, guest memory accessors
+ *   seg.c flow_far.c task.c segment loads, far transfers, gates, task switches
+ *   event.c                 exceptions and interrupts: priorities, delivery, shadows
+ *   sys.c msr.c cpuid.c     control registers, MSRs, CPUID, SYSCALL/SYSENTER
+ *   soft.c                  the gh_accel_class: threads, kicks, state in and out
+ *   jit/                    the translator (later; the interpreter stays as slow path and oracle)
+ *
+ * Threads: a soft_cpu belongs to its vCPU thread; only `attention` and `pending_*` are written by
+ * others, atomically. Faults leave a handler by soft_raise (longjmp to the run loop): a handler
+ * checks everything (reads, write probes) before it changes architectural state, so that every
+ * instruction restarts.
+ */
+#pragma once
+#include <setjmp.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "devices/irq/lapic.h"
+#include "engine/accel/accel.h"
+
+struct soft_vm;
+struct soft_cpu;
+struct soft_insn;
+
+/* Arithmetic flags are kept as the host's LAHF/SETO leave them in AX: bits 8-15 SF ZF - AF - PF 1 CF,
+ * bits 0-7 OF as 0 or 1. Handlers take them from real host instructions, so undefined flags are
+ * the host's. The other EFLAGS bits (and bit 1) live in rflags_rest. */
+typedef uint16_t soft_aflags;
+#define SOFT_CF 0x0100u
+#define SOFT_PF 0x0400u
+#define SOFT_AF 0x1000u
+#define SOFT_ZF 0x4000u
+#define SOFT_SF 0x8000u
+#define SOFT_OF 0x0001u
+#define SOFT_ARITH_MASK 0x8d5u /* CF PF AF ZF SF OF in EFLAGS */
+
+enum soft_vector { SOFT_DE, SOFT_DB, SOFT_NMI, SOFT_BP, SOFT_OF_, SOFT_BR, SOFT_UD, SOFT_NM, SOFT_DF, SOFT_TS = 10,
+                   SOFT_NP, SOFT_SS_, SOFT_GP, SOFT_PF_, SOFT_MF = 16, SOFT_AC, SOFT_MC, SOFT_XM };
+
+/* One TLB way. Tags hold the linear page number << 12 | low generation bits never set; an
+ * impossible tag (~0) means: go to the slow path. host = linear + addend where the tag matches. */
+struct soft_tlb_entry { uint64_t tag_read, tag_write, tag_exec; uintptr_t addend; };
+#define SOFT_TLB_BITS 10
+#define SOFT_TLB_SIZE (1u << SOFT_TLB_BITS)
+enum soft_mmu_mode { SOFT_MMU_KERNEL, SOFT_MMU_KERNEL_SMAP, SOFT_MMU_USER, SOFT_MMU_MODES };
+
+/* The vector registers in FXSAVE order: ymm[i] low half is XMM i. */
+struct soft_ymm { uint64_t q[4]; };
+
+enum soft_attention {               /* bits of soft_cpu.attention; set by any thread */
+    SOFT_ATTN_KICK  = 1u << 0,      /* leave run() */
+    SOFT_ATTN_IRQ   = 1u << 1,      /* look at LAPIC, INTR pin, NMI, INIT, SIPI */
+    SOFT_ATTN_FLUSH = 1u << 2,      /* drop the whole TLB (publish, A20) */
+    SOFT_ATTN_TIMER = 1u << 3,      /* LAPIC timer deadline passed */
+    SOFT_ATTN_DIRTY = 1u << 4,      /* drop write tags of dirty-logged slots */
+    SOFT_ATTN_CODE  = 1u << 5,      /* code was invalidated elsewhere; current block may be stale */
+};
+
+struct soft_cpu {
+    /* ---- hot: small offsets, addressed by translated code ------------------------------- */
+    uint64_t gpr[16];
+    uint64_t rip;                    /* of the instruction being executed (see interp.c) */
+    soft_aflags aflags;
+    _Atomic uint32_t attention;
+    uint32_t rflags_rest;            /* TF IF DF IOPL NT RF VM AC VIF VIP ID, and bit 1 */
+    uint8_t  cpl;
+    uint8_t  mmu_mode;               /* enum soft_mmu_mode for data accesses now */
+    uint8_t  code_mode;              /* 16, 32 or 64: default operand/address size of CS */
+    bool     stack32;                /* SS.B (ignored in 64-bit mode) */
+    uint64_t state_key;              /* what decoded blocks depend on; recomputed by soft_update_mode */
+    struct gh_segment seg[GH_SEG_COUNT];
+    struct soft_tlb_entry *tlb;      /* = tlb_sets[mmu_mode] */
+    struct soft_tlb_entry tlb_sets[SOFT_MMU_MODES][SOFT_TLB_SIZE];
+
+    /* ---- system registers ---------------------------------------------------------------- */
+    uint64_t cr0, cr2, cr3, cr4, efer, xcr0;
+    uint64_t dr[4], dr6, dr7;
+    struct gh_table gdt, idt;
+    uint64_t star, lstar, cstar, sfmask, kernel_gs_base, tsc_aux, pat, misc_enable;
+    uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
+    uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_phys[16], tsc_offset;
+    bool     long_mode;              /* EFER.LMA */
+
+    /* ---- floating point and vectors: values, in the host's own formats ------------------- */
+    struct { uint8_t reg[8][16]; uint16_t fcw, fsw; uint8_t ftw_abridged; uint16_t fop;
+             uint64_t fip, fdp; uint16_t fcs, fds; } x87; /* reg[] physical R0..R7, 80 bits used */
+    struct soft_ymm ymm[16] __attribute__((aligned(32)));
+    uint32_t mxcsr;
+
+    /* ---- events ---------------------------------------------------------------------------- */
+    enum gh_run_state run_state;
+    bool     int_shadow;             /* STI or MOV/POP SS: interrupts held for one instruction */
+    bool     shadow_is_ss;           /* MOV/POP SS: #DB and NMI held as well */
+    bool     nmi_blocked;
+    _Atomic bool nmi_pending, init_pending, sipi_pending, intr_line;
+    _Atomic uint8_t sipi_page;
+    int      delivering;             /* vector being delivered, -1 none: double-fault logic */
+    uint32_t pending_db;             /* DR6 bits to report after this instruction */
+    jmp_buf  fault_jump;             /* to the run loop */
+
+    uint64_t insn_count, exception_count[32];
+    unsigned index;
+    struct soft_vm *vm;
+    struct gh_lapic lapic;
+    void *block_state;               /* block.c's per-vCPU lookup caches */
+    void *jit_state;
+};
+
+/* ---- Decoded instructions ------------------------------------------------------------------- */
+/* Operand access helpers take what they need from here. disp/imm are sign-extended as the
+ * instruction says. 48 bytes at most; blocks are arrays of them. */
+typedef void (*soft_op_fn)(struct soft_cpu *cpu, const struct soft_insn *in);
+#define SOFT_NO_REG 0xff
+enum soft_prefix { SOFT_P_LOCK = 1, SOFT_P_REP = 2, SOFT_P_REPNE = 4, SOFT_P_OPSIZE = 8, SOFT_P_ADDRSIZE = 16,
+                   SOFT_P_REX = 32, SOFT_P_REXW = 64, SOFT_P_VEXL = 128 };
+struct soft_insn {
+    soft_op_fn fn;
+    uint64_t imm;
+    int32_t  disp;
+    uint16_t op;          /* row of insns.def */
+    uint8_t  reg;         /* ModRM.reg with REX.R (or register operand) */
+    uint8_t  rm;          /* ModRM.rm with REX.B, when is_mem is 0 */
+    uint8_t  base, index; /* memory operand; SOFT_NO_REG none; base 16: RIP-relative (disp is from next) */
+    uint8_t  scale;       /* 0..3 */
+    uint8_t  seg;         /* effective segment, default or override */
+    uint8_t  is_mem;
+    uint8_t  opsize;      /* 1, 2, 4, 8 bytes: size of the operation */
+    uint8_t  addrsize;    /* 2, 4, 8 */
+    uint8_t  len;         /* bytes of the instruction */
+    uint8_t  prefixes;    /* enum soft_prefix */
+    uint8_t  vvvv;        /* VEX.vvvv register, 0..15 */
+    uint8_t  modrm;       /* raw byte: x87 and groups look at it */
+    uint8_t  imm2;        /* ENTER's level; opcode of 3DNow-like escapes */
+    uint8_t  klass;       /* enum soft_class of insns.def: what the translator does with it */
+    uint8_t  flags;       /* enum soft_insn_flags: ends block, may fault, reads/writes flags */
+};
+
+/* ---- Faults: never return --------------------------------------------------------------------- */
+_Noreturn void soft_raise(struct soft_cpu *cpu, enum soft_vector v);                    /* no error code */
+_Noreturn void soft_raise_error(struct soft_cpu *cpu, enum soft_vector v, uint32_t error);
+_Noreturn void soft_raise_page_fault(struct soft_cpu *cpu, uint64_t linear, uint32_t error);
+#define soft_gp(cpu, e) soft_raise_error(cpu, SOFT_GP, e)
+#define soft_ud(cpu)    soft_raise(cpu, SOFT_UD)
+
+/* ---- Guest memory (mmu.h has the inline fast paths) ------------------------------------------ */
+/* Linear address = segment base + offset with limit, type and canonical checks (#GP or #SS).
+ * write is for the type check only; bytes for the limit. */
+uint64_t soft_linear(struct soft_cpu *cpu, unsigned seg, uint64_t offset, unsigned bytes, bool write);
+/* Effective offset of a memory operand, masked to the address size (no segment base). */
+uint64_t soft_offset(struct soft_cpu *cpu, const struct soft_insn *in);
+/* Address of the operand, checked for `bytes`. */
+uint64_t soft_ea(struct soft_cpu *cpu, const struct soft_insn *in, unsigned bytes, bool write);
+
+/* Host pointer for [linear, linear+bytes) if it lies in one page of RAM with the right access,
+ * after the fault checks; NULL if it crosses a page or is MMIO: then use the slow functions. */
+void *soft_probe(struct soft_cpu *cpu, uint64_t linear, unsigned bytes, bool write);
+/* Raises #PF now if any byte is not accessible; changes nothing but A/D bits. */
+void soft_check_write(struct soft_cpu *cpu, uint64_t linear, unsigned bytes);
+
+/* Code fetch for the decoder: up to max bytes from linear, stops at page end; raises #PF. */
+unsigned soft_fetch(struct soft_cpu *cpu, uint64_t linear, uint8_t *buf, unsigned max);
+
+/* ---- State changes that others must learn of ---------------------------------------------------- */
+/* After any change of CS/SS/CPL/CR0/CR4/EFER/VM/TF/DR7/AC: recomputes mmu_mode, tlb, code_mode,
+ * state_key. Cheap enough to call always. */
+void soft_update_mode(struct soft_cpu *cpu);
+void soft_tlb_flush(struct soft_cpu *cpu, bool global_too);
+void soft_tlb_flush_page(struct soft_cpu *cpu, uint64_t linear);
+/* Somebody (CPU store, DMA) wrote bytes of RAM that may hold decoded code. block.c; any thread. */
+void soft_code_written(struct soft_vm *vm, uint8_t *host, unsigned bytes);
+uint64_t soft_get_rflags(const struct soft_cpu *cpu);
+void soft_set_rflags(struct soft_cpu *cpu, uint64_t value, uint64_t mask); /* mask: bits that change */
+uint64_t soft_rdtsc(struct soft_cpu *cpu);
