@@ -12,6 +12,10 @@
 
 #include "base/error.h"
 
+struct gh_block;
+struct gh_char;
+struct gh_netdev;
+
 /* ---- Block --------------------------------------------------------------------------------------- */
 enum gh_block_op { GH_BLOCK_READ, GH_BLOCK_WRITE, GH_BLOCK_FLUSH, GH_BLOCK_DISCARD, GH_BLOCK_ZERO };
 struct gh_block_request {
