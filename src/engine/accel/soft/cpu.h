@@ -106,6 +106,7 @@ struct soft_cpu {
     _Atomic uint8_t sipi_page;
     int      delivering;             /* vector being delivered, -1 none: double-fault logic */
     uint32_t pending_db;             /* DR6 bits to report after this instruction */
+    struct { uint8_t vector; bool has_error, is_soft; uint32_t error; uint64_t linear; } fault; /* what soft_raise* said */
     jmp_buf  fault_jump;             /* to the run loop */
 
     uint64_t insn_count, exception_count[32];
