@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * vCPU threads and what comes back from the accelerator.
+ *
+ * A vCPU is "in the guest" while it may read the published map or guest memory without the machine
+ * lock. It is out while it waits for the lock, runs a device's handler, or is paused. A publisher
+ * kicks all others and waits until they are out; they come back only after it has finished.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+
+#include "engine/machine/machine_internal.h"
+
+static void leave_guest(struct gh_machine_vcpu *v)
+{
+    pthread_mutex_lock(&v->machine->lock);
+    v->in_guest = false;
+    if (v->machine->stop_requests)
+        pthread_cond_broadcast(&v->machine->vcpu_cond);
+}
+
+static void enter_guest(struct gh_machine_vcpu *v)
+{
+    v->in_guest = true;
+    pthread_mutex_unlock(&v->machine->lock);
+}
+
+/* Between two accesses of one instruction a vCPU may only pass while nobody publishes. */
+static void wait_for_publisher(struct gh_machine_vcpu *v)
+{
+    while (v->machine->stop_requests)
+        pthread_cond_wait(&v->machine->vcpu_cond, &v->machine->lock);
+}
+
+static void env_access(struct gh_machine_vcpu *v, enum gh_range_space space, uint64_t address, bool write,
+                       unsigned width, unsigned count, void *data)
+{
+    struct gh_machine *m = v->machine;
+    bool was_in_guest = v->in_guest;
+
+    if (was_in_guest)
+        leave_guest(v);
+    else
+        pthread_mutex_lock(&m->lock);
+    gh_map_access(&m->map, space, address, write, width, count, data);
+    if (m->map.edited)
+        gh_machine_publish(m, (int)v->index, NULL);
+    wait_for_publisher(v);
+    if (was_in_guest)
+        enter_guest(v);
+    else
+        pthread_mutex_unlock(&m->lock);
+}
+
+static void env_pio(void *opaque, unsigned vcpu, uint16_t port, bool write, unsigned width, unsigned count, void *data)
+{
+    struct gh_machine *m = opaque;
+    env_access(&m->vcpu[vcpu], GH_SPACE_PIO, port, write, width, count, data);
+}
+
+static void env_mmio(void *opaque, unsigned vcpu, uint64_t gpa, bool write, unsigned width, void *data)
+{
+    struct gh_machine *m = opaque;
+    env_access(&m->vcpu[vcpu], GH_SPACE_MMIO, gpa, write, width, 1, data);
+}
+
+static uint64_t env_now(void *opaque)
+{
+    struct gh_machine *m = opaque;
+    return gh_clock_now(&m->clock);
+}
+
+static void env_shutdown(void *opaque, unsigned vcpu)
+{
+    gh_machine_request(opaque, GH_REQUEST_RESET, 0, NULL);
+}
+
+void gh_vcpu_env_init(struct gh_machine *m)
+{
+    m->env.opaque = m;
+    m->env.pio = env_pio;
+    m->env.mmio = env_mmio;
+    m->env.now_ns = env_now;
+    m->env.shutdown = env_shutdown;
+}
+
+/* ---- Exits: one function each, in a const table --------------------------------------------- */
+static void exit_nothing(struct gh_machine_vcpu *v, struct gh_exit *e) {}
+
+static void exit_pio(struct gh_machine_vcpu *v, struct gh_exit *e)
+{
+    env_pio(v->machine, v->index, e->pio.port, e->pio.write, e->pio.width, e->pio.count, e->pio.data);
+}
+
+static void exit_mmio(struct gh_machine_vcpu *v, struct gh_exit *e)
+{
+    env_mmio(v->machine, v->index, e->mmio.gpa, e->mmio.write, e->mmio.width,
+             e->mmio.write || !e->mmio.reply ? (void *)e->mmio.data : e->mmio.reply);
+}
+
+static void exit_eoi(struct gh_machine_vcpu *v, struct gh_exit *e)
+{
+    v->machine->env.eoi(v->machine, v->index, e->eoi.vector);
+}
+
+static void exit_shutdown(struct gh_machine_vcpu *v, struct gh_exit *e) { env_shutdown(v->machine, v->index); }
+
+static void exit_error(struct gh_machine_vcpu *v, struct gh_exit *e)
+{
+    gh_machine_request(v->machine, GH_REQUEST_PAUSE, 0, &e->error);
+}
+
+static void (*const exit_table[GH_EXIT_COUNT_])(struct gh_machine_vcpu *, struct gh_exit *) = {
+    [GH_EXIT_KICKED] = exit_nothing,       [GH_EXIT_PIO] = exit_pio,
+    [GH_EXIT_MMIO] = exit_mmio,            [GH_EXIT_HALTED] = exit_nothing,
+    [GH_EXIT_IOAPIC_EOI] = exit_eoi,       [GH_EXIT_INTR_WINDOW] = exit_nothing,
+    [GH_EXIT_SHUTDOWN] = exit_shutdown,    [GH_EXIT_DEBUG] = exit_nothing,
+    [GH_EXIT_ERROR] = exit_error,
+};
+
+static void *vcpu_main(void *opaque)
+{
+    struct gh_machine_vcpu *v = opaque;
+    struct gh_machine *m = v->machine;
+    struct gh_exit e;
+    char name[16];
+
+    snprintf(name, sizeof name, "vcpu%u", v->index);
+    pthread_setname_np(pthread_self(), name);
+    pthread_mutex_lock(&m->lock);
+    for (;;) {
+        while (!m->quit && (m->paused || m->stop_requests))
+            pthread_cond_wait(&m->vcpu_cond, &m->lock);
+        if (m->quit)
+            break;
+        if (v->reset_pending) {
+            v->reset_pending = false;
+            m->cfg.accel->reset(v->accel);
+        }
+        enter_guest(v);
+        e.reason = GH_EXIT_KICKED;
+        e.error.code = 0;
+        m->cfg.accel->run(v->accel, &e);
+        leave_guest(v);
+        v->exits[e.reason]++;
+        if (e.reason != GH_EXIT_KICKED) {
+            pthread_mutex_unlock(&m->lock);
+            exit_table[e.reason](v, &e);
+            pthread_mutex_lock(&m->lock);
+        }
+    }
+    pthread_mutex_unlock(&m->lock);
+    return NULL;
+}
+
+int gh_vcpus_create(struct gh_machine *m, struct gh_error *err)
+{
+    for (unsigned i = 0; i < m->cfg.cpus; i++) {
+        struct gh_machine_vcpu *v = &m->vcpu[i];
+        v->machine = m;
+        v->index = i;
+        v->reset_pending = true;
+        int r = m->cfg.accel->vcpu_new(m->vm, i, &v->accel, err);
+        if (r)
+            return r;
+    }
+    return 0;
+}
+
+void gh_vcpus_start(struct gh_machine *m)
+{
+    for (unsigned i = 0; i < m->cfg.cpus; i++)
+        m->vcpu[i].started = pthread_create(&m->vcpu[i].thread, NULL, vcpu_main, &m->vcpu[i]) == 0;
+}
+
+void gh_vcpus_kick(struct gh_machine *m)
+{
+    for (unsigned i = 0; i < m->cfg.cpus; i++)
+        if (m->vcpu[i].started)
+            m->cfg.accel->kick(m->vcpu[i].accel);
+}
+
+void gh_vcpus_join(struct gh_machine *m)
+{
+    pthread_mutex_lock(&m->lock);
+    m->quit = true;
+    pthread_cond_broadcast(&m->vcpu_cond);
+    pthread_mutex_unlock(&m->lock);
+    gh_vcpus_kick(m);
+    for (unsigned i = 0; i < m->cfg.cpus; i++) {
+        if (m->vcpu[i].started)
+            pthread_join(m->vcpu[i].thread, NULL);
+        m->vcpu[i].started = false;
+    }
+}
+
+void gh_vcpus_stop_others(struct gh_machine *m, int self)
+{
+    m->stop_requests++;
+    for (;;) {
+        bool busy = false;
+        for (unsigned i = 0; i < m->cfg.cpus; i++) {
+            if ((int)i == self || !m->vcpu[i].in_guest)
+                continue;
+            busy = true;
+            m->cfg.accel->kick(m->vcpu[i].accel);
+        }
+        if (!busy)
+            return;
+        pthread_cond_wait(&m->vcpu_cond, &m->lock);
+    }
+}
+
+void gh_vcpus_go(struct gh_machine *m)
+{
+    if (--m->stop_requests == 0)
+        pthread_cond_broadcast(&m->vcpu_cond);
+}
