@@ -16,7 +16,7 @@
 #include "base/error.h"
 
 #define GH_PACKET_BYTES 65536u
-#define GH_PACKET_FDS   64u
+#define GH_PACKET_FDS   240u
 
 struct gh_packet {
     json_t  *json;

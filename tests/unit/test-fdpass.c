@@ -21,7 +21,7 @@ static unsigned open_fds(void)
 /* Raw packets, as a hostile peer would make them. */
 static int raw_send(int sock, const void *data, size_t len, const int *fds, unsigned n)
 {
-    union { struct cmsghdr h; char room[CMSG_SPACE(200 * sizeof(int))]; } control = { 0 };
+    union { struct cmsghdr h; char room[CMSG_SPACE(250 * sizeof(int))]; } control = { 0 };
     struct iovec  iov = { (void *)data, len };
     struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
     if (n) {
@@ -70,9 +70,9 @@ static void hostile(int s[2])
     static char      big[GH_PACKET_BYTES + 1];
     static const char *const bad[] = { "[]", "{", "{}x", "{\"a\":1,\"a\":2}", "3", "\xff\xfe", "null", "{\"a\":\"\\u0000\"}" };
     struct gh_packet p;
-    int              fds[200];
+    int              fds[250];
 
-    for (unsigned i = 0; i < 200; i++)
+    for (unsigned i = 0; i < 250; i++)
         fds[i] = s[0];
     for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct gh_error err = { 0 };
