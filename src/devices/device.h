@@ -60,7 +60,8 @@ struct gh_range_desc {
 
 /* ---- Options: data, so that --help, settings rows and validation come from one table ----------- */
 enum gh_type { GH_T_BOOL, GH_T_U8, GH_T_U16, GH_T_U32, GH_T_U64, GH_T_STRING /* char[n] */, GH_T_BYTES,
-               GH_T_BLOCK, GH_T_CHAR, GH_T_NET /* named backend, a pointer field */ };
+               GH_T_BLOCK, GH_T_CHAR, GH_T_NET /* named backend, a pointer field */,
+               GH_T_TABLE /* saved fields only: embedded structs described by a table of their own */ };
 struct gh_option {
     const char *name;
     enum gh_type type;
@@ -74,11 +75,19 @@ struct gh_option {
       .size = sizeof(((struct_ *)0)->member_), .min = min_, .max = max_, .fallback = fallback_, .help = help_ }
 
 /* ---- Saved state: stable name, type, place, how many, and the version that added it ------------- */
-struct gh_field { const char *name; enum gh_type type; uint32_t offset, count; uint16_t since; };
+/* BYTES and STRING: count is the size in bytes. TABLE: count structs of stride bytes. */
+struct gh_field {
+    const char *name; enum gh_type type; uint32_t offset, count; uint16_t since;
+    const struct gh_field *table; uint32_t stride;
+};
 #define GH_FIELD(type_, struct_, member_, since_)                                                  \
     { .name = #member_, .type = type_, .offset = offsetof(struct_, member_), .count = 1, .since = since_ }
 #define GH_FIELD_ARRAY(type_, struct_, member_, count_, since_)                                    \
     { .name = #member_, .type = type_, .offset = offsetof(struct_, member_), .count = count_, .since = since_ }
+/* An embedded struct of type element_, or an array of count_ of them. */
+#define GH_FIELD_TABLE(struct_, member_, element_, table_, count_, since_)                         \
+    { .name = #member_, .type = GH_T_TABLE, .offset = offsetof(struct_, member_), .count = count_,   \
+      .since = since_, .table = table_, .stride = sizeof(element_) }
 
 enum gh_reset { GH_RESET_COLD, GH_RESET_WARM };
 
@@ -106,6 +115,8 @@ struct gh_device {
     char  id[32];                     /* instance: "ide0", "com1" */
     void *state;
     uint64_t guest_errors;
+    uint64_t guest_error_second;      /* rate limit of the log, device.c */
+    unsigned guest_errors_logged;
 };
 
 /* ---- Timers on the machine clock ------------------------------------------------------------------ */
