@@ -69,7 +69,8 @@ enum soft_attention {               /* bits of soft_cpu.attention; set by any th
 struct soft_cpu {
     /* ---- hot: small offsets, addressed by translated code ------------------------------- */
     uint64_t gpr[16];
-    uint64_t rip;                    /* of the instruction being executed (see interp.c) */
+    uint64_t rip;                    /* of the instruction being executed (see handlers.h) */
+    uint64_t zero;                   /* always 0: what register number SOFT_NO_REG reads */
     soft_aflags aflags;
     _Atomic uint32_t attention;
     uint32_t rflags_rest;            /* TF IF DF IOPL NT RF VM AC VIF VIP ID, and bit 1 */
@@ -77,7 +78,8 @@ struct soft_cpu {
     uint8_t  mmu_mode;               /* enum soft_mmu_mode for data accesses now */
     uint8_t  code_mode;              /* 16, 32 or 64: default operand/address size of CS */
     bool     stack32;                /* SS.B (ignored in 64-bit mode) */
-    uint64_t state_key;              /* what decoded blocks depend on; recomputed by soft_update_mode */
+    uint64_t state_key;              /* SOFT_KEY_*: what decoded blocks depend on; recomputed by soft_update_mode */
+    uint64_t tlb_gen;                /* grows with every TLB flush, also of one page: block lookups by rip end */
     struct gh_segment seg[GH_SEG_COUNT];
     struct soft_tlb_entry *tlb;      /* = tlb_sets[mmu_mode] */
     struct soft_tlb_entry tlb_sets[SOFT_MMU_MODES][SOFT_TLB_SIZE];
@@ -117,11 +119,42 @@ struct soft_cpu {
     void *jit_state;
 };
 
+/* ---- state_key: everything a decoded block depends on besides its bytes ---------------------- */
+#define SOFT_KEY_CODE32   0x0001u  /* code_mode 32 */
+#define SOFT_KEY_CODE64   0x0002u  /* code_mode 64; neither: 16 */
+#define SOFT_KEY_STACK32  0x0004u
+#define SOFT_KEY_USER     0x0008u  /* CPL 3 */
+#define SOFT_KEY_PROT     0x0010u  /* CR0.PE and not VM: selectors are protected-mode ones */
+#define SOFT_KEY_STEP     0x0020u  /* soft_needs_step: blocks of one instruction */
+#define SOFT_KEY_LMA      0x0040u
+/* Segment n (GH_ES..GH_GS) has base 0, limit 4 GiB, is present and readable+writable (CS: readable):
+ * bit SOFT_KEY_FLAT0 << n. Outside 64-bit mode only; set all in 64-bit mode but FS and GS. */
+#define SOFT_KEY_FLAT0    0x0100u
+#define SOFT_KEY_FLAT(n)  (SOFT_KEY_FLAT0 << (n))
+#define SOFT_KEY_TS       0x010000u /* CR0.TS */
+#define SOFT_KEY_EM       0x020000u
+#define SOFT_KEY_MP       0x040000u
+#define SOFT_KEY_OSFXSR   0x080000u
+#define SOFT_KEY_OSXSAVE  0x100000u
+#define SOFT_KEY_AVX      0x200000u /* XCR0 enables AVX state */
+#define SOFT_KEY_A20OFF   0x400000u
+
+/* How a memory operand's linear address is formed (operand.h). */
+enum soft_mem {
+    SOFT_MEM_NONE,      /* register operand */
+    SOFT_MEM_FLAT64,    /* base + index << scale + disp, 64 bits, no segment */
+    SOFT_MEM_RIP64,     /* rip + len + disp */
+    SOFT_MEM_SEG64,     /* as FLAT64 or RIP64, plus the base of FS or GS */
+    SOFT_MEM_FLAT32,    /* truncated to 32 bits, segment flat by state_key */
+    SOFT_MEM_GENERIC,   /* everything else: 16-bit forms, 67h in 64-bit mode, limits, bases */
+};
+
 /* ---- Decoded instructions ------------------------------------------------------------------- */
 /* Operand access helpers take what they need from here. disp/imm are sign-extended as the
  * instruction says. 48 bytes at most; blocks are arrays of them. */
 typedef void (*soft_op_fn)(struct soft_cpu *cpu, const struct soft_insn *in);
-#define SOFT_NO_REG 0xff
+#define SOFT_NO_REG  17 /* the word after rip: see soft_cpu.zero */
+#define SOFT_RIP_REG 16
 enum soft_prefix { SOFT_P_LOCK = 1, SOFT_P_REP = 2, SOFT_P_REPNE = 4, SOFT_P_OPSIZE = 8, SOFT_P_ADDRSIZE = 16,
                    SOFT_P_REX = 32, SOFT_P_REXW = 64, SOFT_P_VEXL = 128 };
 struct soft_insn {
@@ -134,14 +167,14 @@ struct soft_insn {
     uint8_t  base, index; /* memory operand; SOFT_NO_REG none; base 16: RIP-relative (disp is from next) */
     uint8_t  scale;       /* 0..3 */
     uint8_t  seg;         /* effective segment, default or override */
-    uint8_t  is_mem;
-    uint8_t  opsize;      /* 1, 2, 4, 8 bytes: size of the operation */
+    uint8_t  is_mem;      /* enum soft_mem; 0: rm is a register */
+    uint8_t  opsize;      /* 1, 2, 4, 8 bytes: size of the operation; SIMD rows: 16, 32 */
     uint8_t  addrsize;    /* 2, 4, 8 */
     uint8_t  len;         /* bytes of the instruction */
     uint8_t  prefixes;    /* enum soft_prefix */
     uint8_t  vvvv;        /* VEX.vvvv register, 0..15 */
     uint8_t  modrm;       /* raw byte: x87 and groups look at it */
-    uint8_t  imm2;        /* ENTER's level; opcode of 3DNow-like escapes */
+    uint8_t  imm2;        /* the last opcode byte (x87 looks at it); ENTER's level there */
     uint8_t  klass;       /* enum soft_class of insns.def: what the translator does with it */
     uint8_t  flags;       /* enum soft_insn_flags: ends block, may fault, reads/writes flags */
 };
