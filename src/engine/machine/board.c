@@ -168,8 +168,8 @@ static void pam_switch(void *opaque, unsigned segment, bool read_ram, bool write
 
     r->desc.kind = read_ram || rom ? GH_RANGE_ROM : GH_RANGE_HANDLER;
     r->number = (write_ram ? 32 : 16) + segment;
-    gh_map_set_host(&m->map, r, read_ram ? ram : rom);
-    gh_map_set(&m->map, r, !(read_ram && write_ram), base);
+    gh_memmap_set_host(&m->map, r, read_ram ? ram : rom);
+    gh_memmap_set(&m->map, r, !(read_ram && write_ram), base);
     m->map.edited = true;
 }
 
@@ -183,7 +183,7 @@ static int own_range(struct gh_machine *m, const char *name, enum gh_range_kind 
     struct gh_range_desc d = { .name = name, .space = GH_SPACE_MMIO, .kind = kind, .base = base, .size = bytes,
                                .host = host, .priority = priority };
 
-    return gh_map_add(&m->map, &m->self, number, &d) ? 0 : -ENOMEM;
+    return gh_memmap_add(&m->map, &m->self, number, &d) ? 0 : -ENOMEM;
 }
 
 static int add_memory(struct gh_machine *m, struct gh_error *err)
@@ -200,7 +200,7 @@ static int add_memory(struct gh_machine *m, struct gh_error *err)
         pam_place(i, &base, &bytes);
         struct gh_range_desc d = { .name = "shadow", .space = GH_SPACE_MMIO, .kind = GH_RANGE_HANDLER, .base = base,
                                    .size = bytes, .priority = 1, .fn = pam_write };
-        m->pam[i] = gh_map_add(&m->map, &m->self, 16 + i, &d);
+        m->pam[i] = gh_memmap_add(&m->map, &m->self, 16 + i, &d);
         r = m->pam[i] ? 0 : -ENOMEM;
     }
     return r ? gh_error_set(err, r, "NoMemory", "The host has no memory left for the machine's memory map.") : 0;
@@ -251,7 +251,7 @@ void gh_board_teardown(struct gh_machine *m)
         struct gh_device *dev = m->device[--m->device_count];
         if (dev->class->detach)
             dev->class->detach(dev);
-        gh_map_remove_device(&m->map, dev);
+        gh_memmap_remove_device(&m->map, dev);
         device_free(dev);
     }
     m->pic = NULL;

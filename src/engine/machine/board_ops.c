@@ -9,31 +9,31 @@
 static int op_range_add(struct gh_board *b, struct gh_device *dev, unsigned range, const struct gh_range_desc *desc,
                         struct gh_error *err)
 {
-    if (!gh_map_add(&b->machine->map, dev, range, desc))
+    if (!gh_memmap_add(&b->machine->map, dev, range, desc))
         return gh_error_set(err, -ENOMEM, "NoMemory", "The host has no memory left for device “%s”.", dev->id);
     return 0;
 }
 
 static void op_range_set(struct gh_board *b, struct gh_device *dev, unsigned range, bool enabled, uint64_t base)
 {
-    struct gh_range *r = gh_map_find(&b->machine->map, dev, range);
+    struct gh_range *r = gh_memmap_find(&b->machine->map, dev, range);
 
     if (r)
-        gh_map_set(&b->machine->map, r, enabled, base);
+        gh_memmap_set(&b->machine->map, r, enabled, base);
 }
 
 static void op_range_host(struct gh_board *b, struct gh_device *dev, unsigned range, uint8_t *host)
 {
-    struct gh_range *r = gh_map_find(&b->machine->map, dev, range);
+    struct gh_range *r = gh_memmap_find(&b->machine->map, dev, range);
 
     if (r)
-        gh_map_set_host(&b->machine->map, r, host);
+        gh_memmap_set_host(&b->machine->map, r, host);
 }
 
 static unsigned op_range_dirty(struct gh_board *b, struct gh_device *dev, unsigned range, uint64_t *bitmap, size_t pages)
 {
     struct gh_machine *m = b->machine;
-    struct gh_range *r = gh_map_find(&m->map, dev, range);
+    struct gh_range *r = gh_memmap_find(&m->map, dev, range);
     unsigned set = 0;
 
     if (!r || m->cfg.accel->dirty_harvest(m->vm, r->slot_id, bitmap, pages) < 0)

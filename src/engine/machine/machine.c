@@ -113,7 +113,7 @@ int gh_machine_publish(struct gh_machine *m, int self, struct gh_error *err)
     gh_vcpus_stop_others(m, self);
     int r = 0;
     if (m->map.edited) { /* another publisher may have been faster */
-        r = gh_map_render(&m->map);
+        r = gh_memmap_render(&m->map);
         if (r == 0)
             r = m->cfg.accel->publish(m->vm, &m->map.slots, err);
     }
@@ -208,7 +208,7 @@ void gh_machine_free(struct gh_machine *m)
     if (m->clock_source)
         gh_loop_fd_free(m->clock_source);
     gh_clock_fini(&m->clock);
-    gh_map_fini(&m->map);
+    gh_memmap_fini(&m->map);
     gh_ram_fini(&m->ram);
     pthread_cond_destroy(&m->vcpu_cond);
     pthread_mutex_destroy(&m->lock);
@@ -252,7 +252,7 @@ void gh_machine_reset(struct gh_machine *m)
     gh_board_reset(m, GH_RESET_WARM);
     for (unsigned i = 0; i < m->cfg.cpus; i++)
         m->vcpu[i].reset_pending = true;
-    gh_map_render(&m->map);
+    gh_memmap_render(&m->map);
     m->cfg.accel->publish(m->vm, &m->map.slots, NULL);
     gh_vcpus_go(m);
     gh_machine_unlock(m);

@@ -6,7 +6,7 @@
 #include "base/loop.h"
 #include "engine/machine/clock.h"
 #include "engine/machine/machine.h"
-#include "engine/machine/map.h"
+#include "engine/machine/memmap.h"
 #include "engine/machine/ram.h"
 
 enum { GH_CPUS_MAX = 64, GH_SERVICES_MAX = 32, GH_INPUTS_MAX = 8 };
@@ -38,7 +38,7 @@ struct gh_machine {
     unsigned stop_requests;            /* somebody needs all other vCPUs out of the guest */
 
     struct gh_ram ram;
-    struct gh_map map;
+    struct gh_memmap map;
     struct gh_clock clock;
     struct gh_accel_env env;
     struct gh_accel_vm *vm;

@@ -43,7 +43,7 @@ static void env_access(struct gh_machine_vcpu *v, enum gh_range_space space, uin
         leave_guest(v);
     else
         pthread_mutex_lock(&m->lock);
-    gh_map_access(&m->map, space, address, write, width, count, data);
+    gh_memmap_access(&m->map, space, address, write, width, count, data);
     if (m->map.edited)
         gh_machine_publish(m, (int)v->index, NULL);
     wait_for_publisher(v);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "engine/machine/map.h"
+#include "engine/machine/memmap.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-struct gh_range *gh_map_add(struct gh_map *map, struct gh_device *dev, unsigned number,
+struct gh_range *gh_memmap_add(struct gh_memmap *map, struct gh_device *dev, unsigned number,
                             const struct gh_range_desc *desc)
 {
     struct gh_range *range = calloc(1, sizeof *range);
@@ -26,7 +26,7 @@ struct gh_range *gh_map_add(struct gh_map *map, struct gh_device *dev, unsigned 
     return range;
 }
 
-struct gh_range *gh_map_find(struct gh_map *map, const struct gh_device *dev, unsigned number)
+struct gh_range *gh_memmap_find(struct gh_memmap *map, const struct gh_device *dev, unsigned number)
 {
     for (struct gh_range *r = map->ranges; r; r = r->next)
         if (r->dev == dev && r->number == number)
@@ -34,7 +34,7 @@ struct gh_range *gh_map_find(struct gh_map *map, const struct gh_device *dev, un
     return NULL;
 }
 
-void gh_map_remove_device(struct gh_map *map, const struct gh_device *dev)
+void gh_memmap_remove_device(struct gh_memmap *map, const struct gh_device *dev)
 {
     for (struct gh_range **at = &map->ranges; *at;) {
         struct gh_range *r = *at;
@@ -48,7 +48,7 @@ void gh_map_remove_device(struct gh_map *map, const struct gh_device *dev)
     }
 }
 
-void gh_map_set(struct gh_map *map, struct gh_range *range, bool enabled, uint64_t base)
+void gh_memmap_set(struct gh_memmap *map, struct gh_range *range, bool enabled, uint64_t base)
 {
     if (range->enabled == enabled && (!enabled || range->base == base))
         return;
@@ -57,7 +57,7 @@ void gh_map_set(struct gh_map *map, struct gh_range *range, bool enabled, uint64
     map->edited = true;
 }
 
-void gh_map_set_host(struct gh_map *map, struct gh_range *range, uint8_t *host)
+void gh_memmap_set_host(struct gh_memmap *map, struct gh_range *range, uint8_t *host)
 {
     if (range->desc.host == host)
         return;
@@ -73,7 +73,7 @@ static int compare_u64(const void *a, const void *b)
 }
 
 /* The highest range that covers address; the list is in priority order. */
-static struct gh_range *top_at(struct gh_map *map, enum gh_range_space space, uint64_t address)
+static struct gh_range *top_at(struct gh_memmap *map, enum gh_range_space space, uint64_t address)
 {
     for (struct gh_range *r = map->ranges; r; r = r->next)
         if (r->enabled && r->desc.space == space && address >= r->base &&
@@ -82,7 +82,7 @@ static struct gh_range *top_at(struct gh_map *map, enum gh_range_space space, ui
     return NULL;
 }
 
-static int render_space(struct gh_map *map, enum gh_range_space space, struct gh_flat_view *view)
+static int render_space(struct gh_memmap *map, enum gh_range_space space, struct gh_flat_view *view)
 {
     unsigned count = 0, edges = 0;
 
@@ -122,7 +122,7 @@ static int render_space(struct gh_map *map, enum gh_range_space space, struct gh
 }
 
 /* RAM and ROM pieces, cut to whole pages; what is not page aligned stays a handler. */
-static int render_slots(struct gh_map *map)
+static int render_slots(struct gh_memmap *map)
 {
     struct gh_slot *slots = calloc(map->mem.count + 1, sizeof *slots);
     unsigned n = 0;
@@ -149,7 +149,7 @@ static int render_slots(struct gh_map *map)
     return 0;
 }
 
-int gh_map_render(struct gh_map *map)
+int gh_memmap_render(struct gh_memmap *map)
 {
     int r = render_space(map, GH_SPACE_PIO, &map->pio);
     if (!r)
@@ -161,7 +161,7 @@ int gh_map_render(struct gh_map *map)
     return r;
 }
 
-const struct gh_flat *gh_map_lookup(const struct gh_flat_view *view, uint64_t address)
+const struct gh_flat *gh_memmap_lookup(const struct gh_flat_view *view, uint64_t address)
 {
     unsigned lo = 0, hi = view->count;
 
@@ -178,7 +178,7 @@ const struct gh_flat *gh_map_lookup(const struct gh_flat_view *view, uint64_t ad
     return NULL;
 }
 
-void gh_map_fini(struct gh_map *map)
+void gh_memmap_fini(struct gh_memmap *map)
 {
     while (map->ranges) {
         struct gh_range *r = map->ranges;
@@ -188,7 +188,7 @@ void gh_map_fini(struct gh_map *map)
     free(map->pio.flat);
     free(map->mem.flat);
     free(map->slot_array);
-    *map = (struct gh_map){ 0 };
+    *map = (struct gh_memmap){ 0 };
 }
 
 /* The widest width that the range allows and that is not wider than asked. */
@@ -219,11 +219,11 @@ static bool call_handler(struct gh_range *r, uint64_t offset, bool write, unsign
 }
 
 /* One element of at most 8 bytes; recurses only through narrower widths. */
-static void access_one(struct gh_map *map, const struct gh_flat_view *view, uint64_t address,
+static void access_one(struct gh_memmap *map, const struct gh_flat_view *view, uint64_t address,
                        bool write, unsigned width, uint8_t *data)
 {
     while (width) {
-        const struct gh_flat *f = gh_map_lookup(view, address);
+        const struct gh_flat *f = gh_memmap_lookup(view, address);
         if (!f) {
             if (!write)
                 data[0] = 0xff;
@@ -254,13 +254,13 @@ static void access_one(struct gh_map *map, const struct gh_flat_view *view, uint
     }
 }
 
-void gh_map_access(struct gh_map *map, enum gh_range_space space, uint64_t address, bool write,
+void gh_memmap_access(struct gh_memmap *map, enum gh_range_space space, uint64_t address, bool write,
                    unsigned width, unsigned count, void *data)
 {
     const struct gh_flat_view *view = space == GH_SPACE_PIO ? &map->pio : &map->mem;
 
     if (count > 1) {
-        const struct gh_flat *f = gh_map_lookup(view, address);
+        const struct gh_flat *f = gh_memmap_lookup(view, address);
         if (f && f->range->desc.repeat && allowed_width(&f->range->desc, width) == width &&
             address - f->start + width <= f->size) {
             struct gh_access a = { .offset = f->offset + (address - f->start),
