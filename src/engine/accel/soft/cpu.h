@@ -47,15 +47,28 @@ typedef uint16_t soft_aflags;
 enum soft_vector { SOFT_DE, SOFT_DB, SOFT_NMI, SOFT_BP, SOFT_OF_, SOFT_BR, SOFT_UD, SOFT_NM, SOFT_DF, SOFT_TS = 10,
                    SOFT_NP, SOFT_SS_, SOFT_GP, SOFT_PF_, SOFT_MF = 16, SOFT_AC, SOFT_MC, SOFT_XM };
 
-/* One TLB way. Tags hold the linear page number << 12 | low generation bits never set; an
- * impossible tag (~0) means: go to the slow path. host = linear + addend where the tag matches. */
+/* One TLB way. Tags hold the linear page number << 12; an impossible tag (~0) means: go to the
+ * slow path. host = linear + addend where the tag matches. */
 struct soft_tlb_entry { uint64_t tag_read, tag_write, tag_exec; uintptr_t addend; };
 #define SOFT_TLB_BITS 10
 #define SOFT_TLB_SIZE (1u << SOFT_TLB_BITS)
+/* What the slow path knows beside each way: rights from the last walk, so that MMIO, code and
+ * dirty-logged pages need no new walk. page is ~0 when the way is empty. */
+struct soft_tlb_info {
+    uint64_t page, gpa;
+    uint16_t slot;       /* index into the current map; SOFT_NO_SLOT: MMIO */
+    uint8_t  rights;     /* enum soft_right */
+    uint8_t  shift;      /* 12, 21, 22 or 30: size of the page it came from */
+};
+#define SOFT_NO_SLOT 0xffff
+enum soft_right { SOFT_R_READ = 1, SOFT_R_WRITE = 2, SOFT_R_EXEC = 4, SOFT_R_DIRTY = 8, SOFT_R_GLOBAL = 16,
+                  SOFT_R_LOGGED = 32 /* way is in the fill log */ };
 enum soft_mmu_mode { SOFT_MMU_KERNEL, SOFT_MMU_KERNEL_SMAP, SOFT_MMU_USER, SOFT_MMU_MODES };
 
 /* The vector registers in FXSAVE order: ymm[i] low half is XMM i. */
 struct soft_ymm { uint64_t q[4]; };
+
+#define SOFT_DB_TRAP (1u << 31)     /* in pending_db, not a DR6 bit */
 
 enum soft_attention {               /* bits of soft_cpu.attention; set by any thread */
     SOFT_ATTN_KICK  = 1u << 0,      /* leave run() */
@@ -83,9 +96,15 @@ struct soft_cpu {
     struct gh_segment seg[GH_SEG_COUNT];
     struct soft_tlb_entry *tlb;      /* = tlb_sets[mmu_mode] */
     struct soft_tlb_entry tlb_sets[SOFT_MMU_MODES][SOFT_TLB_SIZE];
+    struct soft_tlb_info  tlb_info[SOFT_MMU_MODES][SOFT_TLB_SIZE];
+    uint16_t tlb_log[SOFT_MMU_MODES][SOFT_TLB_SIZE];   /* ways filled since the last flush */
+    unsigned tlb_log_count[SOFT_MMU_MODES];
+    uint64_t tlb_large[8];           /* filter: 2 MiB regions that hold pieces of large pages */
+    bool     tlb_huge;               /* pieces of 1 GiB pages are present */
+    uint64_t map_generation;         /* of the vm map the TLB was filled from */
 
     /* ---- system registers ---------------------------------------------------------------- */
-    uint64_t cr0, cr2, cr3, cr4, efer, xcr0;
+    uint64_t cr0, cr2, cr3, cr4, efer, xcr0, pdpte[4]; /* pdpte: loaded with CR3 in PAE mode */
     uint64_t dr[4], dr6, dr7;
     struct gh_table gdt, idt;
     uint64_t star, lstar, cstar, sfmask, kernel_gs_base, tsc_aux, pat, misc_enable;
@@ -107,7 +126,9 @@ struct soft_cpu {
     _Atomic bool nmi_pending, init_pending, sipi_pending, intr_line;
     _Atomic uint8_t sipi_page;
     int      delivering;             /* vector being delivered, -1 none: double-fault logic */
-    uint32_t pending_db;             /* DR6 bits to report after this instruction */
+    uint32_t pending_db;             /* DR6 bits to report after this instruction; SOFT_DB_TRAP: do raise */
+    uint8_t *late_code_write;        /* soft_probe gave a pointer into a code page: invalidate again later */
+    unsigned late_code_bytes;
     struct { uint8_t vector; bool has_error, is_soft; uint32_t error; uint64_t linear; } fault; /* what soft_raise* said */
     jmp_buf  fault_jump;             /* to the run loop */
 

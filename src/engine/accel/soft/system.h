@@ -39,6 +39,9 @@ void soft_icebp(struct soft_cpu *cpu, uint64_t rip_next);
 /* Sets bits of attention and wakes the vCPU out of HLT. Any thread. */
 void soft_attention_set(struct soft_cpu *cpu, uint32_t bits);
 
+/* After a write to the local APIC: a deadline or a priority may have changed. */
+void soft_apic_written(struct soft_cpu *cpu);
+
 /* ---- Segments and far transfers ------------------------------------------------------------------ */
 void soft_load_segment(struct soft_cpu *cpu, unsigned seg, uint16_t selector);  /* not CS, TR, LDTR */
 void soft_far_jump(struct soft_cpu *cpu, uint16_t selector, uint64_t offset, unsigned opsize, uint64_t rip_next);

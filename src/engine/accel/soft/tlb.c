@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The software TLB: direct-mapped ways per MMU mode, a log of filled ways so that a flush costs
+ * what was filled and not what could have been, and a filter that tells INVLPG whether pieces of large
+ * pages may be present.
+ */
+#include "engine/accel/soft/mmu.h"
+#include "engine/accel/soft/vm.h"
+
+/* Linear address armed in DRi overlaps the page: such a page never gets fast tags. */
+static unsigned watched_rights(const struct soft_cpu *cpu, uint64_t page)
+{
+    unsigned lost = 0;
+
+    if (soft_likely(!(cpu->dr7 & 0xff)))
+        return 0;
+    for (unsigned i = 0; i < 4; i++) {
+        unsigned type = cpu->dr7 >> (16 + i * 4) & 3;
+        if (!(cpu->dr7 >> (i * 2) & 3) || type == 0)
+            continue;
+        if (((cpu->dr[i] ^ page) & ~SOFT_PAGE_MASK) == 0 || (((cpu->dr[i] + 7) ^ page) & ~SOFT_PAGE_MASK) == 0)
+            lost |= type == 1 ? SOFT_R_WRITE : SOFT_R_READ | SOFT_R_WRITE;
+    }
+    return lost;
+}
+
+static void entry_clear(struct soft_tlb_entry *e)
+{
+    e->tag_read = e->tag_exec = SOFT_TAG_NONE;
+    __atomic_store_n(&e->tag_write, SOFT_TAG_NONE, __ATOMIC_RELAXED);
+}
+
+void soft_tlb_init(struct soft_cpu *cpu)
+{
+    for (unsigned m = 0; m < SOFT_MMU_MODES; m++) {
+        for (unsigned i = 0; i < SOFT_TLB_SIZE; i++) {
+            entry_clear(&cpu->tlb_sets[m][i]);
+            cpu->tlb_info[m][i] = (struct soft_tlb_info){ .page = SOFT_TAG_NONE };
+        }
+        cpu->tlb_log_count[m] = 0;
+    }
+    cpu->tlb = cpu->tlb_sets[cpu->mmu_mode];
+}
+
+void soft_tlb_flush(struct soft_cpu *cpu, bool global_too)
+{
+    SOFT_COUNT(cpu->vm, tlb_flush);
+    for (unsigned m = 0; m < SOFT_MMU_MODES; m++) {
+        unsigned kept = 0;
+        for (unsigned n = 0; n < cpu->tlb_log_count[m]; n++) {
+            unsigned i = cpu->tlb_log[m][n];
+            if (!global_too && (cpu->tlb_info[m][i].rights & SOFT_R_GLOBAL)) {
+                cpu->tlb_log[m][kept++] = (uint16_t)i;
+                continue;
+            }
+            entry_clear(&cpu->tlb_sets[m][i]);
+            cpu->tlb_info[m][i].page = SOFT_TAG_NONE;
+            cpu->tlb_info[m][i].rights = 0;
+        }
+        cpu->tlb_log_count[m] = kept;
+    }
+    if (global_too) {
+        memset(cpu->tlb_large, 0, sizeof cpu->tlb_large);
+        cpu->tlb_huge = false;
+    }
+    cpu->map_generation = (cpu->vm->map ? cpu->vm->map->generation : 0) + cpu->vm->a20_generation;
+}
+
+static unsigned large_hash(uint64_t linear) { return (unsigned)((linear >> 21) ^ (linear >> 30)) & 511; }
+
+void soft_tlb_flush_page(struct soft_cpu *cpu, uint64_t linear)
+{
+    unsigned h = large_hash(linear);
+    bool pieces = cpu->tlb_huge || (cpu->tlb_large[h >> 6] >> (h & 63) & 1);
+
+    for (unsigned m = 0; m < SOFT_MMU_MODES; m++) {
+        unsigned i = (unsigned)(linear >> 12) & (SOFT_TLB_SIZE - 1);
+        struct soft_tlb_info *info = &cpu->tlb_info[m][i];
+        if (info->page == (linear & ~SOFT_PAGE_MASK)) {
+            entry_clear(&cpu->tlb_sets[m][i]);
+            info->page = SOFT_TAG_NONE;
+        }
+        for (unsigned n = 0; pieces && n < cpu->tlb_log_count[m]; n++) {
+            i = cpu->tlb_log[m][n];
+            info = &cpu->tlb_info[m][i];
+            if (info->page != SOFT_TAG_NONE && info->shift > 12 && (info->page ^ linear) >> info->shift == 0) {
+                entry_clear(&cpu->tlb_sets[m][i]);
+                info->page = SOFT_TAG_NONE;
+            }
+        }
+    }
+}
+
+void soft_tlb_drop_dirty(struct soft_cpu *cpu)
+{
+    struct soft_map *map = cpu->vm->map;
+
+    for (unsigned m = 0; m < SOFT_MMU_MODES; m++)
+        for (unsigned n = 0; n < cpu->tlb_log_count[m]; n++) {
+            unsigned i = cpu->tlb_log[m][n];
+            struct soft_tlb_info *info = &cpu->tlb_info[m][i];
+            struct soft_tlb_entry *e = &cpu->tlb_sets[m][i];
+            if (info->page == SOFT_TAG_NONE || e->tag_write == SOFT_TAG_NONE || info->slot >= map->count)
+                continue;
+            struct soft_slot *s = &map->slot[info->slot];
+            if (!s->dirty)
+                continue;
+            __atomic_store_n(&e->tag_write, SOFT_TAG_NONE, __ATOMIC_RELAXED);
+            soft_slot_mark_dirty(s, info->gpa);   /* written between the harvest and now, perhaps */
+        }
+}
+
+void soft_tlb_revoke_write(struct soft_vm *vm, const uint8_t *host_page)
+{
+    for (unsigned c = 0; c < vm->vcpu_count; c++) {
+        struct soft_cpu *cpu = vm->cpu[c];
+        if (!cpu)
+            continue;
+        for (unsigned m = 0; m < SOFT_MMU_MODES; m++)
+            for (unsigned i = 0; i < SOFT_TLB_SIZE; i++) {
+                struct soft_tlb_entry *e = &cpu->tlb_sets[m][i];
+                uint64_t tag = __atomic_load_n(&e->tag_write, __ATOMIC_RELAXED);
+                if (tag == SOFT_TAG_NONE ||
+                    tag + __atomic_load_n(&e->addend, __ATOMIC_RELAXED) != (uintptr_t)host_page)
+                    continue;
+                __atomic_store_n(&e->tag_write, SOFT_TAG_NONE, __ATOMIC_SEQ_CST);
+            }
+    }
+}
+
+/* The fast write tag of a page: only where a store has nothing else to do. */
+static void install_write_tag(struct soft_cpu *cpu, struct soft_tlb_entry *e, struct soft_slot *s,
+                              uint64_t gpa, uint64_t page)
+{
+    _Atomic uint8_t *flags = &s->page_flags[(gpa - s->gpa) >> 12];
+    uint8_t seen = atomic_load_explicit(flags, memory_order_relaxed);
+
+    if (seen & SOFT_PAGE_CODE)
+        return;
+    if (!(seen & SOFT_PAGE_WTAG))
+        atomic_fetch_or(flags, SOFT_PAGE_WTAG);
+    __atomic_store_n(&e->tag_write, page, __ATOMIC_RELAXED);
+    if (cpu->vm->vcpu_count == 1)
+        return;
+    /* Pairs with soft_code_page_add: it sets CODE, then looks for WTAG and for the tags. */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_load_explicit(flags, memory_order_relaxed) & SOFT_PAGE_CODE)
+        __atomic_store_n(&e->tag_write, SOFT_TAG_NONE, __ATOMIC_RELAXED);
+}
+
+static void install(struct soft_cpu *cpu, unsigned mode, uint64_t page, const struct soft_tlb_info *info,
+                    bool for_write)
+{
+    unsigned i = (unsigned)(page >> 12) & (SOFT_TLB_SIZE - 1);
+    struct soft_tlb_entry *e = &cpu->tlb_sets[mode][i];
+    struct soft_slot *s = info->slot == SOFT_NO_SLOT ? NULL : &cpu->vm->map->slot[info->slot];
+    unsigned fast = info->rights & ~watched_rights(cpu, page);
+
+    entry_clear(e);
+    if (!s)
+        return;
+    /* The tag goes first and the addend changes only while no tag is valid: soft_tlb_revoke_write reads both. */
+    __atomic_store_n(&e->addend, (uintptr_t)(s->host + (info->gpa - s->gpa)) - page, __ATOMIC_RELEASE);
+    if (fast & SOFT_R_READ)
+        e->tag_read = page;
+    if (info->rights & SOFT_R_EXEC)
+        e->tag_exec = page;
+    if ((fast & SOFT_R_WRITE) && (fast & SOFT_R_DIRTY) && (s->flags & GH_SLOT_WRITABLE)) {
+        if (!s->dirty)
+            install_write_tag(cpu, e, s, info->gpa, page);
+        else if (for_write) {
+            soft_slot_mark_dirty(s, info->gpa);
+            install_write_tag(cpu, e, s, info->gpa, page);
+        }
+    }
+}
+
+static bool apic_page(const struct soft_cpu *cpu, uint64_t gpa)
+{
+    return ((cpu->lapic.base_msr ^ gpa) & SOFT_PHYS_MASK & ~SOFT_PAGE_MASK) == 0 &&
+           (cpu->lapic.base_msr & 0xc00) == 0x800;   /* enabled, not x2APIC */
+}
+
+struct soft_xlat soft_translate(struct soft_cpu *cpu, uint64_t linear, enum soft_access access, unsigned mode)
+{
+    static const uint8_t need[] = { SOFT_R_READ, SOFT_R_WRITE | SOFT_R_DIRTY, SOFT_R_EXEC };
+    uint64_t page = linear & ~SOFT_PAGE_MASK;
+    struct soft_tlb_info *info = &cpu->tlb_info[mode][(page >> 12) & (SOFT_TLB_SIZE - 1)];
+    struct soft_map *map = cpu->vm->map;
+    unsigned i = (unsigned)(info - cpu->tlb_info[mode]);
+
+    if (info->page != page || (info->rights & need[access]) != need[access]) {
+        struct soft_walk w;
+        soft_walk(cpu, linear, access, mode, &w);
+        if (w.fault) {
+            SOFT_COUNT(cpu->vm, page_fault);
+            soft_raise_page_fault(cpu, linear, w.error);
+        }
+        SOFT_COUNT(cpu->vm, tlb_fill);
+        w.gpa &= cpu->vm->a20_mask;
+        struct soft_slot *s = apic_page(cpu, w.gpa) ? NULL : soft_map_find(cpu->vm, w.gpa);
+        if (!(info->rights & SOFT_R_LOGGED))
+            cpu->tlb_log[mode][cpu->tlb_log_count[mode]++] = (uint16_t)i;
+        *info = (struct soft_tlb_info){ .page = page, .gpa = w.gpa, .shift = w.shift,
+                                        .slot = s ? (uint16_t)(s - map->slot) : SOFT_NO_SLOT,
+                                        .rights = w.rights | SOFT_R_LOGGED };
+        if (w.shift > 12) {
+            unsigned h = large_hash(linear);
+            cpu->tlb_large[h >> 6] |= 1ull << (h & 63);
+            cpu->tlb_huge |= w.shift == 30;
+        }
+        install(cpu, mode, page, info, access == SOFT_WRITE);
+    } else if (access == SOFT_WRITE && info->slot != SOFT_NO_SLOT &&
+               cpu->tlb_sets[mode][i].tag_write == SOFT_TAG_NONE) {
+        install(cpu, mode, page, info, true);   /* code gone from the page, or dirty bit harvested */
+    }
+    struct soft_xlat x = { .gpa = info->gpa | (linear & SOFT_PAGE_MASK) };
+    if (info->slot != SOFT_NO_SLOT) {
+        x.slot = &map->slot[info->slot];
+        x.host = x.slot->host + (x.gpa - x.slot->gpa);
+        if (access == SOFT_WRITE && !(x.slot->flags & GH_SLOT_WRITABLE))
+            x.host = NULL;                      /* ROM: the write goes to the machine */
+        else if (access == SOFT_WRITE)
+            soft_slot_mark_dirty(x.slot, x.gpa);
+    }
+    return x;
+}

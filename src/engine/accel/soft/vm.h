@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The software CPU's machine: memory map, local APICs, timer thread, counters. Private to soft/.
+ *
+ * Threads: `map` changes only inside publish, while every vCPU but the publisher's own is stopped.
+ * The arrays of a piece are atomic and used by any thread. Counters are relaxed atomics.
+ */
+#pragma once
+#include <pthread.h>
+
+#include "engine/accel/soft/cpu.h"
+
+#define SOFT_PHYS_BITS 40
+#define SOFT_PHYS_MASK ((1ull << SOFT_PHYS_BITS) - 1)
+#define SOFT_MAX_VCPUS GH_LAPIC_MAX
+
+enum soft_page_flags {
+    SOFT_PAGE_CODE = 1,      /* block.c holds decoded code of it */
+    SOFT_PAGE_WTAG = 2,      /* some TLB may hold a fast write tag for it */
+};
+
+struct soft_slot {
+    uint64_t gpa, size;
+    uint8_t *host;
+    unsigned flags, id;
+    _Atomic uint8_t  *page_flags;  /* one per 4 KiB */
+    _Atomic uint64_t *dirty;       /* one bit per 4 KiB; NULL: not logged */
+};
+
+struct soft_map {
+    uint64_t generation;
+    unsigned count;
+    struct soft_slot slot[];
+};
+
+struct soft_counters {
+    _Atomic uint64_t tlb_fill, tlb_flush, walk, page_fault, mmio, pio, irq, exception, smc, publish,
+                     unknown_msr, triple_fault, halt;
+};
+
+struct soft_vm {
+    struct gh_accel_env env;
+    const struct gh_cpu_model *model;
+    unsigned vcpu_count;
+    uint64_t tsc_hz, host_tsc_hz;
+    struct gh_lapic_bus bus;
+    struct soft_cpu *cpu[SOFT_MAX_VCPUS];
+    struct soft_map *map, *retired;
+    uint64_t a20_mask;               /* ~0, or without bit 20 */
+    _Atomic uint64_t a20_generation;
+    uint64_t code_cache_bytes;
+    struct soft_counters count;
+    void *block_vm;                  /* block.c */
+
+    /* The timer thread: one sleeps until the earliest deadline of a running vCPU. vcpu.c */
+    pthread_t timer_thread;
+    pthread_mutex_t timer_lock;
+    pthread_cond_t timer_cond;
+    bool timer_started, timer_stop;
+    _Atomic uint64_t deadline_ns[SOFT_MAX_VCPUS];
+};
+
+#define SOFT_COUNT(vm, name) atomic_fetch_add_explicit(&(vm)->count.name, 1, memory_order_relaxed)
+
+/* ---- map.c ------------------------------------------------------------------------------------ */
+int  soft_map_publish(struct soft_vm *vm, const struct gh_flat_map *flat, struct gh_error *err);
+void soft_map_free(struct soft_vm *vm);
+/* Slot that holds gpa (A20 already applied), NULL: a hole. */
+struct soft_slot *soft_map_find(const struct soft_vm *vm, uint64_t gpa);
+static inline void soft_slot_mark_dirty(struct soft_slot *s, uint64_t gpa)
+{
+    uint64_t page = (gpa - s->gpa) >> 12;
+
+    if (s->dirty && !(atomic_load_explicit(&s->dirty[page >> 6], memory_order_relaxed) >> (page & 63) & 1))
+        atomic_fetch_or(&s->dirty[page >> 6], 1ull << (page & 63));
+}
+int  soft_map_harvest(struct soft_vm *vm, unsigned id, uint64_t *bitmap, size_t pages);
+void soft_map_dma_written(struct soft_vm *vm, uint64_t gpa, uint64_t bytes);
+
+/* ---- walk.c ------------------------------------------------------------------------------------ */
+enum soft_access { SOFT_READ, SOFT_WRITE, SOFT_EXEC };
+struct soft_walk {
+    uint64_t gpa;            /* of the 4 KiB page */
+    uint8_t  rights;         /* enum soft_right for the mode asked */
+    uint8_t  shift;
+    bool     fault;
+    uint32_t error;          /* page-fault error code where fault */
+};
+/* Walks for one access in one MMU mode, sets A (and D for a write) when it is allowed. */
+void soft_walk(struct soft_cpu *cpu, uint64_t linear, enum soft_access access, unsigned mode,
+               struct soft_walk *ret);
+
+/* ---- tlb.c ------------------------------------------------------------------------------------- */
+struct soft_xlat {
+    uint8_t *host;           /* of the byte itself; NULL: MMIO */
+    uint64_t gpa;
+    struct soft_slot *slot;
+};
+/* Translates one byte, filling the TLB; raises #PF. */
+struct soft_xlat soft_translate(struct soft_cpu *cpu, uint64_t linear, enum soft_access access, unsigned mode);
+void soft_tlb_drop_dirty(struct soft_cpu *cpu);   /* SOFT_ATTN_DIRTY */
+void soft_tlb_init(struct soft_cpu *cpu);
+/* Any thread: takes the fast write tag of a host page out of every vCPU's TLB. */
+void soft_tlb_revoke_write(struct soft_vm *vm, const uint8_t *host_page);
+/* After a callback of the machine: a publish may have changed the map under this vCPU. */
+static inline void soft_tlb_revalidate(struct soft_cpu *cpu)
+{
+    if (__builtin_expect(cpu->map_generation != cpu->vm->map->generation + cpu->vm->a20_generation, 0))
+        soft_tlb_flush(cpu, true);
+}
+/* MMU mode of an access with kernel rights, and of one with an explicit CPL. */
+static inline unsigned soft_mode_sys(const struct soft_cpu *cpu)
+{
+    return cpu->cr4 & (1u << 21) ? SOFT_MMU_KERNEL_SMAP : SOFT_MMU_KERNEL;
+}
+static inline unsigned soft_mode_cpl(const struct soft_cpu *cpu, unsigned cpl)
+{
+    if (cpl == 3)
+        return SOFT_MMU_USER;
+    return (cpu->cr4 & (1u << 21)) && !(cpu->rflags_rest & (1u << 18)) ? SOFT_MMU_KERNEL_SMAP : SOFT_MMU_KERNEL;
+}
+
+/* ---- Bits of the control registers --------------------------------------------------------------- */
+#define CR0_PE (1ull << 0)
+#define CR0_MP (1ull << 1)
+#define CR0_EM (1ull << 2)
+#define CR0_TS (1ull << 3)
+#define CR0_ET (1ull << 4)
+#define CR0_NE (1ull << 5)
+#define CR0_WP (1ull << 16)
+#define CR0_AM (1ull << 18)
+#define CR0_NW (1ull << 29)
+#define CR0_CD (1ull << 30)
+#define CR0_PG (1ull << 31)
+#define CR4_VME (1ull << 0)
+#define CR4_PVI (1ull << 1)
+#define CR4_TSD (1ull << 2)
+#define CR4_DE  (1ull << 3)
+#define CR4_PSE (1ull << 4)
+#define CR4_PAE (1ull << 5)
+#define CR4_MCE (1ull << 6)
+#define CR4_PGE (1ull << 7)
+#define CR4_PCE (1ull << 8)
+#define CR4_OSFXSR (1ull << 9)
+#define CR4_OSXMMEXCPT (1ull << 10)
+#define CR4_UMIP (1ull << 11)
+#define CR4_FSGSBASE (1ull << 16)
+#define CR4_PCIDE (1ull << 17)
+#define CR4_OSXSAVE (1ull << 18)
+#define CR4_SMEP (1ull << 20)
+#define CR4_SMAP (1ull << 21)
+#define EFER_SCE (1ull << 0)
+#define EFER_LME (1ull << 8)
+#define EFER_LMA (1ull << 10)
+#define EFER_NXE (1ull << 11)
+#define FL_CF (1u << 0)
+#define FL_TF (1u << 8)
+#define FL_IF (1u << 9)
+#define FL_DF (1u << 10)
+#define FL_IOPL (3u << 12)
+#define FL_NT (1u << 14)
+#define FL_RF (1u << 16)
+#define FL_VM (1u << 17)
+#define FL_AC (1u << 18)
+#define FL_VIF (1u << 19)
+#define FL_VIP (1u << 20)
+#define FL_ID (1u << 21)
+static inline unsigned soft_iopl(const struct soft_cpu *cpu) { return (cpu->rflags_rest >> 12) & 3; }
+static inline bool soft_v86(const struct soft_cpu *cpu) { return cpu->rflags_rest & FL_VM; }
+static inline bool soft_protected(const struct soft_cpu *cpu)
+{ return (cpu->cr0 & CR0_PE) && !(cpu->rflags_rest & FL_VM); }
+static inline bool soft_canonical(uint64_t a) { return (uint64_t)((int64_t)(a << 16) >> 16) == a; }
