@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "disk/block.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+
+enum { MAX_THREADS = 16, DEFAULT_THREADS = 4 };
+
+/* A medium lives until the last request on it is done, also after it was ejected. */
+struct medium { struct gh_image *image; unsigned refs; };
+
+struct drive {
+    struct gh_block block;
+    struct gh_disk_block_params params;
+    char serial[21], model[41];
+    pthread_mutex_t lock;                      /* all below; below the machine lock in the order */
+    pthread_cond_t work, idle;
+    struct gh_block_request *queue, **queue_tail, *held, **held_tail, *done, **done_tail;
+    struct medium *medium;
+    uint64_t generation, next_seq;
+    bool tray_open, door_locked, stopping, stalled, posted;
+    unsigned running, threads;
+    uint64_t seq[MAX_THREADS];                 /* what each worker runs; 0: nothing */
+    pthread_t thread[MAX_THREADS];
+    struct gh_error why;
+    struct gh_disk_block_counters counters;
+};
+
+static struct drive *drive_of(struct gh_block *b) { return GH_CONTAINER_OF(b, struct drive, block); }
+
+/* A request's scratch: next in its list, its sequence number, its result. */
+static struct gh_block_request *next_of(struct gh_block_request *r) { return r->backend[0]; }
+static void append(struct gh_block_request ***tail, struct gh_block_request *r)
+{
+    r->backend[0] = NULL;
+    **tail = r;
+    *tail = (struct gh_block_request **)&r->backend[0];
+}
+static struct gh_block_request *take(struct gh_block_request **head, struct gh_block_request ***tail)
+{
+    struct gh_block_request *r = *head;
+    if (r && !(*head = next_of(r)))
+        *tail = head;
+    return r;
+}
+
+static void medium_put(struct drive *d, struct medium *m)      /* lock held; dropped around the close */
+{
+    if (!m || --m->refs)
+        return;
+    pthread_mutex_unlock(&d->lock);
+    gh_image_close(m->image);
+    free(m);
+    pthread_mutex_lock(&d->lock);
+}
+
+static void deliver_posted(void *arg) { gh_disk_block_deliver(&((struct drive *)arg)->block); }
+
+static void want_delivery(struct drive *d)                     /* lock held */
+{
+    if (d->posted)
+        return;
+    d->posted = true;
+    d->params.post(d->params.opaque, deliver_posted, d);
+}
+
+static void complete(struct drive *d, struct gh_block_request *r, int result)  /* lock held */
+{
+    r->backend[2] = (void *)(intptr_t)result;
+    append(&d->done_tail, r);
+    want_delivery(d);
+}
+
+static int run_request(struct gh_image *img, struct gh_block_request *r)
+{
+    int e = 0;
+    switch (r->op) {
+    case GH_BLOCK_READ: return gh_image_readv(img, r->offset, r->iov, r->iov_count, r->bytes);
+    case GH_BLOCK_WRITE: e = gh_image_writev(img, r->offset, r->iov, r->iov_count, r->bytes); break;
+    case GH_BLOCK_ZERO: e = gh_image_zero(img, r->offset, r->bytes); break;
+    case GH_BLOCK_DISCARD: return gh_image_discard(img, r->offset, r->bytes);
+    case GH_BLOCK_FLUSH: return gh_image_flush(img);
+    default: return -ENOTSUP;
+    }
+    return !e && r->fua ? gh_image_flush(img) : e;
+}
+
+/* Is it the host's trouble (hold) rather than the guest's (complete)? Fills the sentence. */
+static bool host_trouble(struct drive *d, const struct gh_image *img, const struct gh_block_request *r, int e)
+{
+    const char *disk = gh_image_label(img), *id = NULL;
+    char text[400];
+    gh_error_clear(&d->why);
+    switch (e) {
+    case -ENOSPC: case -EDQUOT:
+        id = "DiskFull";
+        snprintf(text, sizeof text, "The host has no space left for “%s” (%s). Free space, then resume; nothing was lost.",
+                 disk, strerror(-e));
+        break;
+    case -EFBIG:
+        id = "DiskTooLargeForHost";
+        snprintf(text, sizeof text, "“%s” cannot grow further on its file system. Move the disk to another one, then resume.", disk);
+        break;
+    case -EIO: case -ENXIO: case -ENODEV: case -ESTALE: case -EROFS: case -EUCLEAN: case -ENOMEM: case -EREMOTEIO:
+        if (r->op == GH_BLOCK_READ) {
+            id = "DiskReadFailed";
+            snprintf(text, sizeof text, "“%s” could not be read at byte %llu: %s. Resume tries again.", disk,
+                     (unsigned long long)r->offset, strerror(-e));
+        } else if (r->op == GH_BLOCK_FLUSH) {
+            id = "DiskFlushFailed";
+            snprintf(text, sizeof text, "The host could not confirm the data of “%s”: %s. Copy the disk before going on.",
+                     disk, strerror(-e));
+        } else {
+            id = "DiskWriteFailed";
+            snprintf(text, sizeof text, "“%s” could not be written at byte %llu: %s. Copy the disk before going on.", disk,
+                     (unsigned long long)r->offset, strerror(-e));
+        }
+        break;
+    default:
+        return false;
+    }
+    gh_error_set(&d->why, e, id, "%s", text);
+    return true;
+}
+
+/* A flush also covers the writes submitted before it that still run. */
+static void wait_for_older(struct drive *d, uint64_t seq)
+{
+    for (unsigned i = 0; i < d->threads; i++)
+        while (d->seq[i] && d->seq[i] < seq)
+            pthread_cond_wait(&d->idle, &d->lock);
+}
+
+static void count(struct drive *d, const struct gh_block_request *r, int e)
+{
+    d->counters.errors += e < 0;
+    if (r->op == GH_BLOCK_READ) {
+        d->counters.reads++;
+        d->counters.read_bytes += r->bytes;
+    } else if (r->op == GH_BLOCK_WRITE) {
+        d->counters.writes++;
+        d->counters.write_bytes += r->bytes;
+    } else if (r->op == GH_BLOCK_FLUSH) {
+        d->counters.flushes++;
+    }
+}
+
+struct worker { struct drive *drive; unsigned index; };
+
+static void *worker_main(void *arg)
+{
+    struct worker w = *(struct worker *)arg;
+    struct drive *d = w.drive;
+    free(arg);
+    pthread_mutex_lock(&d->lock);
+    for (;;) {
+        while (!d->stopping && (d->stalled || !d->queue))
+            pthread_cond_wait(&d->work, &d->lock);
+        if (d->stopping)
+            break;
+        struct gh_block_request *r = take(&d->queue, &d->queue_tail);
+        uint64_t seq = (uint64_t)(uintptr_t)r->backend[1];
+        struct medium *m = d->medium;
+        if (!m || d->tray_open) {
+            complete(d, r, r->op == GH_BLOCK_FLUSH ? 0 : -ENOMEDIUM);
+            pthread_cond_broadcast(&d->idle);
+            continue;
+        }
+        m->refs++;
+        d->running++;
+        d->seq[w.index] = seq;
+        if (r->op == GH_BLOCK_FLUSH)
+            wait_for_older(d, seq);
+        pthread_mutex_unlock(&d->lock);
+        int e = run_request(m->image, r);
+        pthread_mutex_lock(&d->lock);
+        d->running--;
+        d->seq[w.index] = 0;
+        count(d, r, e);
+        if (e < 0 && !d->params.removable && !d->stopping && host_trouble(d, m->image, r, e)) {
+            d->stalled = true;
+            r->backend[2] = (void *)(intptr_t)e;
+            append(&d->held_tail, r);
+            want_delivery(d);
+        } else {
+            complete(d, r, e);
+        }
+        medium_put(d, m);
+        pthread_cond_broadcast(&d->idle);
+    }
+    pthread_mutex_unlock(&d->lock);
+    return NULL;
+}
+
+void gh_disk_block_deliver(struct gh_block *b)
+{
+    struct drive *d = drive_of(b);
+    bool tell = false;
+    struct gh_error why = { 0 };
+    pthread_mutex_lock(&d->lock);
+    d->posted = false;
+    struct gh_block_request *list = d->done;
+    d->done = NULL;
+    d->done_tail = &d->done;
+    if (d->stalled && d->why.code) {
+        tell = true;
+        why = d->why;
+        gh_error_clear(&d->why);
+    }
+    pthread_mutex_unlock(&d->lock);
+    while (list) {
+        struct gh_block_request *r = list;
+        list = next_of(r);
+        r->done(r, (int)(intptr_t)r->backend[2]);
+    }
+    if (tell && d->params.stalled)
+        d->params.stalled(d->params.opaque, b, &why);
+}
+
+/* ---- The ops -------------------------------------------------------------------------------------------- */
+static void drive_submit(struct gh_block *b, struct gh_block_request *r)
+{
+    struct drive *d = drive_of(b);
+    pthread_mutex_lock(&d->lock);
+    r->backend[1] = (void *)(uintptr_t)++d->next_seq;
+    append(&d->queue_tail, r);
+    pthread_cond_signal(&d->work);
+    pthread_mutex_unlock(&d->lock);
+}
+
+static void drive_info(struct gh_block *b, struct gh_block_info *ret)
+{
+    struct drive *d = drive_of(b);
+    pthread_mutex_lock(&d->lock);
+    bool there = d->medium && !d->tray_open;
+    *ret = (struct gh_block_info){
+        .bytes = there ? gh_image_bytes(d->medium->image) : 0,
+        .read_only = !there || !gh_image_writable(d->medium->image),
+        .removable = d->params.removable, .medium = there, .locked = d->door_locked,
+        .can_discard = there && gh_image_writable(d->medium->image),
+        .logical_sector = d->params.removable ? 2048 : 512,
+        .physical_sector = d->params.removable ? 2048 : 4096,
+        .medium_generation = d->generation,
+    };
+    memcpy(ret->serial, d->serial, sizeof ret->serial);
+    memcpy(ret->model, d->model, sizeof ret->model);
+    pthread_mutex_unlock(&d->lock);
+}
+
+static void cancel_list(struct drive *d, struct gh_block_request **head, struct gh_block_request ***tail, int result)
+{
+    for (struct gh_block_request *r; (r = take(head, tail));)
+        complete(d, r, result ? result : (int)(intptr_t)r->backend[2]);
+}
+
+static void drive_cancel_all(struct gh_block *b)
+{
+    struct drive *d = drive_of(b);
+    pthread_mutex_lock(&d->lock);
+    cancel_list(d, &d->queue, &d->queue_tail, -ECANCELED);
+    cancel_list(d, &d->held, &d->held_tail, -ECANCELED);
+    pthread_mutex_unlock(&d->lock);
+}
+
+static int drive_eject(struct gh_block *b, bool load)
+{
+    struct drive *d = drive_of(b);
+    int r = 0;
+    pthread_mutex_lock(&d->lock);
+    if (!d->params.removable)
+        r = -ENOTSUP;
+    else if (!load && d->door_locked)
+        r = -EBUSY;
+    else if (d->tray_open == load) {
+        d->tray_open = !load;
+        d->generation++;
+    }
+    pthread_mutex_unlock(&d->lock);
+    if (!r && d->params.tray)
+        d->params.tray(d->params.opaque, b, load);
+    return r;
+}
+
+static void drive_lock(struct gh_block *b, bool locked)
+{
+    struct drive *d = drive_of(b);
+    pthread_mutex_lock(&d->lock);
+    d->door_locked = locked;
+    pthread_mutex_unlock(&d->lock);
+}
+
+static const struct gh_block_ops drive_ops = {
+    .submit = drive_submit, .info = drive_info, .cancel_all = drive_cancel_all, .eject = drive_eject, .lock = drive_lock,
+};
+
+/* ---- The machine's side ------------------------------------------------------------------------------------ */
+static struct medium *medium_new(struct gh_image *image)
+{
+    struct medium *m = image ? calloc(1, sizeof *m) : NULL;
+    if (m)
+        *m = (struct medium){ image, 1 };
+    return m;
+}
+
+struct gh_block *gh_disk_block_new(const struct gh_disk_block_params *p, struct gh_image *image, struct gh_error *err)
+{
+    struct drive *d = calloc(1, sizeof *d);
+    struct medium *m = medium_new(image);
+    if (!d || (image && !m)) {
+        gh_error_set(err, -ENOMEM, "OutOfMemory", "There is not enough memory for another disk.");
+        free(d);
+        free(m);
+        gh_image_close(image);
+        return NULL;
+    }
+    d->block.ops = &drive_ops;
+    d->params = *p;
+    d->params.name = d->params.serial = d->params.model = NULL;
+    snprintf(d->block.name, sizeof d->block.name, "%s", p->name ? p->name : "disk");
+    snprintf(d->serial, sizeof d->serial, "%s", p->serial ? p->serial : "");
+    snprintf(d->model, sizeof d->model, "%s", p->model ? p->model : "");
+    d->medium = m;
+    d->generation = 1;
+    d->queue_tail = &d->queue;
+    d->held_tail = &d->held;
+    d->done_tail = &d->done;
+    pthread_mutex_init(&d->lock, NULL);
+    pthread_cond_init(&d->work, NULL);
+    pthread_cond_init(&d->idle, NULL);
+    unsigned n = p->threads ? p->threads : DEFAULT_THREADS;
+    for (unsigned i = 0; i < n && i < MAX_THREADS; i++) {
+        struct worker *w = malloc(sizeof *w);
+        if (w)
+            *w = (struct worker){ d, i };
+        if (!w || pthread_create(&d->thread[i], NULL, worker_main, w)) {
+            free(w);
+            break;
+        }
+        d->threads++;
+    }
+    if (!d->threads) {
+        gh_error_set(err, -EAGAIN, "OutOfThreads", "The host refuses another thread, which “%s” needs.", d->block.name);
+        gh_disk_block_free(&d->block);
+        return NULL;
+    }
+    return &d->block;
+}
+
+int gh_disk_block_free(struct gh_block *b)
+{
+    if (!b)
+        return 0;
+    struct drive *d = drive_of(b);
+    pthread_mutex_lock(&d->lock);
+    d->stopping = true;
+    pthread_cond_broadcast(&d->work);
+    pthread_mutex_unlock(&d->lock);
+    for (unsigned i = 0; i < d->threads; i++)
+        pthread_join(d->thread[i], NULL);
+    d->posted = true;                          /* delivered here, not by post */
+    drive_cancel_all(b);
+    gh_disk_block_deliver(b);
+    int r = d->medium ? gh_image_close(d->medium->image) : 0;
+    free(d->medium);
+    pthread_cond_destroy(&d->idle);
+    pthread_cond_destroy(&d->work);
+    pthread_mutex_destroy(&d->lock);
+    free(d);
+    return r;
+}
+
+void gh_disk_block_resume(struct gh_block *b, bool report)
+{
+    struct drive *d = drive_of(b);
+    pthread_mutex_lock(&d->lock);
+    if (report) {
+        cancel_list(d, &d->held, &d->held_tail, 0);
+    } else if (d->held) {
+        *d->held_tail = d->queue;              /* held ones are older: in front */
+        if (!d->queue)
+            d->queue_tail = d->held_tail;
+        d->queue = d->held;
+        d->held = NULL;
+        d->held_tail = &d->held;
+    }
+    d->stalled = false;
+    gh_error_clear(&d->why);
+    pthread_cond_broadcast(&d->work);
+    pthread_mutex_unlock(&d->lock);
+}
+
+bool gh_disk_block_stalled(struct gh_block *b)
+{
+    struct drive *d = drive_of(b);
+    pthread_mutex_lock(&d->lock);
+    bool r = d->stalled;
+    pthread_mutex_unlock(&d->lock);
+    return r;
+}
+
+void gh_disk_block_drain(struct gh_block *b)
+{
+    struct drive *d = drive_of(b);
+    pthread_mutex_lock(&d->lock);
+    while (d->running || (d->queue && !d->stalled))
+        pthread_cond_wait(&d->idle, &d->lock);
+    pthread_mutex_unlock(&d->lock);
+}
+
+static int change_medium(struct gh_block *b, struct gh_image *image, bool force, struct gh_error *err)
+{
+    struct drive *d = drive_of(b);
+    struct medium *m = medium_new(image);
+    int r = 0;
+    if (image && !m)
+        r = gh_error_set(err, -ENOMEM, "OutOfMemory", "There is not enough memory to insert a medium.");
+    pthread_mutex_lock(&d->lock);
+    if (!r && !d->params.removable)
+        r = gh_error_set(err, -ENOTSUP, "MediumFixed", "“%s” has no removable medium.", b->name);
+    bool ask = !r && d->door_locked && d->medium && !d->tray_open && !force;
+    if (ask)
+        r = gh_error_set(err, -EBUSY, "MediumLocked",
+                         "The guest holds the medium of “%s”. It was asked to release it; try again, or force it.", b->name);
+    if (!r) {
+        struct medium *old = d->medium;
+        d->medium = m;
+        d->tray_open = !image;
+        d->generation++;
+        if (!image || force)
+            d->door_locked = false;
+        medium_put(d, old);
+    }
+    pthread_mutex_unlock(&d->lock);
+    if (r < 0) {
+        free(m);
+        gh_image_close(image);
+    }
+    if ((ask || !r) && b->medium_event)
+        b->medium_event(b->event_opaque, ask);
+    return r;
+}
+
+int gh_disk_block_insert(struct gh_block *b, struct gh_image *image, bool force, struct gh_error *err)
+{ return change_medium(b, image, force, err); }
+
+int gh_disk_block_eject(struct gh_block *b, bool force, struct gh_error *err)
+{ return change_medium(b, NULL, force, err); }
+
+void gh_disk_block_counters(struct gh_block *b, struct gh_disk_block_counters *ret)
+{
+    struct drive *d = drive_of(b);
+    pthread_mutex_lock(&d->lock);
+    *ret = d->counters;
+    pthread_mutex_unlock(&d->lock);
+}

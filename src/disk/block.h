@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * A disk or a CD drive as devices see it (struct gh_block), over a disk image, with worker threads.
+ *
+ * Threads: the gh_block ops, insert, eject, resume and free on the machine's main side with the machine
+ * lock; workers never take it. post is called on workers. Completions run in deliver, which post's
+ * function calls. Workers are made in new, before the sandbox closes.
+ *
+ * Host trouble (disk full, EIO, quota, failed flush) on a hard disk completes nothing: the request is
+ * held, new ones wait, and stalled tells the machine once, which pauses. gh_disk_block_resume re-issues.
+ * On a removable drive errors go to the guest, as a scratched CD would.
+ */
+#pragma once
+#include "devices/backend.h"
+#include "disk/disk.h"
+
+struct gh_disk_block_params {
+    const char *name, *serial, *model;         /* copied; NULL: empty */
+    bool removable;
+    unsigned threads;                          /* 0: four */
+    /* Runs fn(arg) on the machine's main thread with the machine lock, soon. From any thread. */
+    void (*post)(void *opaque, void (*fn)(void *arg), void *arg);
+    /* Main thread, lock held: a request is held; err has DiskFull, DiskTooLargeForHost, DiskReadFailed,
+     * DiskWriteFailed or DiskFlushFailed. */
+    void (*stalled)(void *opaque, struct gh_block *b, const struct gh_error *why);
+    /* Main thread, lock held: the guest opened (false) or closed the tray. May be NULL. */
+    void (*tray)(void *opaque, struct gh_block *b, bool closed);
+    void *opaque;
+};
+/* image (taken over, also on failure) may be NULL: an empty removable drive. */
+struct gh_block *gh_disk_block_new(const struct gh_disk_block_params *params, struct gh_image *image, struct gh_error *err);
+/* Waits for running requests; whatever is left completes with -ECANCELED, then closes the image. A
+ * posted delivery may still be pending: call it when the loop that runs posts has ended or run dry. */
+int  gh_disk_block_free(struct gh_block *b);
+/* After a stall. report: held requests go to the guest as errors instead of being tried again. */
+void gh_disk_block_resume(struct gh_block *b, bool report);
+bool gh_disk_block_stalled(struct gh_block *b);
+/* Without the machine lock: until no request runs or waits (or the drive is stalled). Then deliver. */
+void gh_disk_block_drain(struct gh_block *b);
+void gh_disk_block_deliver(struct gh_block *b);   /* with the lock: runs completions */
+/* Removable. force: although the guest locked the door. Without it a locked drive gets an eject
+ * request event and the answer is -EBUSY (MediumLocked). Takes image over in every case. */
+int  gh_disk_block_insert(struct gh_block *b, struct gh_image *image, bool force, struct gh_error *err);
+int  gh_disk_block_eject(struct gh_block *b, bool force, struct gh_error *err);
+struct gh_disk_block_counters { uint64_t reads, writes, flushes, read_bytes, write_bytes, errors; };
+void gh_disk_block_counters(struct gh_block *b, struct gh_disk_block_counters *ret);

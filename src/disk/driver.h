@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * What a format must provide, and what it gets. A driver only translates: it says where a piece of
+ * the virtual disk lies and links new pieces; image.c moves the data, fills copied-up clusters from the
+ * parent, and keeps the order that the promises of disk.h need.
+ *
+ * Locks: map, read_packed with the image's lock held for reading; reserve, link, release, zero,
+ * resize, check with it held for writing; open and close alone.
+ */
+#pragma once
+#include <pthread.h>
+
+#include "disk/disk.h"
+#include "disk/file.h"
+
+enum gh_extent_kind {
+    GH_EXTENT_NONE,                            /* not here: the parent's, or zeros */
+    GH_EXTENT_ZERO,                            /* zeros, hiding the parent */
+    GH_EXTENT_DATA,                            /* at file_offset of file */
+    GH_EXTENT_PACKED,                          /* compressed: read_packed */
+};
+struct gh_extent {
+    enum gh_extent_kind kind;
+    uint64_t bytes;                            /* 1..asked: how far it goes */
+    struct gh_file *file;
+    uint64_t file_offset;
+    bool in_place;                             /* DATA may be overwritten where it lies */
+};
+
+struct gh_image {
+    const struct gh_image_driver *driver;
+    struct gh_file *file;
+    struct gh_file **parts;                    /* in the order of the spec */
+    char (*part_names)[256];
+    unsigned part_count;
+    struct gh_image *parent;
+    uint64_t bytes;
+    uint64_t cluster_bytes;                    /* unit of allocation; 0: driver has no allocation */
+    bool writable, repair;
+    bool needs_parent;                         /* set by open: without a parent this is refused */
+    bool marked;                               /* first_write was done */
+    pthread_rwlock_t lock;
+    void *state;                               /* the driver's, freed by its close */
+    struct gh_image_info info;
+    char label[192];
+};
+
+struct gh_image_driver {
+    struct gh_image_format format;
+    int  (*probe)(const uint8_t *head, size_t len, const uint8_t *tail512, uint64_t file_bytes); /* 0..100 */
+    int  (*open)(struct gh_image *img, struct gh_error *err);
+    void (*close)(struct gh_image *img);       /* accepts a half-opened image; writes clean marks */
+    int  (*map)(struct gh_image *img, uint64_t off, uint64_t len, struct gh_extent *ret);
+    int  (*read_packed)(struct gh_image *img, uint64_t off, void *buf, size_t len);
+    /* Room for the cluster at virtual offset off (aligned). *fresh: the room reads as zeros now, also
+     * after power loss, as nothing was ever stored there. */
+    int  (*reserve)(struct gh_image *img, uint64_t off, struct gh_file **file, uint64_t *file_off, bool *fresh);
+    /* The data of the whole cluster is in place: make the virtual cluster point there. */
+    int  (*link)(struct gh_image *img, uint64_t off, uint64_t file_off);
+    void (*unreserve)(struct gh_image *img, uint64_t off, uint64_t file_off); /* optional: link never came */
+    /* Whole clusters become zeros without data; -ENOTSUP: image.c writes zeros. discard: space may be
+     * given back too. */
+    int  (*zero)(struct gh_image *img, uint64_t off, uint64_t len, bool discard);
+    /* Once, before the first change: dirty bits, modification ids. Optional. */
+    int  (*first_write)(struct gh_image *img);
+    int  (*flush)(struct gh_image *img);       /* optional: files in the right order; else every file */
+    int  (*resize)(struct gh_image *img, uint64_t bytes, struct gh_error *err);
+    int  (*check)(struct gh_image *img, bool repair, struct gh_check_report *ret, struct gh_error *err);
+    int  (*create)(struct gh_file *file, const struct gh_image_create *how, struct gh_error *err);
+};
+
+extern const struct gh_image_driver *const gh_image_drivers[];   /* drivers.c, NULL-terminated */
+const struct gh_image_driver *gh_image_driver_find(const char *name);
+
+/* image_io.c: reads with the lock of img already held. */
+struct gh_vec;
+int gh_image_read_locked(struct gh_image *img, uint64_t off, struct gh_vec *vec, uint64_t len);
+int gh_image_flush_locked(struct gh_image *img);
+
+/* ---- Cursor over a vector: what is left to move ------------------------------------------------------ */
+struct gh_vec { const struct iovec *iov; unsigned count; size_t skip; };
+int  gh_vec_read(struct gh_vec *v, struct gh_file *f, uint64_t off, uint64_t len);
+int  gh_vec_write(struct gh_vec *v, struct gh_file *f, uint64_t off, uint64_t len);
+void gh_vec_zero(struct gh_vec *v, uint64_t len);
+void gh_vec_put(struct gh_vec *v, const void *data, uint64_t len);      /* into the vector */
+void gh_vec_get(struct gh_vec *v, void *data, uint64_t len);            /* out of it */
+
+/* ---- Small helpers of the drivers -------------------------------------------------------------------- */
+int  gh_image_bad(struct gh_image *img, struct gh_error *err, const char *fmt, ...) GH_PRINTF(3, 4); /* DiskDamaged */
+int  gh_image_unsupported(struct gh_image *img, struct gh_error *err, const char *fmt, ...) GH_PRINTF(3, 4);
+void gh_check_note(struct gh_check_report *r, const char *fmt, ...) GH_PRINTF(2, 3);
+void gh_uuid_random(uint8_t uuid[16]);
+uint64_t gh_round_up(uint64_t v, uint64_t unit);
+static inline uint64_t gh_min_u64(uint64_t a, uint64_t b) { return a < b ? a : b; }
+static inline bool gh_is_pow2(uint64_t v) { return v && !(v & (v - 1)); }
+static inline unsigned gh_log2(uint64_t v) { return 63u - (unsigned)__builtin_clzll(v); }

@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The formats, one file (or group of files) each. All const; listed in drivers.c. */
+#pragma once
+#include "base/bytes.h"
+#include "disk/driver.h"
+
+extern const struct gh_image_driver gh_image_raw;

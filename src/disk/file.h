@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * One host file under a disk image: the only place of this library that makes I/O system calls.
+ * Every call passes a hook that tests use to record (power-loss replay) and to inject faults.
+ *
+ * Thread: positional reads, writes, zeroing and flushes from any thread at once; set-up, truncate
+ * and free by one thread while nothing else runs on the file, or under the image's write lock.
+ * Ownership: a gh_file owns its descriptor. Offsets and lengths are bytes.
+ * Errors: negative errno. EINTR, EAGAIN and short transfers never come out.
+ */
+#pragma once
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "base/error.h"
+
+struct gh_file {
+    int  fd;
+    bool writable;
+    bool device;                       /* block device: fixed size */
+    bool no_punch, no_zero_range;      /* the file system refused once; not asked again */
+    unsigned id;                       /* numbers files for the hook, in order of gh_file_new */
+    _Atomic uint64_t bytes;            /* current size; only we change it */
+    _Atomic int flush_error;           /* the first fsync failure; final */
+    _Atomic uint64_t changes, synced;  /* flush has nothing to do when they are equal */
+    char label[192];                   /* how messages call the file */
+};
+
+enum gh_file_op {
+    GH_FILE_READ, GH_FILE_WRITE, GH_FILE_FLUSH, GH_FILE_TRUNCATE, GH_FILE_ZERO, GH_FILE_PUNCH,
+    GH_FILE_ALLOCATE, GH_FILE_RENAME, GH_FILE_ALLOC_MEMORY,
+};
+struct gh_file_event {
+    enum gh_file_op op;
+    const struct gh_file *file;        /* NULL: rename, memory */
+    uint64_t offset, bytes;            /* TRUNCATE: bytes is the new size */
+    const struct iovec *iov;           /* WRITE: what is written; bytes may end inside it */
+    unsigned iov_count;
+};
+/* before: 0, or the negative errno the call shall fail with. after: the call succeeded. Called on the
+ * caller's thread; several threads at once. */
+struct gh_file_hook {
+    int  (*before)(struct gh_file_hook *hook, const struct gh_file_event *ev);
+    void (*after)(struct gh_file_hook *hook, const struct gh_file_event *ev);
+};
+void gh_file_set_hook(struct gh_file_hook *hook);   /* process-wide, tests only; NULL: none */
+
+/* Takes fd over, also on failure. A pipe, directory or character device is refused. */
+struct gh_file *gh_file_new(int fd, bool writable, const char *label, struct gh_error *err);
+void gh_file_free(struct gh_file *f);               /* closes; no flush */
+
+/* Reads exactly len; bytes beyond the end of the file read as zeros. */
+int gh_file_read(struct gh_file *f, uint64_t off, void *buf, size_t len);
+int gh_file_write(struct gh_file *f, uint64_t off, const void *buf, size_t len);
+/* The same for a vector; iov is consumed in a copy, the caller's array stays. */
+int gh_file_readv(struct gh_file *f, uint64_t off, const struct iovec *iov, unsigned n, size_t len);
+int gh_file_writev(struct gh_file *f, uint64_t off, const struct iovec *iov, unsigned n, size_t len);
+int gh_file_flush(struct gh_file *f);               /* fdatasync; after one failure always fails */
+int gh_file_truncate(struct gh_file *f, uint64_t bytes);
+/* The range reads as zeros afterwards; space may stay allocated. Grows the file if it must. */
+int gh_file_zero(struct gh_file *f, uint64_t off, uint64_t len);
+/* The range reads as zeros and its space is given back; -EOPNOTSUPP where the host cannot. Never grows. */
+int gh_file_punch(struct gh_file *f, uint64_t off, uint64_t len);
+int gh_file_allocate(struct gh_file *f, uint64_t off, uint64_t len);  /* -EOPNOTSUPP: nothing done */
+static inline uint64_t gh_file_bytes(struct gh_file *f) { return atomic_load_explicit(&f->bytes, memory_order_acquire); }
+uint64_t gh_file_used_bytes(struct gh_file *f);     /* what it really occupies on the host */
+/* How far from off the file is all data (*hole = false) or all hole; never 0 inside the file. */
+int gh_file_extent(struct gh_file *f, uint64_t off, uint64_t len, bool *hole, uint64_t *ret_len);
+/* rename(2) between two names of one folder, then fsync of that folder. */
+int gh_file_rename(int dirfd, const char *from, const char *to);
+/* malloc for sizes that a file controls: refuses above limit, passes the fault hook. NULL: -ENOMEM. */
+void *gh_file_memory(uint64_t bytes, uint64_t limit);
+
+/* lock.c: OFD locks on the bytes QEMU uses, so that either program refuses the other's image.
+ * Shared: several readers, no writer. Exclusive: one writer, no one else. DiskLocked names the holder
+ * where /proc shows it. */
+enum gh_file_lock { GH_LOCK_NONE, GH_LOCK_SHARED, GH_LOCK_EXCLUSIVE, GH_LOCK_SHARED_WRITERS };
+int gh_file_lock(struct gh_file *f, enum gh_file_lock kind, struct gh_error *err);

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The raw driver, the locks, and the block backend: completions, held requests, media. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "../check.h"
+#include "disk/block.h"
+#include "disk/file.h"
+
+static char folder[] = "/tmp/gh-block-XXXXXX";
+
+static int temp_file(const char *name)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+}
+
+static struct gh_image *raw_image(const char *name, uint64_t bytes, bool writable, struct gh_error *err)
+{
+    int fd = temp_file(name);
+    if (ftruncate(fd, (off_t)bytes) < 0)
+        return NULL;
+    return gh_image_open(&(struct gh_image_spec){ .format = "raw", .label = name, .fd = fd, .writable = writable }, err);
+}
+
+/* ---- A stand-in for the machine's loop ---------------------------------------------------------------- */
+static pthread_mutex_t post_lock = PTHREAD_MUTEX_INITIALIZER;
+static void (*post_fn[64])(void *), *post_arg[64];
+static unsigned posts;
+static int wake_fd;
+
+static void post(void *opaque, void (*fn)(void *), void *arg)
+{
+    pthread_mutex_lock(&post_lock);
+    post_fn[posts] = fn;
+    post_arg[posts++] = arg;
+    pthread_mutex_unlock(&post_lock);
+    eventfd_write(wake_fd, 1);
+}
+
+static void loop_once(int timeout_ms)
+{
+    struct pollfd p = { .fd = wake_fd, .events = POLLIN };
+    eventfd_t v;
+    if (poll(&p, 1, timeout_ms) > 0)
+        eventfd_read(wake_fd, &v);
+    for (;;) {
+        pthread_mutex_lock(&post_lock);
+        unsigned n = posts;
+        void (*fn)(void *) = n ? post_fn[0] : NULL;
+        void *arg = n ? post_arg[0] : NULL;
+        if (n) {
+            memmove(post_fn, post_fn + 1, sizeof *post_fn * (n - 1));
+            memmove(post_arg, post_arg + 1, sizeof *post_arg * (n - 1));
+            posts--;
+        }
+        pthread_mutex_unlock(&post_lock);
+        if (!n)
+            return;
+        fn(arg);
+    }
+}
+
+static unsigned stalls, events, eject_requests;
+static char stall_id[48];
+static void stalled(void *opaque, struct gh_block *b, const struct gh_error *why)
+{
+    stalls++;
+    snprintf(stall_id, sizeof stall_id, "%s", why->id);
+}
+static void medium_event(void *opaque, bool eject_request)
+{
+    events++;
+    eject_requests += eject_request;
+}
+
+static unsigned finished;
+static int last_result;
+static void done(struct gh_block_request *req, int result)
+{
+    finished++;
+    last_result = result;
+}
+
+static int submit_wait(struct gh_block *b, enum gh_block_op op, uint64_t off, void *buf, size_t len)
+{
+    struct iovec iov = { buf, len };
+    struct gh_block_request req = { .op = op, .offset = off, .bytes = len, .iov = &iov, .iov_count = 1, .done = done };
+    unsigned was = finished;
+    b->ops->submit(b, &req);
+    for (unsigned i = 0; i < 50 && finished == was; i++)
+        loop_once(100);
+    CHECK_FATAL(finished == was + 1);
+    return last_result;
+}
+
+/* ---- Fault injection: fails the next so many writes ------------------------------------------------------ */
+static _Atomic int fail_writes, fail_with, fail_flushes;
+static int fault(struct gh_file_hook *hook, const struct gh_file_event *ev)
+{
+    if (ev->op == GH_FILE_WRITE && fail_writes > 0) {
+        fail_writes--;
+        return fail_with;
+    }
+    if (ev->op == GH_FILE_FLUSH && fail_flushes > 0) {
+        fail_flushes--;
+        return -EIO;
+    }
+    return 0;
+}
+static struct gh_file_hook hook = { fault, NULL };
+
+static void test_disk(void)
+{
+    struct gh_error err = { 0 };
+    uint8_t out[4096], in[4096];
+    struct gh_disk_block_params p = { .name = "sda", .serial = "GH1", .model = "DISK", .post = post, .stalled = stalled };
+    struct gh_block *b = gh_disk_block_new(&p, raw_image("a.img", 1 << 20, true, &err), &err);
+    CHECK_FATAL(b);
+    struct gh_block_info info;
+    b->ops->info(b, &info);
+    CHECK_EQ(info.bytes, 1 << 20);
+    CHECK(info.medium && !info.read_only && !info.removable);
+    for (unsigned i = 0; i < sizeof out; i++)
+        out[i] = (uint8_t)(i * 7);
+    CHECK_EQ(submit_wait(b, GH_BLOCK_WRITE, 8192, out, sizeof out), 0);
+    CHECK_EQ(submit_wait(b, GH_BLOCK_FLUSH, 0, NULL, 0), 0);
+    memset(in, 0, sizeof in);
+    CHECK_EQ(submit_wait(b, GH_BLOCK_READ, 8192, in, sizeof in), 0);
+    CHECK(!memcmp(in, out, sizeof in));
+    CHECK_EQ(submit_wait(b, GH_BLOCK_DISCARD, 8192, NULL, 4096), 0);
+    CHECK_EQ(submit_wait(b, GH_BLOCK_READ, 1 << 20, in, 512), -EINVAL);
+
+    /* Disk full: nothing completes, the machine hears of it once, resume writes. */
+    gh_file_set_hook(&hook);
+    fail_with = -ENOSPC;
+    fail_writes = 1;
+    struct iovec iov = { out, sizeof out };
+    struct gh_block_request w = { .op = GH_BLOCK_WRITE, .bytes = sizeof out, .iov = &iov, .iov_count = 1, .done = done };
+    unsigned was = finished;
+    b->ops->submit(b, &w);
+    for (unsigned i = 0; i < 50 && !stalls; i++)
+        loop_once(100);
+    CHECK_EQ(stalls, 1);
+    CHECK_STR(stall_id, "DiskFull");
+    CHECK_EQ(finished, was);
+    CHECK(gh_disk_block_stalled(b));
+    gh_disk_block_resume(b, false);
+    for (unsigned i = 0; i < 50 && finished == was; i++)
+        loop_once(100);
+    CHECK_EQ(finished, was + 1);
+    CHECK_EQ(last_result, 0);
+    CHECK_EQ(submit_wait(b, GH_BLOCK_READ, 0, in, sizeof in), 0);
+    CHECK(!memcmp(in, out, sizeof in));
+
+    /* The same reported to the guest, then cancelled. */
+    fail_with = -EIO;
+    fail_writes = 1;
+    b->ops->submit(b, &w);
+    for (unsigned i = 0; i < 50 && stalls < 2; i++)
+        loop_once(100);
+    CHECK_STR(stall_id, "DiskWriteFailed");
+    was = finished;
+    gh_disk_block_resume(b, true);
+    loop_once(1000);
+    CHECK_EQ(finished, was + 1);
+    CHECK_EQ(last_result, -EIO);
+
+    /* A failed flush is final. */
+    CHECK_EQ(submit_wait(b, GH_BLOCK_WRITE, 0, out, sizeof out), 0);
+    fail_flushes = 1;
+    struct gh_block_request f = { .op = GH_BLOCK_FLUSH, .done = done };
+    b->ops->submit(b, &f);
+    for (unsigned i = 0; i < 50 && stalls < 3; i++)
+        loop_once(100);
+    CHECK_STR(stall_id, "DiskFlushFailed");
+    gh_disk_block_resume(b, false);
+    for (unsigned i = 0; i < 50 && stalls < 4; i++)
+        loop_once(100);
+    CHECK_EQ(stalls, 4);
+    was = finished;
+    b->ops->cancel_all(b);
+    loop_once(1000);
+    CHECK_EQ(finished, was + 1);
+    CHECK_EQ(last_result, -ECANCELED);
+    gh_file_set_hook(NULL);
+    CHECK_EQ(gh_disk_block_free(b), -EIO);
+}
+
+static void test_locks(void)
+{
+    struct gh_error err = { 0 };
+    struct gh_image *one = raw_image("l.img", 4096, true, &err);
+    CHECK_FATAL(one);
+    struct gh_image *two = raw_image("l.img", 4096, true, &err);
+    CHECK(!two);
+    CHECK_STR(err.id, "DiskLocked");
+    gh_error_clear(&err);
+    CHECK(!raw_image("l.img", 4096, false, &err));
+    gh_image_close(one);
+    gh_error_clear(&err);
+    one = raw_image("l.img", 4096, false, &err);
+    two = raw_image("l.img", 4096, false, &err);
+    CHECK(one && two);
+    CHECK(!raw_image("l.img", 4096, true, &err));
+    CHECK_EQ(gh_image_write(one, 0, "x", 1), -EROFS);
+    gh_image_close(one);
+    gh_image_close(two);
+    gh_error_clear(&err);
+    CHECK(!gh_image_open(&(struct gh_image_spec){ .format = "raw", .label = folder, .fd = open(folder, O_RDONLY) }, &err));
+    CHECK_STR(err.id, "DiskNotAFile");
+    gh_error_clear(&err);
+    CHECK(!gh_image_open(&(struct gh_image_spec){ .format = "zip", .label = "z", .fd = temp_file("z") }, &err));
+    CHECK_STR(err.id, "DiskFormatUnknown");
+}
+
+static void test_media(void)
+{
+    struct gh_error err = { 0 };
+    uint8_t buf[2048];
+    struct gh_disk_block_params p = { .name = "cd0", .removable = true, .post = post };
+    struct gh_block *b = gh_disk_block_new(&p, NULL, &err);
+    struct gh_block_info info;
+    CHECK_FATAL(b);
+    b->medium_event = medium_event;
+    b->ops->info(b, &info);
+    CHECK(!info.medium && info.removable);
+    uint64_t generation = info.medium_generation;
+    CHECK_EQ(submit_wait(b, GH_BLOCK_READ, 0, buf, 2048), -ENOMEDIUM);
+    CHECK_EQ(gh_disk_block_insert(b, raw_image("cd.iso", 10000, false, &err), false, &err), 0);
+    CHECK_EQ(events, 1);
+    b->ops->info(b, &info);
+    CHECK(info.medium && info.read_only && info.medium_generation > generation);
+    CHECK_EQ(info.bytes, 10240);
+    CHECK_EQ(submit_wait(b, GH_BLOCK_READ, 0, buf, 2048), 0);
+    CHECK_EQ(b->ops->eject(b, false), 0);
+    CHECK_EQ(submit_wait(b, GH_BLOCK_READ, 0, buf, 2048), -ENOMEDIUM);
+    CHECK_EQ(b->ops->eject(b, true), 0);
+    b->ops->lock(b, true);
+    CHECK_EQ(b->ops->eject(b, false), -EBUSY);
+    CHECK_EQ(gh_disk_block_eject(b, false, &err), -EBUSY);
+    CHECK_STR(err.id, "MediumLocked");
+    CHECK_EQ(eject_requests, 1);
+    CHECK_EQ(gh_disk_block_eject(b, true, &err), 0);
+    CHECK_EQ(submit_wait(b, GH_BLOCK_READ, 0, buf, 2048), -ENOMEDIUM);
+    CHECK_EQ(gh_disk_block_free(b), 0);
+}
+
+int main(void)
+{
+    CHECK_FATAL(mkdtemp(folder));
+    wake_fd = eventfd(0, EFD_NONBLOCK);
+    test_disk();
+    test_locks();
+    test_media();
+    char cmd[64];
+    snprintf(cmd, sizeof cmd, "rm -r %s", folder);
+    CHECK_EQ(system(cmd), 0);
+    return check_result();
+}
