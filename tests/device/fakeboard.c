@@ -425,7 +425,7 @@ static void fake_request(struct gh_board *b, struct gh_device *dev, enum gh_requ
         b->request_why = *why;
 }
 
-static void *fake_lookup(struct gh_board *b, const char *service)
+void *fake_lookup_service(struct gh_board *b, const char *service)
 {
     for (unsigned i = 0; i < b->service_count; i++)
         if (!strcmp(b->service[i].name, service))
@@ -500,7 +500,7 @@ static const struct gh_board_ops fake_ops = {
     .range_dirty = fake_range_dirty, .ram_alloc = fake_ram_alloc, .irq_set = fake_irq_set,
     .msi_send = fake_msi_send, .now_ns = fake_now_ns, .wall_ns = fake_wall_ns,
     .timer_arm = fake_timer_arm, .timer_disarm = fake_timer_disarm, .dma_map = fake_dma_map,
-    .dma_unmap = fake_dma_unmap, .defer = fake_defer, .request = fake_request, .lookup = fake_lookup,
+    .dma_unmap = fake_dma_unmap, .defer = fake_defer, .request = fake_request, .lookup = fake_lookup_service,
     .provide = fake_provide, .display_add = fake_display_add, .display_changed = fake_display_changed,
     .input_add = fake_input_add, .find = fake_find,
 };

@@ -110,6 +110,7 @@ int  fake_attach(struct gh_device *dev, struct gh_error *err);
 void fake_reset(struct gh_board *b, enum gh_reset why);    /* all devices, after quiesce */
 void fake_quiesce(struct gh_board *b);                     /* steps the clock until all are quiet */
 void fake_provide(struct gh_board *b, const char *service, void *object);
+void *fake_lookup_service(struct gh_board *b, const char *service);   /* NULL: nobody provides it */
 
 /* ---- Guest accesses ---- */
 uint8_t  fake_inb(struct gh_board *b, uint16_t port);
