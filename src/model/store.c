@@ -43,7 +43,7 @@ static int load_one(int dir, const char *folder, const char *name, struct gh_def
 {
     gh_autofree char *text = NULL;
     char label[512];
-    size_t length;
+    size_t length = 0;
 
     snprintf(label, sizeof label, "%s/%s", folder, name);
     int r = read_file(dir, name, &text, &length);
@@ -90,7 +90,7 @@ int gh_store_save(const char *folder, struct gh_definition *d, struct gh_error *
     gh_autoclose int dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     gh_autofree char *text = NULL;
     char temporary[64];
-    size_t length;
+    size_t length = 0;
 
     if (dir < 0)
         return gh_error_set(err, -errno, "FolderUnreadable", "The machine's folder “%s” cannot be opened: %s.", folder, strerror(errno));
