@@ -29,6 +29,7 @@ struct gh_slot {
     uint8_t *host;               /* host mapping, valid until after the next publish returns */
     unsigned flags;
     unsigned id;                 /* stable identity for dirty_harvest; same RAM piece, same id */
+    uint64_t offset;             /* of this slot within the piece: several slots may share an id */
 };
 struct gh_flat_map {
     uint64_t generation;

@@ -60,6 +60,10 @@ struct gh_cpu_state {
     bool     exception_pending, exception_has_error;
     uint8_t  exception_vector;
     uint32_t exception_error;
+    /* An external interrupt that was acknowledged but whose delivery has not completed. */
+    bool     interrupt_injected;
+    uint8_t  interrupt_vector;
+    uint8_t  sipi_vector;
 };
 
 /* A named CPU model; the table is engine/accel/cpumodel.c and serves all accelerators. */

@@ -139,7 +139,7 @@ static int render_slots(struct gh_memmap *map)
         unsigned flags = (d->kind == GH_RANGE_RAM ? GH_SLOT_WRITABLE : 0) |
                          (d->dirty_log ? GH_SLOT_DIRTY : 0);
         slots[n++] = (struct gh_slot){ f->start, f->size, d->host + f->offset, flags,
-                                       f->range->slot_id };
+                                       f->range->slot_id, f->offset };
     }
     free(map->slot_array);
     map->slot_array = slots;
