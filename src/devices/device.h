@@ -56,6 +56,7 @@ struct gh_range_desc {
     gh_access_fn fn;
     uint8_t *host;         /* RAM and ROM: memory from gh_ram_alloc, page aligned */
     bool     repeat;       /* fn takes count > 1 itself */
+    bool     lockless;     /* fn may run without the machine lock, on any thread (PM timer, HPET counter) */
 };
 
 /* ---- Options: data, so that --help, settings rows and validation come from one table ----------- */

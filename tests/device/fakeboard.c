@@ -581,10 +581,16 @@ void fake_board_free(struct gh_board *b)
 struct gh_device *fake_create(struct gh_board *b, const char *class_name, const char *id)
 {
     const struct gh_device_class *class = gh_device_class_find(class_name);
-    struct gh_error err = {0};
 
     if (!class)
         die("no such class", class_name);
+    return fake_create_class(b, class, id);
+}
+
+struct gh_device *fake_create_class(struct gh_board *b, const struct gh_device_class *class, const char *id)
+{
+    struct gh_error err = {0};
+
     if (b->device_count == FAKE_DEVICES)
         die("too many devices", id);
     struct gh_device *dev = calloc(1, sizeof *dev);

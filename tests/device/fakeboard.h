@@ -104,6 +104,8 @@ struct gh_device *fake_add(struct gh_board *b, const char *class_name, const cha
 /* The same in steps, for backends and for errors: create (defaults set), then gh_option_set and
  * gh_option_pointer on dev->class->options and dev->state, then attach (includes the cold reset). */
 struct gh_device *fake_create(struct gh_board *b, const char *class_name, const char *id);
+/* The same for a class that only the test has. */
+struct gh_device *fake_create_class(struct gh_board *b, const struct gh_device_class *class, const char *id);
 int  fake_set_options(struct gh_device *dev, const char *options, struct gh_error *err);
 void fake_set_backend(struct gh_device *dev, const char *option, void *backend);
 int  fake_attach(struct gh_device *dev, struct gh_error *err);
