@@ -40,8 +40,23 @@ struct gh_lapic {
     uint32_t irr[8], tmr[8];                      /* atomic: set by any thread */
     uint64_t timer_start_ns, timer_period_ns;     /* count-down modes */
     uint64_t deadline_tsc;                        /* TSC-deadline mode; 0: disarmed */
+    uint32_t esr_pending;                         /* errors since the last write of ESR; atomic */
     bool     bsp;
 };
+
+/* Register numbers (MMIO offset >> 4). */
+enum gh_lapic_reg { GH_LAPIC_ID = 0x02, GH_LAPIC_VERSION = 0x03, GH_LAPIC_TPR = 0x08, GH_LAPIC_PPR = 0x0a,
+                    GH_LAPIC_EOI = 0x0b, GH_LAPIC_LDR = 0x0d, GH_LAPIC_DFR = 0x0e, GH_LAPIC_SVR = 0x0f,
+                    GH_LAPIC_ISR = 0x10, GH_LAPIC_TMR = 0x18, GH_LAPIC_IRR = 0x20, GH_LAPIC_ESR = 0x28,
+                    GH_LAPIC_ICR = 0x30, GH_LAPIC_ICR2 = 0x31, GH_LAPIC_LVT_TIMER = 0x32,
+                    GH_LAPIC_LVT_THERMAL = 0x33, GH_LAPIC_LVT_PERF = 0x34, GH_LAPIC_LVT_LINT0 = 0x35,
+                    GH_LAPIC_LVT_LINT1 = 0x36, GH_LAPIC_LVT_ERROR = 0x37, GH_LAPIC_TIMER_INIT = 0x38,
+                    GH_LAPIC_TIMER_NOW = 0x39, GH_LAPIC_TIMER_DIVIDE = 0x3e, GH_LAPIC_SELF_IPI = 0x3f };
+#define GH_LAPIC_BASE_BSP    (1ull << 8)
+#define GH_LAPIC_BASE_X2     (1ull << 10)
+#define GH_LAPIC_BASE_ENABLE (1ull << 11)
+#define GH_LAPIC_LVT_MASKED  (1u << 16)
+#define GH_LAPIC_TIMER_HZ    1000000000ull        /* the timer's input clock */
 
 void gh_lapic_init(struct gh_lapic *l, struct gh_lapic_bus *bus, uint32_t id, bool bsp,
                    const struct gh_lapic_env *env);
@@ -72,6 +87,11 @@ void gh_lapic_deliver(struct gh_lapic *l, enum gh_lapic_mode mode, uint8_t vecto
 /* Any thread. Routes an interrupt message (MSI format address and data) to the APICs it names;
  * lowest priority picks one. Returns how many accepted it. */
 unsigned gh_lapic_bus_msi(struct gh_lapic_bus *bus, uint64_t address, uint32_t data);
+
+/* An interrupt command (both halves); own thread. */
+void gh_lapic_command(struct gh_lapic *l, uint32_t low, uint32_t destination);
+/* Records an error bit of ESR and raises the error interrupt. */
+void gh_lapic_error(struct gh_lapic *l, uint32_t bit);
 
 /* The register page in the layout of struct gh_cpu_state.lapic. */
 void gh_lapic_save(const struct gh_lapic *l, uint8_t page[1024]);

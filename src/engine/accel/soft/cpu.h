@@ -109,7 +109,8 @@ struct soft_cpu {
     struct gh_table gdt, idt;
     uint64_t star, lstar, cstar, sfmask, kernel_gs_base, tsc_aux, pat, misc_enable;
     uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
-    uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_phys[16], tsc_offset;
+    uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_phys[16], tsc_offset, tsc_adjust;
+    uint64_t feature_control, mcg_status, spec_ctrl;
     bool     long_mode;              /* EFER.LMA */
 
     /* ---- floating point and vectors: values, in the host's own formats ------------------- */
@@ -122,10 +123,13 @@ struct soft_cpu {
     enum gh_run_state run_state;
     bool     int_shadow;             /* STI or MOV/POP SS: interrupts held for one instruction */
     bool     shadow_is_ss;           /* MOV/POP SS: #DB and NMI held as well */
+    bool     shadow_seen;            /* the shadow was there before the current instruction */
     bool     nmi_blocked;
     _Atomic bool nmi_pending, init_pending, sipi_pending, intr_line;
     _Atomic uint8_t sipi_page;
     int      delivering;             /* vector being delivered, -1 none: double-fault logic */
+    bool     event_external;         /* faults while delivering carry the EXT bit */
+    bool     irq_waiting;            /* an interrupt was seen that IF, TPR shadow or NMI blocking holds back */
     uint32_t pending_db;             /* DR6 bits to report after this instruction; SOFT_DB_TRAP: do raise */
     uint8_t *late_code_write;        /* soft_probe gave a pointer into a code page: invalidate again later */
     unsigned late_code_bytes;

@@ -23,16 +23,19 @@ void soft_deliver_fault(struct soft_cpu *cpu);
 /* At a block head with attention set: flushes, timer, NMI, interrupts, INIT, SIPI. Delivers at most
  * one event. false: leave the run loop (kick, halted, waiting for SIPI, shut down). */
 bool soft_attend(struct soft_cpu *cpu);
-/* After an instruction in single-instruction mode (see soft_needs_step): ends the interrupt shadow and raises
- * #DB for TF, data breakpoints and task switches. tf: TF as it was before the instruction. */
+/* After every instruction of single-instruction mode (see soft_needs_step): ends the interrupt shadow and
+ * delivers #DB for TF, data breakpoints and task switches. tf: TF as it was before the instruction. */
 void soft_end_insn(struct soft_cpu *cpu, bool tf);
-/* Instruction breakpoints, before an instruction in single-instruction mode; may raise #DB. */
+/* Before every instruction of single-instruction mode: instruction breakpoints; may raise #DB. */
 void soft_begin_insn(struct soft_cpu *cpu);
 /* Blocks must hold one instruction now: TF, armed DR7, interrupt shadow, pending #DB. Part of state_key. */
 static inline bool soft_needs_step(const struct soft_cpu *cpu)
 {
     return (cpu->rflags_rest & 0x100) || cpu->int_shadow || (cpu->dr7 & 0xff) || cpu->pending_db;
 }
+/* Delivers an external interrupt or NMI vector, or a trap exception, at an instruction boundary. */
+void soft_deliver_event(struct soft_cpu *cpu, unsigned vector);
+void soft_deliver_trap(struct soft_cpu *cpu, uint8_t vector);
 /* INT n, INT3, INTO (is_int_n false for the last two), INT1: rip_next is pushed. */
 void soft_interrupt(struct soft_cpu *cpu, uint8_t vector, bool is_int_n, uint64_t rip_next);
 void soft_icebp(struct soft_cpu *cpu, uint64_t rip_next);

@@ -45,6 +45,7 @@ void soft_tlb_init(struct soft_cpu *cpu)
 void soft_tlb_flush(struct soft_cpu *cpu, bool global_too)
 {
     SOFT_COUNT(cpu->vm, tlb_flush);
+    cpu->tlb_gen++;
     for (unsigned m = 0; m < SOFT_MMU_MODES; m++) {
         unsigned kept = 0;
         for (unsigned n = 0; n < cpu->tlb_log_count[m]; n++) {
@@ -71,6 +72,7 @@ static unsigned large_hash(uint64_t linear) { return (unsigned)((linear >> 21) ^
 void soft_tlb_flush_page(struct soft_cpu *cpu, uint64_t linear)
 {
     unsigned h = large_hash(linear);
+    cpu->tlb_gen++;
     bool pieces = cpu->tlb_huge || (cpu->tlb_large[h >> 6] >> (h & 63) & 1);
 
     for (unsigned m = 0; m < SOFT_MMU_MODES; m++) {
