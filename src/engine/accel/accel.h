@@ -54,6 +54,8 @@ struct gh_accel_env {
     uint64_t (*now_ns)(void *opaque);   /* the machine clock */
     /* Guest CPU events the machine must know: triple fault, reset through INIT of all... */
     void (*shutdown)(void *opaque, unsigned vcpu);
+    /* FERR#: an unmasked x87 exception with CR0.NE = 0; a PC raises IRQ 13 on it. NULL: ignored. */
+    void (*ferr)(void *opaque, unsigned vcpu, bool level);
     /* A20: soft asks for the gate at each publish/attention instead of caching it. */
 };
 

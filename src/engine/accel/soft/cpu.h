@@ -45,7 +45,8 @@ typedef uint16_t soft_aflags;
 #define SOFT_ARITH_MASK 0x8d5u /* CF PF AF ZF SF OF in EFLAGS */
 
 enum soft_vector { SOFT_DE, SOFT_DB, SOFT_NMI, SOFT_BP, SOFT_OF_, SOFT_BR, SOFT_UD, SOFT_NM, SOFT_DF, SOFT_TS = 10,
-                   SOFT_NP, SOFT_SS_, SOFT_GP, SOFT_PF_, SOFT_MF = 16, SOFT_AC, SOFT_MC, SOFT_XM };
+                   SOFT_NP, SOFT_SS_, SOFT_GP, SOFT_PF_, SOFT_MF = 16, SOFT_AC, SOFT_MC, SOFT_XM,
+                   SOFT_RESTART = 0xff }; /* no exception: execute the instruction again */
 
 /* One TLB way. Tags hold the linear page number << 12; an impossible tag (~0) means: go to the
  * slow path. host = linear + addend where the tag matches. */
@@ -118,6 +119,7 @@ struct soft_cpu {
              uint64_t fip, fdp; uint16_t fcs, fds; } x87; /* reg[] physical R0..R7, 80 bits used */
     struct soft_ymm ymm[16] __attribute__((aligned(32)));
     uint32_t mxcsr;
+    bool     ferr_raised;            /* FERR# is up: CR0.NE = 0 and an unmasked exception */
 
     /* ---- events ---------------------------------------------------------------------------- */
     enum gh_run_state run_state;
