@@ -169,7 +169,7 @@ static int read_field(const struct gh_schema_field *f, const json_t *v, struct g
     return -EINVAL;
 }
 
-static int check_known(const struct gh_schema *schema, const json_t *object, const char *const *ignore,
+static int check_names(const struct gh_schema *schema, const json_t *object, const char *const *ignore,
                        const struct path *up, struct gh_error *err)
 {
     const char *key;
@@ -185,6 +185,11 @@ static int check_known(const struct gh_schema *schema, const json_t *object, con
         if (!known)
             return bad(&at, "FieldUnknown", "is not known here", err);
     }
+    for (const struct gh_schema_field *f = schema->fields; f && f->name; f++) {
+        struct path at = { .up = up, .name = f->name };
+        if (f->required && !json_object_get(object, f->name))
+            return bad(&at, "FieldMissing", "is missing", err);
+    }
     return 0;
 }
 
@@ -195,14 +200,12 @@ static int read_object(const struct gh_schema *schema, const json_t *object, str
     gh_schema_init(schema, ret);
     if (!json_is_object(object))
         return bad(up, "FieldInvalid", "must be an object", err);
-    int r = check_known(schema, object, ignore, up, err);
+    int r = check_names(schema, object, ignore, up, err);
     for (const struct gh_schema_field *f = schema->fields; !r && f && f->name; f++) {
         const json_t *v = json_object_get(object, f->name);
         struct path   at = { .up = up, .name = f->name };
         if (v)
             r = read_field(f, v, packet, ret, &at, err);
-        else if (f->required)
-            r = bad(&at, "FieldMissing", "is missing", err);
     }
     if (r)
         gh_schema_fini(schema, ret);
