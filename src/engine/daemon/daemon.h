@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The per-user daemon: registry of machines, their D-Bus objects, running instances.
+ *
+ * Threads: everything on the GLib main thread; long work (OS detection, making disks) runs in a
+ * GTask thread and comes back. Ownership as GLib does it.
+ * A machine runs without the daemon: quitting it, or killing it, stops no guest.
+ */
+#pragma once
+#include <gio/gio.h>
+
+#include "base/error.h"
+#include "engine-dbus.h"
+#include "model/definition.h"
+
+#define GH_ENGINE_PATH "/org/gasthaus/Engine1"
+#define GH_ENGINE_NAME "org.gasthaus.Engine1"
+
+struct gh_daemon;
+struct gh_instance;
+
+struct gh_daemon_machine {
+    struct gh_daemon *daemon;
+    char *folder;
+    struct gh_definition *definition;      /* NULL: inaccessible */
+    GhObjectSkeleton *object;
+    GhEngine1Machine *iface;
+    struct gh_instance *instance;          /* NULL: off */
+    GBytes *thumbnail;
+};
+
+struct gh_daemon {
+    GMainLoop *loop;
+    char *runtime, *machines_folder;       /* $XDG_RUNTIME_DIR/gasthaus; where machines live */
+    char *vm_program;
+    GDBusServer *server;
+    GhEngine1 *iface;
+    GList *managers;                       /* GDBusObjectManagerServer, one per connection */
+    GHashTable *machines;                  /* uuid -> struct gh_daemon_machine */
+    guint next_job;
+};
+
+/* paths.c */
+char *gh_paths_runtime(struct gh_error *err);       /* made 0700; checked to be ours */
+char *gh_paths_machines(void);
+char *gh_paths_program(const char *name);           /* beside this program, in the build tree, or in PATH */
+
+/* server.c */
+int  gh_server_start(struct gh_daemon *d, struct gh_error *err);
+void gh_server_stop(struct gh_daemon *d);
+void gh_server_export(struct gh_daemon *d, GDBusObjectSkeleton *object);
+void gh_server_unexport(struct gh_daemon *d, GDBusObjectSkeleton *object);
+
+/* registry.c */
+void gh_registry_scan(struct gh_daemon *d);
+struct gh_daemon_machine *gh_registry_add(struct gh_daemon *d, const char *folder, struct gh_error *err);
+void gh_registry_remove(struct gh_daemon_machine *m);
+struct gh_daemon_machine *gh_registry_find(struct gh_daemon *d, const char *uuid);
+/* Another machine than `self` that has this file in a writable drive, or NULL. */
+struct gh_daemon_machine *gh_registry_user_of(struct gh_daemon *d, const char *path, const struct gh_daemon_machine *self);
+
+/* engine.c: org.gasthaus.Engine1 */
+void gh_engine_setup(struct gh_daemon *d);
+/* create.c: makes folder, disk and definition; nothing is left behind on failure. */
+int  gh_create_machine(struct gh_daemon *d, const char *name, GVariant *settings, struct gh_daemon_machine **ret,
+                       struct gh_error *err);
+int  gh_settings_apply(struct gh_definition *def, GVariant *settings, struct gh_error *err);
+
+/* machine.c: org.gasthaus.Engine1.Machine */
+struct gh_daemon_machine *gh_daemon_machine_new(struct gh_daemon *d, const char *folder, struct gh_definition *def);
+void gh_daemon_machine_free(struct gh_daemon_machine *m);
+void gh_daemon_machine_refresh(struct gh_daemon_machine *m);   /* properties from definition and instance */
+void gh_daemon_machine_error(struct gh_daemon_machine *m, const struct gh_error *err); /* NULL clears */
+char *gh_daemon_machine_medium_path(const struct gh_daemon_machine *m, const struct gh_medium *medium);
+
+/* instance.c: a running gasthaus-vm, ours or found again. */
+typedef void (*gh_instance_reply)(struct gh_daemon_machine *m, const struct gh_error *err, void *reply /* json_t */, int fd,
+                                  void *opaque);
+int  gh_instance_start(struct gh_daemon_machine *m, gboolean paused, struct gh_error *err);
+/* Looks whether a machine process of this uuid is alive and connects to it. */
+gboolean gh_instance_attach(struct gh_daemon_machine *m);
+void gh_instance_free(struct gh_daemon_machine *m);            /* lets go; the guest runs on */
+const char *gh_instance_state(const struct gh_daemon_machine *m);
+/* Sends a verb; parameters (json_t object, taken over, may be NULL); fd (taken over, -1: none). reply may be NULL. */
+void gh_instance_call(struct gh_daemon_machine *m, const char *verb, void *parameters, int fd, gh_instance_reply reply, void *opaque);
+char *gh_instance_socket(const struct gh_daemon_machine *m, const char *name); /* "display", "serial" */
+void gh_instance_describe(struct gh_daemon_machine *m);        /* pushes live properties to the D-Bus object */
+
+/* osinfo.c; blocking, call from a thread. Keys as in the D-Bus API. */
+GVariant *gh_osinfo_identify(const char *path, struct gh_error *err);
+GVariant *gh_osinfo_recommend(const char *os_id);
+GVariant *gh_osinfo_list(void);
+char *gh_osinfo_name(const char *os_id);            /* NULL: unknown */
+void gh_osinfo_preload(void);
+
+/* errors.c */
+GQuark gh_error_quark(void);
+void gh_return_error(GDBusMethodInvocation *invocation, const struct gh_error *err);
