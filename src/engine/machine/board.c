@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "devices/chipset/i440fx.h"
+#include "devices/display/vga.h"
 #include "engine/machine/machine_internal.h"
 
 /* Always there, with fixed places. Options in the machine's config for the same id are added. */
@@ -114,6 +115,8 @@ static struct gh_device *add(struct gh_machine *m, const struct gh_device_config
         return NULL;
     }
     m->device[m->device_count++] = dev; /* teardown detaches half-attached devices too */
+    if (!strcmp(class->name, "vga") && m->cfg.vgabios.size)
+        gh_vga_set_rom(dev, m->cfg.vgabios.data, m->cfg.vgabios.size);
     if (class->attach && class->attach(dev, err) < 0) {
         gh_error_prefix(err, "Device “%s”", dev->id);
         return NULL;
@@ -173,10 +176,6 @@ static void pam_switch(void *opaque, unsigned segment, bool read_ram, bool write
     m->map.edited = true;
 }
 
-static const struct gh_pam_ops pam_ops = { .pam = pam_switch };
-static struct gh_memory_control memory_control_of(struct gh_machine *m)
-{ return (struct gh_memory_control){ .ops = &pam_ops, .opaque = m }; }
-
 static int own_range(struct gh_machine *m, const char *name, enum gh_range_kind kind, uint64_t base, uint64_t bytes,
                      uint8_t *host, int priority, unsigned number)
 {
@@ -214,7 +213,7 @@ int gh_board_build(struct gh_machine *m, struct gh_error *err)
         r = gh_firmware_load(m, err);
     if (r)
         return r;
-    m->memory_control = memory_control_of(m);
+    m->memory_control = (struct gh_memory_control){ .pam = pam_switch, .opaque = m };
     gh_machine_board_ops.provide(&m->board, "memory-control", &m->memory_control);
     for (unsigned i = 0; i < GH_ARRAY_LEN(pc_devices); i++)
         if (!add(m, &pc_devices[i], config_for(m, pc_devices[i].id), err))

@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include "base/loop.h"
+#include "devices/chipset/i440fx.h"
 #include "engine/machine/clock.h"
 #include "engine/machine/machine.h"
 #include "engine/machine/memmap.h"

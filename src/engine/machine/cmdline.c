@@ -1,0 +1,529 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "engine/machine/cmdline.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "devices/device.h"
+#include "engine/machine/hostcheck.h"
+
+#ifndef GH_VERSION
+#define GH_VERSION "development"
+#endif
+
+/* What several options build together. */
+struct state {
+    struct gh_cmdline *cmd;
+    struct gh_launch *l;
+    unsigned ide_used;                 /* bits of the four IDE places */
+    unsigned drives, floppies, devices;
+    bool done, json, check_host;
+};
+
+static int open_file(const char *option, const char *path, int flags, struct gh_error *err)
+{
+    struct stat st;
+    int fd = open(path, flags | O_CLOEXEC | O_NONBLOCK);
+
+    if (fd < 0)
+        return gh_error_option(err, -errno, errno == ENOENT ? "FileMissing" : "FileUnreadable", option,
+                               "“%s” cannot be opened: %s.", path, strerror(errno));
+    if (fstat(fd, &st) < 0 || S_ISDIR(st.st_mode)) {
+        close(fd);
+        return gh_error_option(err, -EISDIR, "FileIsFolder", option, "“%s” is a folder, not a file.", path);
+    }
+    if (S_ISREG(st.st_mode) && st.st_size == 0 && strcmp(option, "disk")) {
+        close(fd);
+        return gh_error_option(err, -EINVAL, "FileEmpty", option, "“%s” is empty; download or copy it again.", path);
+    }
+    return fd;
+}
+
+int gh_parse_size(const char *text, uint64_t unit, uint64_t *ret)
+{
+    char *end;
+
+    if (text[0] < '0' || text[0] > '9')
+        return -EINVAL;
+    errno = 0;
+    unsigned long long n = strtoull(text, &end, 10);
+    if (errno)
+        return -ERANGE;
+    switch (*end) {
+    case 'k': case 'K': unit = 1ull << 10; end++; break;
+    case 'm': case 'M': unit = 1ull << 20; end++; break;
+    case 'g': case 'G': unit = 1ull << 30; end++; break;
+    case 't': case 'T': unit = 1ull << 40; end++; break;
+    }
+    if (*end && strcmp(end, "iB") && strcmp(end, "B"))
+        return -EINVAL;
+    return gh_mul_u64(n, unit, ret) ? 0 : -ERANGE;
+}
+
+static int text_into(char *out, size_t size, const char *option, const char *value, struct gh_error *err)
+{
+    if (strlen(value) >= size)
+        return gh_error_option(err, -EINVAL, "OptionTooLong", option, "The value of --%s is longer than %zu characters.", option, size - 1);
+    memcpy(out, value, strlen(value) + 1);
+    return 0;
+}
+
+static int opt_name(struct state *s, const char *v, struct gh_error *err) { return text_into(s->l->name, sizeof s->l->name, "name", v, err); }
+static int opt_uuid(struct state *s, const char *v, struct gh_error *err) { return text_into(s->l->uuid, sizeof s->l->uuid, "uuid", v, err); }
+static int opt_cpu(struct state *s, const char *v, struct gh_error *err) { return text_into(s->l->cpu, sizeof s->l->cpu, "cpu", v, err); }
+static int opt_boot(struct state *s, const char *v, struct gh_error *err) { return text_into(s->l->boot, sizeof s->l->boot, "boot", v, err); }
+static int opt_rtc(struct state *s, const char *v, struct gh_error *err) { return text_into(s->l->rtc, sizeof s->l->rtc, "rtc", v, err); }
+static int opt_sandbox(struct state *s, const char *v, struct gh_error *err) { return text_into(s->l->sandbox, sizeof s->l->sandbox, "sandbox", v, err); }
+
+static int opt_memory(struct state *s, const char *v, struct gh_error *err)
+{
+    if (gh_parse_size(v, 1ull << 20, &s->l->memory_bytes) < 0 || s->l->memory_bytes < (4ull << 20) || s->l->memory_bytes > (1ull << 40))
+        return gh_error_option(err, -ERANGE, "MemoryOutOfRange", "memory", "“%s” of memory is not possible; give between 4M and 1T.", v);
+    return 0;
+}
+
+static int opt_cpus(struct state *s, const char *v, struct gh_error *err)
+{
+    char *end;
+    unsigned long n = strtoul(v, &end, 10);
+
+    if (*end || n < 1 || n > 64)
+        return gh_error_option(err, -ERANGE, "CpusOutOfRange", "cpus", "“%s” CPUs are not possible; give 1 to 64.", v);
+    s->l->vcpus = (uint32_t)n;
+    return 0;
+}
+
+static int opt_accel(struct state *s, const char *v, struct gh_error *err)
+{
+    const char *comma = strchr(v, ',');
+    char name[12];
+
+    snprintf(name, sizeof name, "%.*s", (int)(comma ? comma - v : (long)strlen(v)), v);
+    if (strcmp(name, "auto") && strcmp(name, "kvm") && strcmp(name, "soft") && strcmp(name, "kmod"))
+        return gh_error_option(err, -EINVAL, "AcceleratorUnknown", "accel", "“%s” is not an accelerator; use auto, kvm or soft.", v);
+    strcpy(s->l->accel, name);
+    return comma ? text_into(s->l->accel_options, sizeof s->l->accel_options, "accel", comma + 1, err) : 0;
+}
+
+static int fail_memory(struct gh_error *err) { return gh_error_set(err, -ENOMEM, "NoMemory", "The host has no memory left."); }
+
+static struct gh_launch_device *device_entry(struct state *s, const char *class_name, const char *id)
+{
+    for (unsigned i = 0; i < s->l->device_count; i++)
+        if (!strcmp(s->l->devices[i].id, id))
+            return &s->l->devices[i];
+    return gh_launch_add_device(s->l, class_name, id);
+}
+
+static int connect_drive(struct state *s, const char *class_name, const char *id, const char *option, const char *drive, struct gh_error *err)
+{
+    struct gh_launch_device *d = device_entry(s, class_name, id);
+
+    return !d || gh_launch_add_option(d, option, drive) < 0 ? fail_memory(err) : 0;
+}
+
+/* Disks take the first free IDE place, CD drives prefer the second channel, as on real machines. */
+static int place_ide(struct state *s, bool cd, const char *name, struct gh_error *err)
+{
+    static const char *const places[] = { "primary-master", "primary-slave", "secondary-master", "secondary-slave" };
+    static const unsigned order[2][4] = { { 0, 1, 2, 3 }, { 2, 3, 1, 0 } };
+
+    for (unsigned i = 0; i < 4; i++) {
+        unsigned place = order[cd][i];
+        if (s->ide_used & (1u << place))
+            continue;
+        s->ide_used |= 1u << place;
+        return connect_drive(s, "piix3-ide", "ide", places[place], name, err);
+    }
+    return gh_error_set(err, -ENOSPC, "TooManyMedia", "IDE has room for 4 drives; put further disks on another bus with bus=virtio.");
+}
+
+static int opt_cdrom(struct state *s, const char *v, struct gh_error *err)
+{
+    char name[32];
+
+    snprintf(name, sizeof name, "cdrom%u", s->drives++);
+    struct gh_launch_disk *disk = gh_launch_add_disk(s->l, name);
+    if (!disk)
+        return fail_memory(err);
+    disk->read_only = disk->removable = true;
+    if (v[0] && strcmp(v, "none")) {
+        int fd = open_file("cdrom", v, O_RDONLY, err);
+        if (fd < 0)
+            return fd;
+        if (!gh_launch_add_layer(disk, "raw", v, fd))
+            return fail_memory(err);
+    }
+    return place_ide(s, true, name, err);
+}
+
+struct disk_words { char path[4096], format[12], bus[12], mode[12]; bool read_only; };
+
+/* PATH[,format=F][,bus=B][,readonly][,snapshot]; a comma in a path is written twice. */
+static int split_disk(const char *v, struct disk_words *w, struct gh_error *err)
+{
+    char word[4200];
+    bool first = true;
+
+    *w = (struct disk_words){ .format = "raw", .bus = "ide" };
+    while (*v) {
+        size_t n = 0;
+        while (*v && (*v != ',' || v[1] == ',') && n < sizeof word - 1) {
+            v += *v == ',';
+            word[n++] = *v++;
+        }
+        word[n] = 0;
+        v += *v == ',';
+        if (!strncmp(word, "file=", 5))
+            snprintf(w->path, sizeof w->path, "%s", word + 5);
+        else if (!strncmp(word, "format=", 7))
+            snprintf(w->format, sizeof w->format, "%.11s", word + 7);
+        else if (!strncmp(word, "bus=", 4))
+            snprintf(w->bus, sizeof w->bus, "%.11s", word + 4);
+        else if (!strcmp(word, "readonly"))
+            w->read_only = true;
+        else if (!strcmp(word, "snapshot"))
+            strcpy(w->mode, "snapshot");
+        else if (first)
+            snprintf(w->path, sizeof w->path, "%s", word);
+        else
+            return gh_error_option(err, -EINVAL, "DiskOptionUnknown", "disk", "“%s” is not an option of a disk; use format=, bus=, readonly or snapshot.", word);
+        first = false;
+    }
+    return w->path[0] ? 0 : gh_error_option(err, -EINVAL, "DiskOptionUnknown", "disk", "--disk needs a file.");
+}
+
+static int opt_disk(struct state *s, const char *v, struct gh_error *err)
+{
+    struct disk_words w;
+    char name[32], id[32];
+    int r = split_disk(v, &w, err);
+
+    if (r)
+        return r;
+    snprintf(name, sizeof name, "disk%u", s->drives++);
+    int fd = open_file("disk", w.path, w.read_only || w.mode[0] ? O_RDONLY : O_RDWR, err);
+    if (fd < 0)
+        return fd;
+    struct gh_launch_disk *disk = gh_launch_add_disk(s->l, name);
+    if (!disk || !gh_launch_add_layer(disk, w.format, w.path, fd))
+        return fail_memory(err);
+    disk->read_only = w.read_only;
+    disk->snapshot = w.mode[0] != 0;
+    disk->discard = true;
+    snprintf(disk->serial, sizeof disk->serial, "GH%08u", s->drives);
+    if (!strcmp(w.bus, "ide"))
+        return place_ide(s, false, name, err);
+    if (!strcmp(w.bus, "virtio")) {
+        snprintf(id, sizeof id, "virtio-blk%u", s->devices++);
+        return connect_drive(s, "virtio-blk", id, "drive", name, err);
+    }
+    return gh_error_option(err, -EINVAL, "BusUnknown", "disk", "“%s” is not a bus for disks; use ide or virtio.", w.bus);
+}
+
+static int opt_floppy(struct state *s, const char *v, struct gh_error *err)
+{
+    char name[32];
+
+    if (s->floppies == 2)
+        return gh_error_option(err, -ENOSPC, "TooManyMedia", "floppy", "A machine can have 2 floppy drives.");
+    int fd = open_file("floppy", v, O_RDWR, err);
+    if (fd < 0 && err->code == -EACCES) {
+        gh_error_clear(err);
+        fd = open_file("floppy", v, O_RDONLY, err);
+    }
+    if (fd < 0)
+        return fd;
+    snprintf(name, sizeof name, "floppy%u", s->floppies);
+    struct gh_launch_disk *disk = gh_launch_add_disk(s->l, name);
+    if (!disk || !gh_launch_add_layer(disk, "raw", v, fd))
+        return fail_memory(err);
+    disk->removable = true;
+    disk->read_only = (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY;
+    return connect_drive(s, "fdc", "fdc", s->floppies++ ? "drive1" : "drive0", name, err);
+}
+
+static int opt_kernel(struct state *s, const char *v, struct gh_error *err)
+{
+    s->l->kernel_fd = open_file("kernel", v, O_RDONLY, err);
+    return s->l->kernel_fd < 0 ? s->l->kernel_fd : 0;
+}
+static int opt_initrd(struct state *s, const char *v, struct gh_error *err)
+{
+    s->l->initrd_fd = open_file("initrd", v, O_RDONLY, err);
+    return s->l->initrd_fd < 0 ? s->l->initrd_fd : 0;
+}
+static int opt_append(struct state *s, const char *v, struct gh_error *err)
+{
+    free(s->l->append);
+    s->l->append = strdup(v);
+    return s->l->append ? 0 : fail_memory(err);
+}
+
+/* A listening socket of ours alone: the umask of the moment decides its rights at birth. */
+int gh_listen_unix(const char *option, const char *path, int type, struct gh_error *err)
+{
+    struct sockaddr_un a = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd < 0 || strlen(path) >= sizeof a.sun_path) {
+        if (fd >= 0)
+            close(fd);
+        return gh_error_option(err, -EINVAL, "SocketFailed", option, "“%s” is too long for a socket's path.", path);
+    }
+    strcpy(a.sun_path, path);
+    unlink(path);
+    mode_t old = umask(0177);
+    int r = bind(fd, (struct sockaddr *)&a, sizeof a) < 0 || listen(fd, 8) < 0 ? -errno : 0;
+    umask(old);
+    if (r) {
+        close(fd);
+        return gh_error_option(err, r, "SocketFailed", option, "The socket “%s” cannot be made: %s.", path, strerror(-r));
+    }
+    return fd;
+}
+
+static int add_char(struct state *s, const char *option, const char *name, const char *v, struct gh_error *err)
+{
+    struct gh_launch_char *c = NULL;
+    int fd = -1;
+
+    if (!strcmp(v, "none") || !strcmp(v, "null")) {
+        c = gh_launch_add_char(s->l, name, "null", -1, -1);
+    } else if (!strcmp(v, "stdio")) {
+        c = gh_launch_add_char(s->l, name, "stdio", dup(STDIN_FILENO), dup(STDOUT_FILENO));
+    } else if (!strcmp(v, "stderr")) {
+        c = gh_launch_add_char(s->l, name, "file", -1, dup(STDERR_FILENO));
+    } else if (!strncmp(v, "file:", 5)) {
+        fd = open(v + 5, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        if (fd < 0)
+            return gh_error_option(err, -errno, "FileUnwritable", option, "“%s” cannot be written: %s.", v + 5, strerror(errno));
+        c = gh_launch_add_char(s->l, name, "file", -1, fd);
+    } else if (!strncmp(v, "unix:", 5)) {
+        fd = gh_listen_unix(option, v + 5, SOCK_STREAM, err);
+        if (fd < 0)
+            return fd;
+        c = gh_launch_add_char(s->l, name, "listen", fd, -1);
+    } else {
+        return gh_error_option(err, -EINVAL, "CharacterBackendUnknown", option, "“%s” is not a place for --%s; use stdio, none, file:PATH or unix:PATH.", v, option);
+    }
+    return c ? 0 : fail_memory(err);
+}
+
+static int char_device(struct state *s, const char *option, const char *class_name, const char *id, const char *v, struct gh_error *err)
+{
+    int r = add_char(s, option, option, v, err);
+
+    if (r)
+        return r;
+    struct gh_launch_device *d = device_entry(s, class_name, id);
+    return !d || gh_launch_add_option(d, "chardev", option) < 0 ? fail_memory(err) : 0;
+}
+static int opt_serial(struct state *s, const char *v, struct gh_error *err) { return char_device(s, "serial", "uart16550", "com1", v, err); }
+static int opt_serial2(struct state *s, const char *v, struct gh_error *err) { return char_device(s, "serial2", "uart16550", "com2", v, err); }
+static int opt_debugcon(struct state *s, const char *v, struct gh_error *err) { return char_device(s, "debugcon", "debugcon", "debugcon", v, err); }
+static int opt_e9(struct state *s, const char *v, struct gh_error *err) { return char_device(s, "port-e9", "debugcon", "port-e9", v, err); }
+
+static int socket_option(char **out, const char *option, const char *v, struct gh_error *err)
+{
+    if (!strcmp(v, "none"))
+        return 0;
+    if (strncmp(v, "unix:", 5))
+        return gh_error_option(err, -EINVAL, "SocketFailed", option, "“%s” is not a place for --%s; use unix:PATH or none.", v, option);
+    free(*out);
+    *out = strdup(v + 5);
+    return *out ? 0 : fail_memory(err);
+}
+static int opt_display(struct state *s, const char *v, struct gh_error *err) { return socket_option(&s->cmd->display, "display", v, err); }
+static int opt_control(struct state *s, const char *v, struct gh_error *err) { return socket_option(&s->cmd->control, "control", v, err); }
+
+/* CLASS[,id=ID][,option=value...] */
+static int opt_device(struct state *s, const char *v, struct gh_error *err)
+{
+    char copy[1024], id[32] = "", *save = NULL;
+
+    if (strlen(v) >= sizeof copy)
+        return gh_error_option(err, -EINVAL, "OptionTooLong", "device", "The value of --device is too long.");
+    strcpy(copy, v);
+    char *class_name = strtok_r(copy, ",", &save);
+    if (!class_name || !gh_device_class_find(class_name))
+        return gh_error_option(err, -ENODEV, "DeviceUnknown", "device", "There is no device called “%s”; --list-devices shows all.", class_name ? class_name : "");
+    snprintf(id, sizeof id, "%.20s%u", class_name, s->devices++);
+    struct { char *name, *value; } words[16];
+    unsigned n = 0;
+    for (char *w = strtok_r(NULL, ",", &save); w && n < 16; w = strtok_r(NULL, ",", &save)) {
+        char *equals = strchr(w, '=');
+        if (!equals)
+            return gh_error_option(err, -EINVAL, "DeviceOptionInvalid", "device", "“%s” is not an option=value of device “%s”.", w, class_name);
+        *equals = 0;
+        if (!strcmp(w, "id"))
+            snprintf(id, sizeof id, "%.31s", equals + 1);
+        else
+            words[n].name = w, words[n++].value = equals + 1;
+    }
+    struct gh_launch_device *d = device_entry(s, class_name, id);
+    if (!d)
+        return fail_memory(err);
+    for (unsigned i = 0; i < n; i++)
+        if (gh_launch_add_option(d, words[i].name, words[i].value) < 0)
+            return fail_memory(err);
+    return 0;
+}
+
+static int opt_rom(struct state *s, const char *name, const char *option, const char *path, struct gh_error *err)
+{
+    int fd = open_file(option, path, O_RDONLY, err);
+
+    if (fd < 0)
+        return fd;
+    return gh_launch_add_rom(s->l, name, fd) ? 0 : fail_memory(err);
+}
+static int opt_bios(struct state *s, const char *v, struct gh_error *err) { return opt_rom(s, "bios", "bios", v, err); }
+static int opt_vgabios(struct state *s, const char *v, struct gh_error *err) { return opt_rom(s, "vgabios", "vgabios", v, err); }
+
+static int opt_trace(struct state *s, const char *v, struct gh_error *err)
+{
+    free(s->l->trace);
+    s->l->trace = strdup(v);
+    return s->l->trace ? 0 : fail_memory(err);
+}
+static int opt_paused(struct state *s, const char *v, struct gh_error *err) { s->l->paused = true; return 0; }
+static int opt_no_reboot(struct state *s, const char *v, struct gh_error *err) { s->l->no_reboot = true; return 0; }
+static int opt_check_host(struct state *s, const char *v, struct gh_error *err) { s->check_host = true; return 0; }
+static int opt_json(struct state *s, const char *v, struct gh_error *err) { s->json = true; return 0; }
+
+static int opt_version(struct state *s, const char *v, struct gh_error *err)
+{
+    printf("gasthaus-vm %s\n", GH_VERSION);
+    s->done = true;
+    return 0;
+}
+
+static int opt_list_devices(struct state *s, const char *v, struct gh_error *err)
+{
+    for (const struct gh_device_class *const *c = gh_device_classes; *c; c++) {
+        printf("%-14s %s\n", (*c)->name, (*c)->summary);
+        for (const struct gh_option *o = (*c)->options; o && o->name; o++)
+            printf("    %-18s %s%s%s%s\n", o->name, o->help ? o->help : "", o->fallback ? " (default " : "", o->fallback ? o->fallback : "",
+                   o->fallback ? ")" : "");
+    }
+    s->done = true;
+    return 0;
+}
+
+static int opt_help(struct state *s, const char *v, struct gh_error *err);
+
+static const struct row { const char *name, *arg; int (*fn)(struct state *, const char *, struct gh_error *); const char *help; } rows[] = {
+    { "name", "TEXT", opt_name, "name of the machine" },
+    { "uuid", "UUID", opt_uuid, "identity of the machine" },
+    { "memory", "SIZE", opt_memory, "guest memory, such as 512M or 2G (default 512M)" },
+    { "cpus", "N", opt_cpus, "virtual CPUs (default 1)" },
+    { "accel", "NAME", opt_accel, "auto, kvm or soft (default auto)" },
+    { "cpu", "MODEL", opt_cpu, "CPU model: x86-64-v2, x86-64-v3 or host" },
+    { "boot", "ORDER", opt_boot, "letters in order: d CD, c disk, a floppy, n network" },
+    { "cdrom", "FILE", opt_cdrom, "a CD drive with this image; “none”: an empty drive" },
+    { "disk", "FILE[,…]", opt_disk, "a disk; format=raw|qcow2|…, bus=ide|virtio, readonly, snapshot" },
+    { "floppy", "FILE", opt_floppy, "a floppy drive with this image" },
+    { "kernel", "FILE", opt_kernel, "boot this Linux (or Multiboot) kernel directly" },
+    { "initrd", "FILE", opt_initrd, "initial RAM disk for --kernel" },
+    { "append", "TEXT", opt_append, "command line for --kernel" },
+    { "serial", "WHERE", opt_serial, "first serial line: stdio, none, file:PATH, unix:PATH" },
+    { "serial2", "WHERE", opt_serial2, "second serial line" },
+    { "debugcon", "WHERE", opt_debugcon, "debug output of the firmware (port 0x402)" },
+    { "port-e9", "WHERE", opt_e9, "debug output of guests (port 0xe9)" },
+    { "display", "WHERE", opt_display, "serve the screen (RFB) on unix:PATH" },
+    { "control", "WHERE", opt_control, "control socket on unix:PATH" },
+    { "device", "CLASS[,…]", opt_device, "add a device, or options for one: id=, option=value" },
+    { "bios", "FILE", opt_bios, "firmware image" },
+    { "vgabios", "FILE", opt_vgabios, "VGA BIOS image" },
+    { "rtc", "BASE", opt_rtc, "the clock shows utc (default) or local time" },
+    { "paused", NULL, opt_paused, "do not start the CPUs yet" },
+    { "no-reboot", NULL, opt_no_reboot, "a reset ends the machine" },
+    { "sandbox", "MODE", opt_sandbox, "on (default), or off for debugging" },
+    { "trace", "PATTERNS", opt_trace, "trace events, such as 'ide_*,rtc_*'" },
+    { "list-devices", NULL, opt_list_devices, "show all devices and their options" },
+    { "check-host", NULL, opt_check_host, "say what this computer can run machines on, and the fix for what is missing" },
+    { "json", NULL, opt_json, "with --check-host: as JSON" },
+    { "version", NULL, opt_version, "show the version" },
+    { "help", NULL, opt_help, "show this" },
+};
+
+static int opt_help(struct state *s, const char *v, struct gh_error *err)
+{
+    printf("usage: gasthaus-vm [OPTION]...\nRuns one virtual machine.\n\n");
+    for (unsigned i = 0; i < GH_ARRAY_LEN(rows); i++) {
+        char left[40];
+        snprintf(left, sizeof left, "--%s%s%s", rows[i].name, rows[i].arg ? " " : "", rows[i].arg ? rows[i].arg : "");
+        printf("  %-24s %s\n", left, rows[i].help);
+    }
+    s->done = true;
+    return 0;
+}
+
+static int add_default_roms(struct state *s, struct gh_error *err)
+{
+    static const struct { const char *name, *path; } roms[] = {
+        { "bios", "/usr/share/seabios/bios-256k.bin" }, { "vgabios", "/usr/share/seabios/vgabios-stdvga.bin" },
+    };
+
+    for (unsigned i = 0; i < GH_ARRAY_LEN(roms); i++) {
+        if (gh_launch_rom_fd(s->l, roms[i].name) >= 0)
+            continue;
+        int fd = open(roms[i].path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+            return gh_error_set(err, -errno, "FirmwareMissing", "The firmware “%s” cannot be opened: %s; install the package seabios.", roms[i].path, strerror(errno));
+        if (!gh_launch_add_rom(s->l, roms[i].name, fd))
+            return fail_memory(err);
+    }
+    return 0;
+}
+
+int gh_cmdline_parse(int argc, char **argv, struct gh_cmdline *cmd, struct gh_error *err)
+{
+    struct option options[GH_ARRAY_LEN(rows) + 1] = { 0 };
+    struct state s = { .cmd = cmd };
+    int c, index = 0, r = 0;
+
+    *cmd = (struct gh_cmdline){ .launch = gh_launch_new() };
+    if (!cmd->launch)
+        return fail_memory(err);
+    s.l = cmd->launch;
+    for (unsigned i = 0; i < GH_ARRAY_LEN(rows); i++)
+        options[i] = (struct option){ rows[i].name, rows[i].arg ? required_argument : no_argument, NULL, 1000 + (int)i };
+    opterr = 0;
+    optind = 1;
+    while (r == 0 && !s.done && (c = getopt_long(argc, argv, "", options, &index)) != -1) {
+        if (c < 1000)
+            return gh_error_set(err, -EINVAL, "OptionUnknown", "“%s” is not an option, or lacks its value; --help shows all.", argv[optind - 1]);
+        r = rows[c - 1000].fn(&s, optarg, err);
+    }
+    if (r || s.done)
+        return r ? r : GH_CMDLINE_DONE;
+    if (s.check_host) {
+        gh_hostcheck_print(s.json);
+        return GH_CMDLINE_DONE;
+    }
+    if (optind < argc)
+        return gh_error_set(err, -EINVAL, "OptionUnknown", "“%s” is not an option; --help shows all.", argv[optind]);
+    if (s.l->initrd_fd >= 0 && s.l->kernel_fd < 0)
+        return gh_error_option(err, -EINVAL, "InitrdWithoutKernel", "initrd", "--initrd needs --kernel.");
+    r = add_default_roms(&s, err);
+    return r ? r : GH_CMDLINE_RUN;
+}
+
+void gh_cmdline_fini(struct gh_cmdline *cmd)
+{
+    gh_launch_free(cmd->launch);
+    free(cmd->display);
+    free(cmd->control);
+    *cmd = (struct gh_cmdline){ 0 };
+}

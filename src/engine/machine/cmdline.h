@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * gasthaus-vm's command line. Options are rows of one table, which also makes --help. Files are
+ * opened here, by path, once; what comes out is a launch description.
+ */
+#pragma once
+#include "engine/machine/launch.h"
+
+/* Helpers of the same kind: a size such as "2G" (a bare number counts in unit), a private listening socket. */
+int  gh_parse_size(const char *text, uint64_t unit, uint64_t *ret);
+int  gh_listen_unix(const char *option, const char *path, int type, struct gh_error *err);
+
+enum gh_cmdline_action { GH_CMDLINE_RUN, GH_CMDLINE_DONE }; /* DONE: --help and the like have printed */
+
+struct gh_cmdline {
+    struct gh_launch *launch;          /* the caller's to free */
+    char *display, *control;           /* socket paths, or NULL */
+};
+
+/* Fills cmd; returns an action or a negative errno with a sentence. */
+int  gh_cmdline_parse(int argc, char **argv, struct gh_cmdline *cmd, struct gh_error *err);
+void gh_cmdline_fini(struct gh_cmdline *cmd);
