@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * What the machine tells its firmware: the BIOS image at the top of 4 GiB, and by fw_cfg and CMOS the
+ * size of memory, CPUs, boot order, tables and the kernel of a direct boot.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "devices/backend.h"
+#include "devices/firmware/acpi.h"
+#include "devices/firmware/fw_cfg.h"
+#include "devices/firmware/kernelboot.h"
+#include "devices/firmware/smbios.h"
+#include "devices/timer/mc146818.h"
+#include "engine/machine/machine_internal.h"
+
+int gh_firmware_load(struct gh_machine *m, struct gh_error *err)
+{
+    const struct gh_blob *bios = &m->cfg.bios;
+
+    if (bios->size < 0x10000 || bios->size > (16u << 20) || bios->size & 0xfff)
+        return gh_error_set(err, -EINVAL, "FirmwareInvalid", "The firmware image has %zu bytes; it must have between 64 KiB and 16 MiB, in "
+                            "whole pages.", bios->size);
+    m->bios_host = gh_ram_alloc(&m->ram, bios->size, "BIOS", err);
+    if (!m->bios_host)
+        return -ENOMEM;
+    m->bios_bytes = bios->size;
+    memcpy(m->bios_host, bios->data, bios->size);
+    struct gh_range_desc d = { .name = "BIOS", .space = GH_SPACE_MMIO, .kind = GH_RANGE_ROM, .base = (1ull << 32) - bios->size,
+                               .size = bios->size, .host = m->bios_host, .priority = 1 };
+    return gh_memmap_add(&m->map, &m->self, 110, &d) ? 0 : -ENOMEM;
+}
+
+struct e820 { uint64_t address, length; uint32_t type; } __attribute__((packed));
+
+static int tell_memory(struct gh_machine *m, struct gh_fw_cfg *fw, struct gh_error *err)
+{
+    struct e820 map[2] = { { 0, htole64(m->ram.below_4g), htole32(1) },
+                           { htole64(1ull << 32), htole64(m->ram.above_4g), htole32(1) } };
+    int r = gh_fw_cfg_u64(fw, GH_FW_RAM_SIZE, m->ram.below_4g, err);
+
+    return r ? r : gh_fw_cfg_file(fw, "etc/e820", map, sizeof map[0] * (m->ram.above_4g ? 2 : 1), err);
+}
+
+static uint8_t floppy_type(const struct gh_machine *m, const char *name)
+{
+    for (unsigned i = 0; i < m->cfg.backend_count; i++) {
+        const struct gh_backend_ref *b = &m->cfg.backends[i];
+        if (b->type != GH_T_BLOCK || strcmp(b->name, name))
+            continue;
+        struct gh_block *block = b->handle;
+        struct gh_block_info info = { 0 };
+        block->ops->info(block, &info);
+        if (info.bytes > 1474560)
+            return 5;
+        return info.bytes == 1228800 ? 2 : info.bytes == 737280 ? 3 : info.bytes == 368640 ? 1 : 4;
+    }
+    return 0;
+}
+
+/* CMOS bytes that PC firmware has read since the AT; SeaBIOS still does. */
+static void tell_cmos(struct gh_machine *m, struct gh_rtc *rtc)
+{
+    static const char letters[] = "\0acdn"; /* 1 floppy, 2 disk, 3 CD, 4 network */
+    uint64_t low = m->ram.below_4g;
+    uint64_t ext_kib = low > (1u << 20) ? (low >> 10) - 1024 : 0, high = low > (16u << 20) ? (low - (16u << 20)) >> 16 : 0;
+    uint8_t nibble[3] = { 0 }, floppies = (uint8_t)(floppy_type(m, "floppy0") << 4 | floppy_type(m, "floppy1"));
+
+    if (ext_kib > 0xffff)
+        ext_kib = 0xffff;
+    gh_rtc_cmos_set(rtc, 0x15, 640 & 0xff);
+    gh_rtc_cmos_set(rtc, 0x16, 640 >> 8);
+    gh_rtc_cmos_set(rtc, 0x17, (uint8_t)ext_kib);
+    gh_rtc_cmos_set(rtc, 0x18, (uint8_t)(ext_kib >> 8));
+    gh_rtc_cmos_set(rtc, 0x30, (uint8_t)ext_kib);
+    gh_rtc_cmos_set(rtc, 0x31, (uint8_t)(ext_kib >> 8));
+    gh_rtc_cmos_set(rtc, 0x34, (uint8_t)high);
+    gh_rtc_cmos_set(rtc, 0x35, (uint8_t)(high >> 8));
+    for (unsigned i = 0; i < 3; i++)
+        gh_rtc_cmos_set(rtc, 0x5b + i, (uint8_t)(m->ram.above_4g >> (16 + 8 * i)));
+    gh_rtc_cmos_set(rtc, 0x5f, (uint8_t)(m->cfg.cpus - 1));
+    gh_rtc_cmos_set(rtc, 0x10, floppies);
+    gh_rtc_cmos_set(rtc, 0x14, (uint8_t)(0x06 | (floppies ? 1 | (floppies & 15 ? 0x40 : 0) : 0)));
+    for (unsigned i = 0, n = 0; m->cfg.boot_order && m->cfg.boot_order[i] && n < 3; i++)
+        for (uint8_t k = 1; k < 5; k++)
+            if (letters[k] == m->cfg.boot_order[i])
+                nibble[n++] = k;
+    gh_rtc_cmos_set(rtc, 0x3d, (uint8_t)(nibble[0] | nibble[1] << 4));
+    gh_rtc_cmos_set(rtc, 0x38, (uint8_t)(nibble[2] << 4));
+}
+
+static void *service(struct gh_machine *m, const char *name) { return gh_machine_board_ops.lookup(&m->board, name); }
+
+static int tell_tables(struct gh_machine *m, struct gh_fw_cfg *fw, struct gh_error *err)
+{
+    struct gh_acpi_config acpi = { .cpus = m->cfg.cpus, .ram_below_4g = m->ram.below_4g, .ram_above_4g = m->ram.above_4g };
+    struct gh_smbios_config smbios = { .cpus = m->cfg.cpus, .ram_bytes = m->ram.bytes, .ram_below_4g = m->ram.below_4g };
+    int r;
+
+    memcpy(smbios.uuid, m->cfg.uuid, sizeof smbios.uuid);
+    r = gh_acpi_install(fw, &acpi, err);
+    return r ? r : gh_smbios_install(fw, &smbios, err);
+}
+
+static int tell_kernel(struct gh_machine *m, struct gh_fw_cfg *fw, struct gh_error *err)
+{
+    struct gh_kernelboot boot = {
+        .kernel = m->cfg.kernel.data, .kernel_size = m->cfg.kernel.size, .initrd = m->cfg.initrd.data,
+        .initrd_size = m->cfg.initrd.size, .cmdline = m->cfg.cmdline ? m->cfg.cmdline : "", .ram_below_4g = m->ram.below_4g,
+    };
+
+    return m->cfg.kernel.size ? gh_kernelboot_install(fw, &boot, err) : 0;
+}
+
+int gh_firmware_tables(struct gh_machine *m, struct gh_error *err)
+{
+    struct gh_fw_cfg *fw = service(m, "fw_cfg");
+    struct gh_rtc *rtc = service(m, "rtc");
+
+    if (!fw)
+        return 0;
+    int r = tell_memory(m, fw, err);
+    if (r == 0)
+        r = gh_fw_cfg_u16(fw, GH_FW_NB_CPUS, (uint16_t)m->cfg.cpus, err);
+    if (r == 0)
+        r = gh_fw_cfg_u16(fw, GH_FW_MAX_CPUS, (uint16_t)m->cfg.cpus, err);
+    if (r == 0)
+        r = gh_fw_cfg_bytes(fw, GH_FW_UUID, m->cfg.uuid, sizeof m->cfg.uuid, err);
+    if (r == 0)
+        r = tell_tables(m, fw, err);
+    if (r == 0)
+        r = tell_kernel(m, fw, err);
+    if (r == 0 && rtc)
+        tell_cmos(m, rtc);
+    return r;
+}
+
+void gh_firmware_reset(struct gh_machine *m)
+{
+    /* The guest may have written to the shadow, never to the image; CMOS keeps what firmware was told. */
+    struct gh_rtc *rtc = service(m, "rtc");
+
+    if (rtc)
+        tell_cmos(m, rtc);
+}
