@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 
+#include "devices/chipset/piix4pm.h"
 #include "engine/machine/machine_internal.h"
 
 void gh_machine_lock(struct gh_machine *m) { pthread_mutex_lock(&m->lock); }
@@ -278,4 +279,16 @@ void gh_machine_counters(struct gh_machine *m, void (*visit)(void *opaque, const
     gh_machine_unlock(m);
     if (m->cfg.accel->counters)
         m->cfg.accel->counters(m->vm, visit, opaque);
+}
+
+void gh_machine_ask(struct gh_machine *m, enum gh_request what, uint64_t arg, const struct gh_error *why)
+{ gh_machine_request(m, what, arg, why); }
+
+void gh_machine_power_button(struct gh_machine *m)
+{
+    gh_machine_lock(m);
+    struct gh_device *pm = gh_machine_device(m, "pm");
+    if (pm)
+        gh_piix4pm_power_button(pm);
+    gh_machine_unlock(m);
 }

@@ -92,3 +92,5 @@ void gh_machine_unlock(struct gh_machine *m);
 /* Any thread: runs fn(arg) on the main thread with the machine lock. */
 void gh_machine_post(struct gh_machine *m, void (*fn)(void *arg), void *arg);
 struct gh_device *gh_machine_device(struct gh_machine *m, const char *id);
+/* Any thread, with or without the lock: what a device or backend asks of the whole machine. */
+void gh_machine_ask(struct gh_machine *m, enum gh_request what, uint64_t arg, const struct gh_error *why);

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Shared by process.c (making the machine) and process_control.c (what the outside asks of it). */
+#pragma once
+#include "engine/machine/accel_choice.h"
+#include "engine/machine/chardev.h"
+#include "engine/machine/machine.h"
+#include "engine/machine/process.h"
+
+struct gh_display;
+struct gh_control;
+
+struct gh_process {
+    struct gh_launch *launch;
+    struct gh_loop *loop;
+    struct gh_accel_choice choice;
+    struct gh_machine *machine;
+    struct gh_backend_ref *backend;
+    unsigned backend_count;
+    struct gh_block **disk;
+    unsigned disk_count;
+    struct gh_chardev **chardev;
+    unsigned chardev_count;
+    struct gh_device_config *device;
+    struct gh_display *display;
+    struct gh_control *control;
+    const struct gh_process_hooks *hooks;
+    struct gh_error trouble;           /* why it is paused, if something went wrong */
+};
+
+int  gh_process_control(struct gh_process *p, const struct gh_process_hooks *hooks, struct gh_machine_events *events, struct gh_error *err);
+/* The machine stands: display, threads, then the sandbox. */
+int  gh_process_ready(struct gh_process *p, struct gh_error *err);
+void gh_process_control_free(struct gh_process *p);
