@@ -9,7 +9,7 @@
 struct gh_accel_choice {
     const struct gh_accel_class *accel;
     int  fd;                           /* the opened device, or -1; the caller's */
-    char why[320];                     /* one sentence for the banner and the log */
+    char why[700];                     /* one sentence for the banner and the log */
 };
 
 /* name: auto or an accelerator; kvm_fd: an opened /dev/kvm (duplicated), or -1: opened here. */

@@ -166,7 +166,7 @@ static int opt_cdrom(struct state *s, const char *v, struct gh_error *err)
     return place_ide(s, true, name, err);
 }
 
-struct disk_words { char path[4096], format[12], bus[12], mode[12]; bool read_only; };
+struct disk_words { char path[4200], format[12], bus[12], mode[12]; bool read_only; };
 
 /* PATH[,format=F][,bus=B][,readonly][,snapshot]; a comma in a path is written twice. */
 static int split_disk(const char *v, struct disk_words *w, struct gh_error *err)

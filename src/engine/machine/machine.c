@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #include "devices/chipset/piix4pm.h"
 #include "engine/machine/machine_internal.h"
