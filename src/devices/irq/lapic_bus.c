@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Interrupt messages between local APICs: who is addressed, and what an arriving message does. Any thread. */
+#include <stddef.h>
+
 #include "devices/irq/lapic.h"
 
 #define ESR_SEND_ILLEGAL    (1u << 5)
