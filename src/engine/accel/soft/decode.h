@@ -39,7 +39,7 @@
 #pragma once
 #include "engine/accel/soft/cpu.h"
 
-enum soft_map { M_1, M_0F, M_38, M_3A, M_V0F, M_V38, M_V3A, SOFT_MAPS };
+enum soft_opmap { M_1, M_0F, M_38, M_3A, M_V0F, M_V38, M_V3A, SOFT_MAPS };
 enum soft_row_prefix { P_ANY, P_NP, P_66, P_F3, P_F2 };
 #define E_ANY     (-1)
 #define E_RM(b)   (b) /* 0xc0..0xff */
