@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Decoded-block cache and self-modifying code: see block.h. */
+#include "engine/accel/soft/block.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/accel/soft/handlers.h"
+#include "engine/accel/soft/vm.h"
+
+_Thread_local struct soft_cpu *soft_current;
+
+#define GRANULE_SHIFT 6
+#define CHUNK_BYTES (1u << 20)
+#define ARENA_DEFAULT (64ull << 20)
+#define PAGE_BUCKETS 4096u
+#define L1_SIZE 8192u
+#define QUEUE_LEN 64u
+#define MAX_BLOCK_BYTES (SOFT_BLOCK_INSNS * 15)
+
+/* ---- The VM's part: which granules hold code of anybody ---------------------------------------- */
+struct code_page {
+    uintptr_t host;
+    _Atomic uint64_t granules;
+    struct code_page *_Atomic next;
+};
+#define VM_BUCKETS 65536u
+struct vm_blocks {
+    pthread_mutex_t lock;              /* inserting nodes, changing granules */
+    struct code_page *_Atomic bucket[VM_BUCKETS];
+};
+
+/* ---- A vCPU's part -------------------------------------------------------------------------------- */
+struct cpu_page {
+    uintptr_t host;
+    struct cpu_page *next;
+    struct soft_block *by_granule[64];  /* blocks that start there */
+};
+struct chunk { struct chunk *next; size_t used; uint8_t data[]; };
+struct write_note { uint8_t *host; unsigned bytes; };
+struct cpu_blocks {
+    struct soft_link l1[L1_SIZE];
+    struct cpu_page *page[PAGE_BUCKETS];
+    struct chunk *chunks;
+    size_t arena_used, arena_limit;
+    pthread_mutex_t queue_lock;
+    unsigned queued;
+    bool overflow;                      /* forget everything */
+    struct write_note queue[QUEUE_LEN];
+    struct soft_block *single;          /* for code that cannot be cached: one instruction */
+};
+
+static inline struct cpu_blocks *state_of(struct soft_cpu *cpu) { return cpu->block_state; }
+
+int soft_blocks_vm_new(struct soft_vm *vm)
+{
+    struct vm_blocks *v = calloc(1, sizeof *v);
+    if (!v)
+        return -ENOMEM;
+    pthread_mutex_init(&v->lock, NULL);
+    vm->block_vm = v;
+    return 0;
+}
+
+void soft_blocks_vm_free(struct soft_vm *vm)
+{
+    struct vm_blocks *v = vm->block_vm;
+    if (!v)
+        return;
+    for (unsigned i = 0; i < VM_BUCKETS; i++)
+        for (struct code_page *p = v->bucket[i], *next; p; p = next) {
+            next = p->next;
+            free(p);
+        }
+    pthread_mutex_destroy(&v->lock);
+    free(v);
+    vm->block_vm = NULL;
+}
+
+int soft_blocks_new(struct soft_cpu *cpu)
+{
+    struct cpu_blocks *s = calloc(1, sizeof *s);
+    if (!s)
+        return -ENOMEM;
+    s->single = calloc(1, sizeof *s->single + sizeof(struct soft_insn));
+    if (!s->single) {
+        free(s);
+        return -ENOMEM;
+    }
+    s->arena_limit = ARENA_DEFAULT;
+    if (cpu->vm && cpu->vm->code_cache_bytes)
+        s->arena_limit = cpu->vm->code_cache_bytes > 2 * CHUNK_BYTES ? cpu->vm->code_cache_bytes : 2 * CHUNK_BYTES;
+    pthread_mutex_init(&s->queue_lock, NULL);
+    cpu->block_state = s;
+    return 0;
+}
+
+static void forget_all(struct cpu_blocks *s)
+{
+    memset(s->l1, 0, sizeof s->l1);
+    memset(s->page, 0, sizeof s->page);
+    for (struct chunk *c = s->chunks, *next; c; c = next) {
+        next = c->next;
+        free(c);
+    }
+    s->chunks = NULL;
+    s->arena_used = 0;
+}
+
+void soft_blocks_free(struct soft_cpu *cpu)
+{
+    struct cpu_blocks *s = state_of(cpu);
+    if (!s)
+        return;
+    forget_all(s);
+    pthread_mutex_destroy(&s->queue_lock);
+    free(s->single);
+    free(s);
+    cpu->block_state = NULL;
+}
+
+/* NULL: out of memory, the caller runs uncached. Never more than arena_limit plus a chunk. */
+static void *arena_take(struct cpu_blocks *s, size_t bytes)
+{
+    bytes = (bytes + 15) & ~(size_t)15;
+    if (!s->chunks || s->chunks->used + bytes > CHUNK_BYTES) {
+        struct chunk *c = malloc(sizeof *c + CHUNK_BYTES);
+        if (!c)
+            return NULL;
+        c->next = s->chunks;
+        c->used = 0;
+        s->chunks = c;
+        s->arena_used += CHUNK_BYTES;
+    }
+    void *p = s->chunks->data + s->chunks->used;
+    s->chunks->used += bytes;
+    return p;
+}
+
+/* ---- Granules ----------------------------------------------------------------------------------------- */
+static inline unsigned vm_bucket(uintptr_t page) { return (page >> 12) & (VM_BUCKETS - 1); }
+
+static struct code_page *vm_page(struct vm_blocks *v, uintptr_t page)
+{
+    struct code_page *p = atomic_load_explicit(&v->bucket[vm_bucket(page)], memory_order_acquire);
+    while (p && p->host != page)
+        p = atomic_load_explicit(&p->next, memory_order_acquire);
+    return p;
+}
+
+static uint64_t granule_mask(unsigned offset, unsigned bytes)
+{
+    unsigned first = offset >> GRANULE_SHIFT, last = (offset + bytes - 1) >> GRANULE_SHIFT;
+    return (last - first == 63 ? ~0ull : (1ull << (last - first + 1)) - 1) << first;
+}
+
+/* Marks code before its bytes are trusted. False: out of memory. */
+static bool mark_code(struct soft_vm *vm, const uint8_t *host, unsigned bytes)
+{
+    struct vm_blocks *v = vm->block_vm;
+    uintptr_t page = (uintptr_t)host & ~(uintptr_t)0xfff;
+    uint64_t mask = granule_mask((uintptr_t)host & 0xfff, bytes);
+    struct code_page *p = vm_page(v, page);
+    if (p && (atomic_load(&p->granules) & mask) == mask)
+        return true;
+    pthread_mutex_lock(&v->lock);
+    p = vm_page(v, page);
+    if (!p) {
+        p = calloc(1, sizeof *p);
+        if (p) {
+            p->host = page;
+            p->next = v->bucket[vm_bucket(page)];
+            atomic_store_explicit(&v->bucket[vm_bucket(page)], p, memory_order_release);
+        }
+    }
+    if (p) {
+        bool first = !atomic_load(&p->granules);
+        atomic_fetch_or(&p->granules, mask);
+        if (first)
+            soft_code_page_add(vm, (const uint8_t *)page);
+    }
+    pthread_mutex_unlock(&v->lock);
+    return p;
+}
+
+/* ---- Killing ----------------------------------------------------------------------------------------------- */
+static struct cpu_page *cpu_page(struct cpu_blocks *s, uintptr_t page)
+{
+    struct cpu_page *p = s->page[(page >> 12) & (PAGE_BUCKETS - 1)];
+    while (p && p->host != page)
+        p = p->next;
+    return p;
+}
+
+static void kill_block(struct soft_block *b)
+{
+    b->key = SOFT_DEAD_KEY;
+    b->jit = NULL;
+    for (unsigned i = 0; i < b->count; i++)
+        b->insn[i].fn = soft_op_stale;
+}
+
+/* Own thread. Kills every block that touches a granule of [host, host + bytes), within one page. */
+static void kill_range(struct cpu_blocks *s, uint8_t *host, unsigned bytes)
+{
+    uintptr_t page = (uintptr_t)host & ~(uintptr_t)0xfff;
+    struct cpu_page *p = cpu_page(s, page);
+    if (!p)
+        return;
+    unsigned first = ((uintptr_t)host & 0xfff) >> GRANULE_SHIFT;
+    unsigned last = (((uintptr_t)host & 0xfff) + bytes - 1) >> GRANULE_SHIFT;
+    unsigned reach = MAX_BLOCK_BYTES / 64 + 1, g = first > reach ? first - reach : 0;
+    const uint8_t *low = (const uint8_t *)page + ((size_t)first << GRANULE_SHIFT);
+    for (; g <= last; g++)
+        for (struct soft_block **at = &p->by_granule[g]; *at;) {
+            struct soft_block *b = *at;
+            if (b->host + b->bytes <= low) {
+                at = &b->next;
+                continue;
+            }
+            *at = b->next;
+            kill_block(b);
+        }
+}
+
+static void queue_kill(struct soft_cpu *cpu, uint8_t *host, unsigned bytes)
+{
+    struct cpu_blocks *s = state_of(cpu);
+    if (!s)
+        return;
+    pthread_mutex_lock(&s->queue_lock);
+    if (s->queued < QUEUE_LEN)
+        s->queue[s->queued++] = (struct write_note){ host, bytes };
+    else
+        s->overflow = true;
+    pthread_mutex_unlock(&s->queue_lock);
+    atomic_fetch_or(&cpu->attention, SOFT_ATTN_CODE);
+}
+
+static void written_in_page(struct soft_vm *vm, uint8_t *host, unsigned bytes)
+{
+    struct vm_blocks *v = vm->block_vm;
+    uintptr_t page = (uintptr_t)host & ~(uintptr_t)0xfff;
+    uint64_t mask = granule_mask((uintptr_t)host & 0xfff, bytes);
+    struct code_page *p = vm_page(v, page);
+    if (!p || !(atomic_load(&p->granules) & mask))
+        return;
+    pthread_mutex_lock(&v->lock);
+    uint64_t left = atomic_fetch_and(&p->granules, ~mask) & ~mask;
+    if (!left)
+        soft_code_page_remove(vm, (const uint8_t *)page);
+    pthread_mutex_unlock(&v->lock);
+    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+        if (!vm->cpu[i])
+            continue;
+        if (vm->cpu[i] == soft_current)
+            kill_range(state_of(soft_current), host, bytes);
+        else
+            queue_kill(vm->cpu[i], host, bytes);
+    }
+}
+
+void soft_code_written(struct soft_vm *vm, uint8_t *host, unsigned bytes)
+{
+    if (!vm->block_vm)
+        return;
+    while (bytes) {
+        unsigned room = 0x1000 - ((uintptr_t)host & 0xfff), n = bytes < room ? bytes : room;
+        written_in_page(vm, host, n);
+        host += n;
+        bytes -= n;
+    }
+}
+
+void soft_blocks_sync(struct soft_cpu *cpu)
+{
+    struct cpu_blocks *s = state_of(cpu);
+    if (cpu->late_code_write) {
+        uint8_t *host = cpu->late_code_write;
+        cpu->late_code_write = NULL;
+        soft_code_written(cpu->vm, host, cpu->late_code_bytes);
+    }
+    if (!s)
+        return;
+    pthread_mutex_lock(&s->queue_lock);
+    if (s->overflow)
+        forget_all(s);
+    else
+        for (unsigned i = 0; i < s->queued; i++)
+            kill_range(s, s->queue[i].host, s->queue[i].bytes);
+    s->queued = 0;
+    s->overflow = false;
+    pthread_mutex_unlock(&s->queue_lock);
+}
+
+void soft_blocks_forget(struct soft_cpu *cpu)
+{
+    struct cpu_blocks *s = state_of(cpu);
+    if (!s)
+        return;
+    pthread_mutex_lock(&s->queue_lock);
+    s->overflow = true;
+    pthread_mutex_unlock(&s->queue_lock);
+    atomic_fetch_or(&cpu->attention, SOFT_ATTN_CODE);
+}
+
+/* ---- Finding and decoding -------------------------------------------------------------------------------- */
+static inline struct soft_link *l1_slot(struct cpu_blocks *s, uint64_t linear)
+{
+    return &s->l1[(linear ^ linear >> 13) & (L1_SIZE - 1)];
+}
+
+struct soft_block *soft_block_cached(struct soft_cpu *cpu, uint64_t linear)
+{
+    struct soft_link *e = l1_slot(state_of(cpu), linear);
+    if (soft_likely(e->linear == linear && e->gen == cpu->tlb_gen && e->block && e->block->key == cpu->state_key))
+        return e->block;
+    return NULL;
+}
+
+/* Bytes of code left before the code segment ends; #GP when rip is already outside. */
+static uint64_t code_room(struct soft_cpu *cpu)
+{
+    if (cpu->code_mode == 64) {
+        if (!soft_canonical(cpu->rip))
+            soft_gp(cpu, 0);
+        return UINT64_MAX;
+    }
+    uint32_t limit = cpu->seg[GH_CS].limit;
+    if (cpu->rip > limit)
+        soft_gp(cpu, 0);
+    return (uint64_t)limit - cpu->rip + 1;
+}
+
+/* One instruction that is never cached: across pages, in MMIO, near the segment limit. */
+static struct soft_block *single(struct soft_cpu *cpu, uint64_t linear, uint64_t room)
+{
+    struct soft_block *b = state_of(cpu)->single;
+    uint8_t bytes[15];
+    unsigned want = room < 15 ? (unsigned)room : 15;
+    unsigned have = soft_fetch(cpu, linear, bytes, want);
+    unsigned len = soft_decode(cpu->state_key, bytes, have, &b->insn[0]);
+    if (!len && have < want) {
+        uint64_t second = linear + have;
+        have += soft_fetch(cpu, cpu->code_mode == 64 ? second : (uint32_t)second, bytes + have, want - have);
+        len = soft_decode(cpu->state_key, bytes, have, &b->insn[0]);
+    }
+    if (!len)
+        soft_gp(cpu, 0); /* the segment ends inside the instruction */
+    b->key = SOFT_DEAD_KEY; /* so that no cache takes it */
+    b->count = 1;
+    b->bytes = (uint16_t)len;
+    b->ends = b->insn[0].flags & SOFT_F_END;
+    return b;
+}
+
+static struct cpu_page *add_page(struct cpu_blocks *s, uintptr_t page)
+{
+    struct cpu_page *p = arena_take(s, sizeof *p);
+    if (!p)
+        return NULL;
+    memset(p, 0, sizeof *p);
+    p->host = page;
+    struct cpu_page **bucket = &s->page[(page >> 12) & (PAGE_BUCKETS - 1)];
+    p->next = *bucket;
+    *bucket = p;
+    return p;
+}
+
+static struct soft_block *decode_block(struct soft_cpu *cpu, const uint8_t *host, unsigned avail)
+{
+    struct cpu_blocks *s = state_of(cpu);
+    struct soft_insn insn[SOFT_BLOCK_INSNS];
+    uint8_t copy[MAX_BLOCK_BYTES];
+    unsigned max = cpu->state_key & SOFT_KEY_STEP ? 1 : SOFT_BLOCK_INSNS, count, at;
+    unsigned size = avail < sizeof copy ? avail : (unsigned)sizeof copy;
+    /* Decode from a copy, mark, and look whether the bytes are still the same: what was stored
+     * before the mark is in the copy, what comes later is seen by soft_code_written. */
+    do {
+        memcpy(copy, host, size);
+        count = at = 0;
+        while (count < max) {
+            unsigned len = soft_decode(cpu->state_key, copy + at, size - at < 15 ? size - at : 15, &insn[count]);
+            if (!len)
+                break;
+            at += len;
+            if (insn[count++].flags & SOFT_F_END)
+                break;
+        }
+        if (!count || !mark_code(cpu->vm, host, at))
+            return NULL;
+    } while (memcmp(copy, host, at));
+
+    uintptr_t page = (uintptr_t)host & ~(uintptr_t)0xfff;
+    struct cpu_page *p = cpu_page(s, page);
+    if (!p)
+        p = add_page(s, page);
+    struct soft_block *b = p ? arena_take(s, sizeof *b + count * sizeof *insn) : NULL;
+    if (!b)
+        return NULL;
+    *b = (struct soft_block){ .key = cpu->state_key, .host = host, .bytes = (uint16_t)at, .count = (uint16_t)count,
+                              .ends = insn[count - 1].flags & SOFT_F_END };
+    memcpy(b->insn, insn, count * sizeof *insn);
+    struct soft_block **head = &p->by_granule[((uintptr_t)host & 0xfff) >> GRANULE_SHIFT];
+    b->next = *head;
+    *head = b;
+    return b;
+}
+
+struct soft_block *soft_block_find(struct soft_cpu *cpu, uint64_t linear)
+{
+    struct cpu_blocks *s = state_of(cpu);
+    uint64_t room = code_room(cpu);
+    const uint8_t *host = soft_exec_host(cpu, linear);
+    if (!host)
+        return single(cpu, linear, room);
+    struct cpu_page *p = cpu_page(s, (uintptr_t)host & ~(uintptr_t)0xfff);
+    struct soft_block *b = p ? p->by_granule[(linear & 0xfff) >> GRANULE_SHIFT] : NULL;
+    while (b && (b->host != host || b->key != cpu->state_key))
+        b = b->next;
+    if (!b) {
+        if (s->arena_used > s->arena_limit)
+            forget_all(s);
+        b = decode_block(cpu, host, 0x1000 - (unsigned)(linear & 0xfff));
+        if (!b)
+            return single(cpu, linear, room);
+    }
+    if (soft_unlikely(b->bytes > room))
+        return single(cpu, linear, room);
+    if (cpu->code_mode == 64 || cpu->seg[GH_CS].limit == 0xffffffffu)
+        *l1_slot(s, linear) = (struct soft_link){ linear, cpu->tlb_gen, b };
+    return b;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Decoded blocks. Every vCPU has its own, found by linear address (one direct-mapped cache, valid for
+ * one tlb_gen) or by host address of the code and state_key; so the same page seen through two
+ * mappings shares its blocks, and a remapped page never runs old ones.
+ *
+ * Stores into code: the VM keeps, per host page, which 64-byte granules some vCPU has decoded. A
+ * store there kills every block that touches the granule: the own vCPU's at once (the rest of a
+ * running block turns into soft_op_stale), the others' at their next block head, which is when the
+ * architecture lets them see it.
+ *
+ * Memory of dead blocks is reclaimed all at once, at a block head, when the vCPU's arena is full.
+ */
+#pragma once
+#include "engine/accel/soft/decode.h"
+
+#define SOFT_BLOCK_INSNS 48
+#define SOFT_DEAD_KEY (~0ull)
+
+struct soft_block;
+struct soft_link { uint64_t linear, gen; struct soft_block *block; };
+struct soft_block {
+    uint64_t key;                  /* state_key, or SOFT_DEAD_KEY */
+    const uint8_t *host;           /* first byte */
+    struct soft_block *next;       /* in its page's list */
+    struct soft_link link[2];      /* where it went last times; checked by address, generation, key */
+    uint32_t runs;                 /* executions, for the translator's threshold */
+    uint16_t bytes, count;
+    bool ends;                     /* the last instruction sets rip itself */
+    void *jit;
+    struct soft_insn insn[];
+};
+
+/* Once per VM, and per vCPU before its first run. 0 or -ENOMEM. */
+int  soft_blocks_vm_new(struct soft_vm *vm);
+void soft_blocks_vm_free(struct soft_vm *vm);
+int  soft_blocks_new(struct soft_cpu *cpu);
+void soft_blocks_free(struct soft_cpu *cpu);
+
+/* The block at linear = rip + CS base, decoding it where needed; raises fetch faults. Never NULL. */
+struct soft_block *soft_block_find(struct soft_cpu *cpu, uint64_t linear);
+/* The same through the caches only; NULL: ask soft_block_find. */
+struct soft_block *soft_block_cached(struct soft_cpu *cpu, uint64_t linear);
+/* SOFT_ATTN_CODE: kills what other threads' stores asked for. Own thread, at a block head. */
+void soft_blocks_sync(struct soft_cpu *cpu);
+/* Everything decoded is forgotten at the next block head (a new memory map). Any thread. */
+void soft_blocks_forget(struct soft_cpu *cpu);
+/* The vCPU whose run loop this thread is in; NULL elsewhere. */
+extern _Thread_local struct soft_cpu *soft_current;
+
+/* Runs until soft_attend says to leave. max_blocks 0: no limit; else returns after so many block
+ * heads, for tests. */
+void soft_run(struct soft_cpu *cpu, uint64_t max_blocks);

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The run loop. Attention, interrupts and mode changes are looked at between blocks only; inside a
+ * block there is nothing but the handlers. Handlers that raise come back through fault_jump with the
+ * state of before their instruction.
+ */
+#include "engine/accel/soft/block.h"
+#include "engine/accel/soft/handlers.h"
+#include "engine/accel/soft/vm.h"
+
+enum { JUMP_FAULT = 1, JUMP_STALE = 2 };
+
+SOFT_OP(stale)
+{
+    (void)in;
+    longjmp(cpu->fault_jump, JUMP_STALE);
+}
+
+static inline uint64_t code_linear(const struct soft_cpu *cpu)
+{
+    return cpu->code_mode == 64 ? cpu->rip : (uint32_t)(cpu->rip + cpu->seg[GH_CS].base);
+}
+
+static inline void run_block(struct soft_cpu *cpu, const struct soft_block *b)
+{
+    const struct soft_insn *in = b->insn, *last = in + b->count - 1;
+    while (in != last) {
+        in->fn(cpu, in);
+        cpu->rip += in->len;
+        in++;
+    }
+    in->fn(cpu, in);
+    if (!b->ends)
+        soft_next(cpu, in);
+}
+
+/* TF, breakpoints or an interrupt shadow: one instruction with its surroundings. */
+static void run_stepped(struct soft_cpu *cpu)
+{
+    soft_begin_insn(cpu);
+    struct soft_block *b = soft_block_find(cpu, code_linear(cpu));
+    bool tf = cpu->rflags_rest & 0x100;
+    run_block(cpu, b);
+    cpu->insn_count++;
+    soft_end_insn(cpu, tf);
+}
+
+/* The successor: by the last block's links, the direct-mapped cache, or the page. */
+static inline struct soft_block *next_block(struct soft_cpu *cpu, struct soft_block *from, uint64_t linear)
+{
+    if (soft_likely(from != NULL))
+        for (unsigned i = 0; i < 2; i++) {
+            struct soft_link *l = &from->link[i];
+            if (l->linear == linear && l->gen == cpu->tlb_gen && l->block && l->block->key == cpu->state_key)
+                return l->block;
+        }
+    struct soft_block *b = soft_block_cached(cpu, linear);
+    if (!b)
+        b = soft_block_find(cpu, linear);
+    /* Links skip the segment limit check, so they are for flat code only. */
+    if (from && b->key != SOFT_DEAD_KEY && (cpu->code_mode == 64 || cpu->seg[GH_CS].limit == 0xffffffffu)) {
+        from->link[1] = from->link[0];
+        from->link[0] = (struct soft_link){ linear, cpu->tlb_gen, b };
+    }
+    return b;
+}
+
+void soft_run(struct soft_cpu *cpu, uint64_t max_blocks)
+{
+    volatile uint64_t left = max_blocks;
+    soft_current = cpu;
+    switch (setjmp(cpu->fault_jump)) {
+    case JUMP_FAULT:
+        soft_deliver_fault(cpu);
+        break;
+    default: /* first pass, or a block that overwrote itself: rip is right, go on */
+        break;
+    }
+    struct soft_block *from = NULL;
+    for (;;) {
+        if (max_blocks) {
+            if (!left)
+                break;
+            left = left - 1;
+        }
+        if (soft_unlikely(cpu->attention)) {
+            from = NULL; /* an attention may free blocks */
+            if (!soft_attend(cpu))
+                break;
+        }
+        if (soft_unlikely(cpu->state_key & SOFT_KEY_STEP)) {
+            from = NULL;
+            run_stepped(cpu);
+            continue;
+        }
+        struct soft_block *b = next_block(cpu, from, code_linear(cpu));
+        run_block(cpu, b);
+        cpu->insn_count += b->count;
+        from = b;
+    }
+    soft_current = NULL;
+}
