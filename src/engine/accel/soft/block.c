@@ -101,6 +101,7 @@ static void forget_all(struct cpu_blocks *s)
 {
     memset(s->l1, 0, sizeof s->l1);
     memset(s->page, 0, sizeof s->page);
+    memset(s->single->link, 0, sizeof s->single->link);
     for (struct chunk *c = s->chunks, *next; c; c = next) {
         next = c->next;
         free(c);
@@ -422,7 +423,7 @@ struct soft_block *soft_block_find(struct soft_cpu *cpu, uint64_t linear)
         b = b->next;
     if (!b) {
         if (s->arena_used > s->arena_limit)
-            forget_all(s);
+            soft_blocks_forget(cpu); /* at the next block head: the caller still holds blocks */
         b = decode_block(cpu, host, 0x1000 - (unsigned)(linear & 0xfff));
         if (!b)
             return single(cpu, linear, room);
