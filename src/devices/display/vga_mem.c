@@ -165,6 +165,14 @@ void vga_window_harvest(struct vga *v)
             vga_dirty_page(v, v->window_base + (i << VGA_PAGE_SHIFT));
 }
 
+/* Before the window moves. Another vCPU may write through the old mapping until the new map is out, and
+ * what it dirties then is lost with the mapping, so the whole bank counts as written. */
+static void window_leave(struct vga *v)
+{
+    for (uint32_t at = 0; at < VGA_BANK_BYTES; at += 1u << VGA_PAGE_SHIFT)
+        vga_dirty_page(v, v->window_base + at);
+}
+
 void vga_window_update(struct vga *v)
 {
     uint32_t base = vga_vbe_linear(v)
@@ -174,7 +182,7 @@ void vga_window_update(struct vga *v)
     if (!plain) {
         v->window_hits = 0;
         if (v->window_ram) {
-            vga_window_harvest(v);
+            window_leave(v);
             v->window_ram = false;
             gh_range_set(v->dev, VGA_RANGE_WINDOW_RAM, false, 0xa0000);
         }
@@ -182,7 +190,8 @@ void vga_window_update(struct vga *v)
     }
     if (v->window_ram ? v->window_base == base : v->window_hits < WINDOW_HITS)
         return;
-    vga_window_harvest(v);
+    if (v->window_ram)
+        window_leave(v);
     v->window_base = base;
     v->dev->ops->range_host(v->dev->board, v->dev, VGA_RANGE_WINDOW_RAM, v->vram + base);
     if (!v->window_ram) {

@@ -502,6 +502,8 @@ int gh_display_new(const struct gh_display_host *host, void *opaque, uint64_t ma
     return 0;
 }
 
+void gh_display_set_opaque(struct gh_display *d, void *opaque) { d->opaque = opaque; }
+
 int gh_display_start(struct gh_display *d, struct gh_error *err)
 {
     int e = pthread_create(&d->thread, NULL, display_thread, d);

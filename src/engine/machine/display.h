@@ -32,12 +32,14 @@ struct gh_display_host {
 };
 /* For struct gh_machine as opaque (display_machine.c). */
 extern const struct gh_display_host gh_display_machine_host;
-/* Ties both together: gh_machine_on_display_change calls gh_display_changed. */
+/* Ties both together, before start: m becomes opaque, gh_machine_on_display_change calls gh_display_changed. */
 void gh_display_bind_machine(struct gh_display *d, struct gh_machine *m);
 
 /* max_bytes: the largest screen in bytes; 0: 64 MiB (4096x4096). host is borrowed for life. */
 int  gh_display_new(const struct gh_display_host *host, void *opaque, uint64_t max_bytes, struct gh_display **ret,
                     struct gh_error *err);
+/* Another opaque, before start; new may be given NULL then. */
+void gh_display_set_opaque(struct gh_display *d, void *opaque);
 int  gh_display_start(struct gh_display *d, struct gh_error *err);
 void gh_display_free(struct gh_display *d);      /* stops the thread, releases held keys */
 

@@ -21,4 +21,7 @@ const struct gh_display_host gh_display_machine_host = {
 static void changed(void *d) { gh_display_changed(d); }
 
 void gh_display_bind_machine(struct gh_display *d, struct gh_machine *m)
-{ gh_machine_on_display_change(m, changed, d); }
+{
+    gh_display_set_opaque(d, m);
+    gh_machine_on_display_change(m, changed, d);
+}
