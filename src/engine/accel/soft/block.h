@@ -48,6 +48,7 @@ void soft_blocks_forget(struct soft_cpu *cpu);
 /* The vCPU whose run loop this thread is in; NULL elsewhere. */
 extern _Thread_local struct soft_cpu *soft_current;
 
-/* Runs until soft_attend says to leave. max_blocks 0: no limit; else returns after so many block
- * heads, for tests. */
-void soft_run(struct soft_cpu *cpu, uint64_t max_blocks);
+/* Runs until soft_attend says to leave. */
+void soft_run(struct soft_cpu *cpu);
+/* The same, but returns after so many block heads at the latest; 0: no limit. For tests. */
+void soft_run_blocks(struct soft_cpu *cpu, uint64_t max_blocks);

@@ -65,7 +65,7 @@ static inline struct soft_block *next_block(struct soft_cpu *cpu, struct soft_bl
     return b;
 }
 
-void soft_run(struct soft_cpu *cpu, uint64_t max_blocks)
+void soft_run_blocks(struct soft_cpu *cpu, uint64_t max_blocks)
 {
     volatile uint64_t left = max_blocks;
     soft_current = cpu;
@@ -99,4 +99,9 @@ void soft_run(struct soft_cpu *cpu, uint64_t max_blocks)
         from = b;
     }
     soft_current = NULL;
+}
+
+void soft_run(struct soft_cpu *cpu)
+{
+    soft_run_blocks(cpu, 0);
 }
