@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * gasthausctl: every verb of the engine from a shell. One file per command group; a command is a row of
+ * a table with its own option parsing by GOption.
+ *
+ * Exit status: 0 done, 1 the engine refused (sentence and message id on stderr), 2 wrong usage.
+ * With --json results are JSON on stdout, errors too on stderr.
+ */
+#pragma once
+#include <gio/gio.h>
+#include <glib/gi18n.h>
+#include <jansson.h>
+
+#include "engine-dbus.h"
+
+struct ctl { GDBusConnection *bus; GhEngine1 *engine; GDBusObjectManager *manager; gboolean json; };
+struct ctl_command {
+    const char *name, *args, *help;
+    int (*run)(struct ctl *ctl, int argc, char **argv);
+    gboolean no_daemon;
+};
+extern const struct ctl_command ctl_machine_commands[], ctl_create_commands[], ctl_screen_commands[], ctl_host_commands[];
+
+/* client.c */
+int  ctl_connect(struct ctl *ctl);                                    /* starts the daemon if needed */
+GhEngine1Machine *ctl_machine(struct ctl *ctl, const char *name);     /* by name or UUID (prefix); NULL after a message; unref it */
+int  ctl_fail(struct ctl *ctl, GError *error);                         /* prints and frees; returns 1 */
+int  ctl_usage(const char *text);                                      /* prints; returns 2 */
+int  ctl_error(struct ctl *ctl, const char *id, const char *fmt, ...) G_GNUC_PRINTF(3, 4);
+void ctl_print_json(json_t *value);                                    /* takes it over */
+json_t *ctl_variant_to_json(GVariant *v);
+gboolean ctl_parse_size(const char *text, guint64 *ret);
