@@ -131,6 +131,8 @@ struct soft_cpu {
     _Atomic uint8_t sipi_page;
     int      delivering;             /* vector being delivered, -1 none: double-fault logic */
     bool     event_external;         /* faults while delivering carry the EXT bit */
+    bool     kicked, shutdown_told;  /* leave run() with GH_EXIT_KICKED; GH_EXIT_SHUTDOWN was given */
+    _Atomic bool sleeping;           /* in the futex on attention */
     bool     irq_waiting;            /* an interrupt was seen that IF, TPR shadow or NMI blocking holds back */
     uint32_t pending_db;             /* DR6 bits to report after this instruction; SOFT_DB_TRAP: do raise */
     uint8_t *late_code_write;        /* soft_probe gave a pointer into a code page: invalidate again later */

@@ -36,8 +36,11 @@ void soft_end_insn(struct soft_cpu *cpu, bool tf)
     cpu->rflags_rest &= ~FL_RF;
     if (tf)
         db |= DR6_BS | SOFT_DB_TRAP;
-    if (cpu->shadow_seen)             /* it was there before this instruction: over. Else this one opened it. */
+    if (cpu->shadow_seen) {           /* it was there before this instruction: over. Else this one opened it. */
         cpu->int_shadow = cpu->shadow_is_ss = cpu->shadow_seen = false;
+        if (cpu->irq_waiting)
+            atomic_fetch_or(&cpu->attention, SOFT_ATTN_IRQ);
+    }
     if (cpu->int_shadow && cpu->shadow_is_ss) {
         cpu->pending_db = db & ~(uint32_t)DR6_BS; /* MOV SS holds #DB back; the single step itself is lost */
         if (!(cpu->pending_db & 0xf))

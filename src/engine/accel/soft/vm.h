@@ -57,7 +57,8 @@ struct soft_vm {
     pthread_mutex_t timer_lock;
     pthread_cond_t timer_cond;
     bool timer_started, timer_stop;
-    _Atomic uint64_t deadline_ns[SOFT_MAX_VCPUS];
+    _Atomic uint64_t deadline_ns[SOFT_MAX_VCPUS];  /* machine clock; UINT64_MAX: none */
+    _Atomic uint64_t timer_target_ns;              /* what the thread sleeps for */
 };
 
 #define SOFT_COUNT(vm, name) atomic_fetch_add_explicit(&(vm)->count.name, 1, memory_order_relaxed)
@@ -170,3 +171,22 @@ static inline bool soft_v86(const struct soft_cpu *cpu) { return cpu->rflags_res
 static inline bool soft_protected(const struct soft_cpu *cpu)
 { return (cpu->cr0 & CR0_PE) && !(cpu->rflags_rest & FL_VM); }
 static inline bool soft_canonical(uint64_t a) { return (uint64_t)((int64_t)(a << 16) >> 16) == a; }
+/* ---- timer.c --------------------------------------------------------------------------------------- */
+int  soft_timer_start(struct soft_vm *vm, struct gh_error *err);
+void soft_timer_stop(struct soft_vm *vm);
+/* Publishes the vCPU's next deadline; wakes the timer thread where it is earlier than all others. */
+void soft_timer_arm(struct soft_cpu *cpu, uint64_t deadline_ns);
+/* ---- vcpu.c ---------------------------------------------------------------------------------------- */
+void soft_vcpu_run(struct soft_cpu *cpu, struct gh_exit *ret);
+void soft_vcpu_reset(struct soft_cpu *cpu, bool init);   /* init: INIT, not power-on */
+/* ---- state.c --------------------------------------------------------------------------------------- */
+int soft_state_get(struct soft_cpu *cpu, unsigned groups, struct gh_cpu_state *ret, struct gh_error *err);
+int soft_state_set(struct soft_cpu *cpu, unsigned groups, const struct gh_cpu_state *s, struct gh_error *err);
+/* ---- cpuid.c --------------------------------------------------------------------------------------- */
+uint64_t soft_xcr0_allowed(const struct soft_cpu *cpu);
+/* Bit of a leaf's register (GH_RAX, GH_RBX, GH_RCX, GH_RDX) in the model. */
+bool soft_cpu_has(const struct soft_cpu *cpu, uint32_t leaf, unsigned reg, unsigned bit);
+/* ---- msr.c ----------------------------------------------------------------------------------------- */
+/* false: no such MSR or a value it refuses (#GP). Also the accelerator's get and set of state. */
+bool soft_msr_read(struct soft_cpu *cpu, uint32_t msr, uint64_t *ret);
+bool soft_msr_write(struct soft_cpu *cpu, uint32_t msr, uint64_t value);

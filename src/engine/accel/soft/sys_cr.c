@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Handlers: control and debug registers, XCR0, SMAP, TLB. Intel SDM volume 3, "Control Registers". */
+#include "engine/accel/soft/far.h"
+#include "engine/accel/soft/handlers.h"
+
+#define CR0_WRITABLE (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
+#define CR4_WRITABLE (CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE | CR4_OSFXSR |      \
+                      CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE | CR4_OSXSAVE | CR4_SMEP | CR4_SMAP)
+
+static void need_ring0(struct soft_cpu *cpu)
+{
+    if (cpu->cpl)
+        soft_gp(cpu, 0);
+}
+
+bool soft_load_pdptes(struct soft_cpu *cpu, uint64_t cr0, uint64_t cr3, uint64_t cr4)
+{
+    uint64_t rsvd = ~SOFT_PHYS_MASK | 0x1e6, p[4];
+
+    if (!(cr0 & CR0_PG) || !(cr4 & CR4_PAE) || (cpu->efer & EFER_LME))
+        return true;
+    const uint8_t *host = soft_phys_host(cpu->vm, cr3 & 0xffffffe0u, false);
+    if (!host)
+        return false;
+    memcpy(p, host, sizeof p);
+    for (unsigned i = 0; i < 4; i++)
+        if ((p[i] & 1) && (p[i] & rsvd))
+            return false;
+    memcpy(cpu->pdpte, p, sizeof p);
+    return true;
+}
+
+static void write_cr0(struct soft_cpu *cpu, uint64_t value)
+{
+    uint64_t old = cpu->cr0, lme = cpu->efer & EFER_LME;
+
+    if (value >> 32)
+        soft_gp(cpu, 0);
+    value = (value & CR0_WRITABLE) | CR0_ET;
+    if (((value & CR0_PG) && !(value & CR0_PE)) || ((value & CR0_NW) && !(value & CR0_CD)))
+        soft_gp(cpu, 0);
+    if (lme && (value & CR0_PG) && !(old & CR0_PG) &&
+        (!(cpu->cr4 & CR4_PAE) || (cpu->seg[GH_CS].attr & GH_SEG_L)))
+        soft_gp(cpu, 0);
+    if (cpu->code_mode == 64 && !(value & CR0_PG))
+        soft_gp(cpu, 0);
+    if ((value ^ old) & (CR0_PG | CR0_CD | CR0_NW) && !soft_load_pdptes(cpu, value, cpu->cr3, cpu->cr4))
+        soft_gp(cpu, 0);
+    cpu->cr0 = value;
+    cpu->long_mode = lme && (value & CR0_PG);
+    cpu->efer = (cpu->efer & ~EFER_LMA) | (cpu->long_mode ? EFER_LMA : 0);
+    if ((value ^ old) & CR0_PE)
+        cpu->cpl = 0;
+    if ((value ^ old) & (CR0_PG | CR0_PE | CR0_WP))
+        soft_tlb_flush(cpu, true);
+}
+
+static void write_cr3(struct soft_cpu *cpu, uint64_t value)
+{
+    if (cpu->long_mode && (value & ~SOFT_PHYS_MASK))
+        soft_gp(cpu, 0);
+    if (!soft_load_pdptes(cpu, cpu->cr0, value, cpu->cr4))
+        soft_gp(cpu, 0);
+    cpu->cr3 = value;
+    soft_tlb_flush(cpu, false);
+}
+
+static void write_cr4(struct soft_cpu *cpu, uint64_t value)
+{
+    uint64_t old = cpu->cr4;
+
+    if ((value & ~CR4_WRITABLE) || (cpu->long_mode && !(value & CR4_PAE)))
+        soft_gp(cpu, 0);
+    if (((value ^ old) & (CR4_PAE | CR4_PSE | CR4_PGE | CR4_SMEP)) &&
+        !soft_load_pdptes(cpu, cpu->cr0, cpu->cr3, value))
+        soft_gp(cpu, 0);
+    cpu->cr4 = value;
+    if ((value ^ old) & (CR4_PAE | CR4_PSE | CR4_PGE | CR4_SMEP | CR4_SMAP))
+        soft_tlb_flush(cpu, true);
+}
+
+SOFT_OP(mov_from_cr)
+{
+    uint64_t v;
+
+    need_ring0(cpu);
+    switch (in->reg) {
+    case 0: v = cpu->cr0; break;
+    case 2: v = cpu->cr2; break;
+    case 3: v = cpu->cr3; break;
+    case 4: v = cpu->cr4; break;
+    case 8: v = gh_lapic_get_cr8(&cpu->lapic); break;
+    default: soft_ud(cpu);
+    }
+    cpu->gpr[in->rm] = in->opsize == 8 ? v : (uint32_t)v;
+}
+
+SOFT_OP(mov_to_cr)
+{
+    uint64_t v = in->opsize == 8 ? cpu->gpr[in->rm] : (uint32_t)cpu->gpr[in->rm];
+
+    if (in->reg != 0 && in->reg != 2 && in->reg != 3 && in->reg != 4 && in->reg != 8)
+        soft_ud(cpu);
+    need_ring0(cpu);
+    switch (in->reg) {
+    case 0: write_cr0(cpu, v); break;
+    case 2: cpu->cr2 = v; break;
+    case 3: write_cr3(cpu, v); break;
+    case 4: write_cr4(cpu, v); break;
+    default:
+        if (v & ~15ull)
+            soft_gp(cpu, 0);
+        gh_lapic_set_cr8(&cpu->lapic, (uint8_t)v);
+        soft_apic_written(cpu);
+    }
+    soft_next(cpu, in);
+    soft_update_mode(cpu);
+}
+
+SOFT_OP(clts)
+{
+    need_ring0(cpu);
+    cpu->cr0 &= ~CR0_TS;
+    soft_next(cpu, in);
+    soft_update_mode(cpu);
+}
+
+SOFT_OP(smsw)
+{
+    if ((cpu->cr4 & CR4_UMIP) && cpu->cpl)
+        soft_gp(cpu, 0);
+    if (in->is_mem)
+        soft_stm16(cpu, in, (uint16_t)cpu->cr0);
+    else if (in->opsize == 2)
+        soft_set_reg16(cpu, in->rm, (uint16_t)cpu->cr0);
+    else
+        cpu->gpr[in->rm] = cpu->cr0;
+}
+
+SOFT_OP(lmsw)
+{
+    need_ring0(cpu);
+    uint64_t v = soft_get_rm16(cpu, in) & 0xf;
+    write_cr0(cpu, (cpu->cr0 & ~0xeull) | v);   /* PE can be set, not cleared */
+    soft_next(cpu, in);
+    soft_update_mode(cpu);
+}
+
+SOFT_OP(wbinvd) { need_ring0(cpu); }
+
+SOFT_OP(invlpg)
+{
+    need_ring0(cpu);
+    uint64_t linear = soft_offset(cpu, in) + (cpu->code_mode == 64 && in->seg < GH_FS ? 0 : cpu->seg[in->seg].base);
+    soft_tlb_flush_page(cpu, cpu->code_mode == 64 ? linear : (uint32_t)linear);
+    soft_next(cpu, in);
+}
+
+static void set_ac(struct soft_cpu *cpu, const struct soft_insn *in, bool on)
+{
+    if (cpu->cpl)
+        soft_ud(cpu);
+    cpu->rflags_rest = on ? cpu->rflags_rest | FL_AC : cpu->rflags_rest & ~FL_AC;
+    soft_next(cpu, in);
+    soft_update_mode(cpu);
+}
+SOFT_OP(clac) { set_ac(cpu, in, false); }
+SOFT_OP(stac) { set_ac(cpu, in, true); }
+
+/* ---- Debug registers ------------------------------------------------------------------------------ */
+static unsigned debug_number(struct soft_cpu *cpu, const struct soft_insn *in)
+{
+    unsigned n = in->reg;
+
+    if (n > 7)
+        soft_ud(cpu);
+    if ((n == 4 || n == 5) && (cpu->cr4 & CR4_DE))
+        soft_ud(cpu);
+    need_ring0(cpu);
+    if (cpu->dr7 & 1u << 13) {
+        cpu->dr6 |= 1u << 13;
+        soft_raise(cpu, SOFT_DB);
+    }
+    return n == 4 ? 6 : n == 5 ? 7 : n;
+}
+
+SOFT_OP(mov_from_dr)
+{
+    unsigned n = debug_number(cpu, in);
+    uint64_t v = n < 4 ? cpu->dr[n] : n == 6 ? cpu->dr6 : cpu->dr7;
+
+    cpu->gpr[in->rm] = in->opsize == 8 ? v : (uint32_t)v;
+}
+
+SOFT_OP(mov_to_dr)
+{
+    unsigned n = debug_number(cpu, in);
+    uint64_t v = in->opsize == 8 ? cpu->gpr[in->rm] : (uint32_t)cpu->gpr[in->rm];
+
+    if (n >= 6 && v >> 32)
+        soft_gp(cpu, 0);
+    if (n < 4)
+        cpu->dr[n] = v;
+    else if (n == 6)
+        cpu->dr6 = (v & 0xe00f) | 0xffff0ff0u;
+    else
+        cpu->dr7 = (v & 0xffff2bff) | 0x400;
+    soft_tlb_flush(cpu, true);     /* pages with breakpoints have no fast tags */
+    soft_next(cpu, in);
+    soft_update_mode(cpu);
+}
+
+/* ---- XCR0 --------------------------------------------------------------------------------------------- */
+SOFT_OP(xgetbv)
+{
+    if (!(cpu->cr4 & CR4_OSXSAVE))
+        soft_ud(cpu);
+    if ((uint32_t)cpu->gpr[GH_RCX])
+        soft_gp(cpu, 0);
+    cpu->gpr[GH_RAX] = (uint32_t)cpu->xcr0;
+    cpu->gpr[GH_RDX] = cpu->xcr0 >> 32;
+}
+
+SOFT_OP(xsetbv)
+{
+    uint64_t v = (cpu->gpr[GH_RDX] << 32) | (uint32_t)cpu->gpr[GH_RAX];
+
+    if (!(cpu->cr4 & CR4_OSXSAVE))
+        soft_ud(cpu);
+    need_ring0(cpu);
+    if ((uint32_t)cpu->gpr[GH_RCX] || !(v & 1) || (v & ~soft_xcr0_allowed(cpu)) || ((v & 4) && !(v & 2)))
+        soft_gp(cpu, 0);
+    cpu->xcr0 = v;
+    soft_next(cpu, in);
+    soft_update_mode(cpu);
+}
