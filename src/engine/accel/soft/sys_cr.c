@@ -30,6 +30,12 @@ bool soft_load_pdptes(struct soft_cpu *cpu, uint64_t cr0, uint64_t cr3, uint64_t
     return true;
 }
 
+void soft_load_pdptes_quiet(struct soft_cpu *cpu)
+{
+    if (!soft_load_pdptes(cpu, cpu->cr0, cpu->cr3, cpu->cr4))
+        memset(cpu->pdpte, 0, sizeof cpu->pdpte);
+}
+
 static void write_cr0(struct soft_cpu *cpu, uint64_t value)
 {
     uint64_t old = cpu->cr0, lme = cpu->efer & EFER_LME;

@@ -156,8 +156,7 @@ void soft_task_switch(struct soft_cpu *cpu, uint16_t selector, struct soft_desc 
     cpu->cr0 |= CR0_TS;
     if (nl->cr3 && (cpu->cr0 & CR0_PG)) {
         cpu->cr3 = image.cr3;
-        if (!soft_load_pdptes(cpu, cpu->cr0, cpu->cr3, cpu->cr4))
-            cpu->pdpte[0] = cpu->pdpte[1] = cpu->pdpte[2] = cpu->pdpte[3] = 0;
+        soft_load_pdptes_quiet(cpu);
         soft_tlb_flush(cpu, false);
     }
     cpu->dr7 &= ~0x155ull;            /* local breakpoints */

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "engine/accel/soft/block.h"
+#include "engine/accel/soft/fpu.h"
 #include "engine/accel/soft/mmu.h"
 #include "engine/accel/soft/system.h"
 #include "engine/accel/soft/vm.h"
@@ -213,15 +214,12 @@ static void reset_msrs(struct soft_cpu *cpu)
     cpu->tsc_adjust = cpu->feature_control = cpu->mcg_status = cpu->spec_ctrl = 0;
     cpu->tsc_offset = 0;
     cpu->xcr0 = 1;
-    memset(&cpu->x87, 0, sizeof cpu->x87);
-    cpu->x87.fcw = 0x40;
-    memset(cpu->ymm, 0, sizeof cpu->ymm);
-    cpu->mxcsr = 0x1f80;
 }
 
 void soft_vcpu_reset(struct soft_cpu *cpu, bool init)
 {
     reset_registers(cpu, init);
+    soft_fpu_reset(cpu, init);
     if (!init)
         reset_msrs(cpu);
     gh_lapic_reset(&cpu->lapic, init);

@@ -179,6 +179,8 @@ void soft_timer_arm(struct soft_cpu *cpu, uint64_t deadline_ns);
 /* ---- vcpu.c ---------------------------------------------------------------------------------------- */
 void soft_vcpu_run(struct soft_cpu *cpu, struct gh_exit *ret);
 void soft_vcpu_reset(struct soft_cpu *cpu, bool init);   /* init: INIT, not power-on */
+/* ---- sys_cr.c -------------------------------------------------------------------------------------- */
+void soft_load_pdptes_quiet(struct soft_cpu *cpu);       /* restored state: bad entries become not present */
 /* ---- state.c --------------------------------------------------------------------------------------- */
 int soft_state_get(struct soft_cpu *cpu, unsigned groups, struct gh_cpu_state *ret, struct gh_error *err);
 int soft_state_set(struct soft_cpu *cpu, unsigned groups, const struct gh_cpu_state *s, struct gh_error *err);
