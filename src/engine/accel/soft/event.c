@@ -28,6 +28,7 @@ _Noreturn static void note(struct soft_cpu *cpu, unsigned vector, bool has_error
 
     if (first == SOFT_DF) {
         cpu->run_state = GH_RUN_SHUTDOWN;
+        atomic_fetch_or(&cpu->attention, SOFT_ATTN_IRQ);
         SOFT_COUNT(cpu->vm, triple_fault);
     } else if ((contributory(first) && contributory((int)vector)) ||
                (first == SOFT_PF_ && (contributory((int)vector) || vector == SOFT_PF_))) {

@@ -40,7 +40,7 @@ static void vm_free(struct gh_accel_vm *v)
     if (!v)
         return;
     soft_timer_stop(&v->soft);
-    soft_blocks_fini(&v->soft);
+    soft_blocks_vm_free(&v->soft);
     soft_map_free(&v->soft);
     free(v);
 }
@@ -62,8 +62,10 @@ static int vm_new(int fd, const struct gh_accel_config *cfg, struct gh_accel_vm 
     vm->code_cache_bytes = cfg->code_cache_bytes;
     vm->a20_mask = ~0ull;
     fit_frequency(&v->model, vm->tsc_hz);
-    int rc = soft_blocks_init(vm, cfg->options, err);
-    if (rc == 0)
+    int rc = soft_blocks_vm_new(vm);
+    if (rc < 0)
+        gh_error_set(err, rc, "OutOfMemory", "The host has no memory for the software CPU; close other programs.");
+    else
         rc = soft_timer_start(vm, err);
     if (rc < 0) {
         vm_free(v);
@@ -80,10 +82,11 @@ static int publish(struct gh_accel_vm *v, const struct gh_flat_map *map, struct 
 
     if (rc < 0)
         return rc;
-    soft_blocks_map_changed(&v->soft);
     for (unsigned i = 0; i < v->soft.vcpu_count; i++)
-        if (v->soft.cpu[i])
+        if (v->soft.cpu[i]) {
+            soft_blocks_forget(v->soft.cpu[i]);
             atomic_fetch_or(&v->soft.cpu[i]->attention, SOFT_ATTN_FLUSH);
+        }
     return 0;
 }
 
@@ -148,10 +151,9 @@ static int vcpu_new(struct gh_accel_vm *v, unsigned index, struct gh_vcpu **ret,
     cpu->vm = vm;
     cpu->index = index;
     soft_tlb_init(cpu);
-    int rc = soft_blocks_cpu_init(cpu, err);
-    if (rc < 0) {
+    if (soft_blocks_new(cpu) < 0) {
         free(vcpu);
-        return rc;
+        return gh_error_set(err, -ENOMEM, "OutOfMemory", "The host has no memory for processor %u; close other programs.", index);
     }
     gh_lapic_init(&cpu->lapic, &vm->bus, index, index == 0, &env);
     soft_vcpu_reset(cpu, false);
@@ -170,7 +172,7 @@ static void vcpu_free(struct gh_vcpu *vcpu)
     struct soft_vm *vm = vcpu->cpu.vm;
     vm->bus.apic[vcpu->cpu.index] = NULL;
     vm->cpu[vcpu->cpu.index] = NULL;
-    soft_blocks_cpu_fini(&vcpu->cpu);
+    soft_blocks_free(&vcpu->cpu);
     free(vcpu);
 }
 
@@ -237,7 +239,6 @@ static void counters(struct gh_accel_vm *v, void (*visit)(void *opaque, const ch
     visit(opaque, "instructions", insns);
     for (unsigned i = 0; i < sizeof list / sizeof list[0]; i++)
         visit(opaque, list[i].name, atomic_load_explicit(list[i].value, memory_order_relaxed));
-    soft_blocks_counters(&v->soft, visit, opaque);
 }
 
 const struct gh_accel_class gh_accel_soft = {

@@ -111,6 +111,8 @@ bool soft_attend(struct soft_cpu *cpu)
         soft_code_written(cpu->vm, cpu->late_code_write, cpu->late_code_bytes);
         cpu->late_code_bytes = 0;
     }
+    if (a & SOFT_ATTN_CODE)
+        soft_blocks_sync(cpu);
     if (a & SOFT_ATTN_TIMER) {
         gh_lapic_expire(&cpu->lapic, cpu->vm->env.now_ns(cpu->vm->env.opaque));
         soft_apic_written(cpu);
