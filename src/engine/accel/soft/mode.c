@@ -3,7 +3,7 @@
 #include "engine/accel/soft/system.h"
 #include "engine/accel/soft/vm.h"
 
-#define FLAGS_WRITABLE 0x3f7dd5u
+#define FLAGS_WRITABLE 0x3f7fd5u
 
 uint64_t soft_get_rflags(const struct soft_cpu *cpu)
 {

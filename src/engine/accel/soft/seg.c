@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Segments: linear addresses, descriptor reads, segment register loads in every mode. */
 #include "engine/accel/soft/far.h"
+#include "engine/accel/soft/operand.h"
 
 #define SEG_CODE   (1u << 3)
 #define SEG_DOWN   (1u << 2)   /* expand-down data; conforming code */
@@ -45,6 +46,20 @@ uint64_t soft_linear(struct soft_cpu *cpu, unsigned seg, uint64_t offset, unsign
     if (soft_unlikely(!inside_limit(s, offset, bytes, data)))
         bad_address(cpu, seg);
     return (uint32_t)(s->base + offset);
+}
+
+uint64_t soft_offset(struct soft_cpu *cpu, const struct soft_insn *in)
+{
+    uint64_t v = soft_any_reg(cpu, in->base) + (soft_any_reg(cpu, in->index) << in->scale) + (uint64_t)(int64_t)in->disp;
+
+    if (in->base == SOFT_RIP_REG)
+        v += in->len;
+    return in->addrsize == 8 ? v : in->addrsize == 4 ? (uint32_t)v : (uint16_t)v;
+}
+
+uint64_t soft_ea(struct soft_cpu *cpu, const struct soft_insn *in, unsigned bytes, bool write)
+{
+    return soft_linear(cpu, in->seg, soft_offset(cpu, in), bytes, write);
 }
 
 bool soft_desc_read(struct soft_cpu *cpu, uint16_t selector, struct soft_desc *ret)
