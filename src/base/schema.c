@@ -51,7 +51,7 @@ void gh_schema_fini(const struct gh_schema *schema, void *of)
         void *place = AT(of, f->offset, char);
         if (f->type == GH_SCHEMA_FD && *(int *)place >= 0) {
             close(*(int *)place);
-        } else if (f->type == GH_SCHEMA_TEXT) {
+        } else if (f->type == GH_SCHEMA_TEXT || f->type == GH_SCHEMA_WORDS || f->type == GH_SCHEMA_COUNTERS) {
             free(*(char **)place);
         } else if (f->type == GH_SCHEMA_OBJECT) {
             gh_schema_fini(f->item, place);
@@ -125,6 +125,33 @@ static int read_list(const struct gh_schema_field *f, const json_t *v, struct gh
     return 0;
 }
 
+static int read_words(const struct gh_schema_field *f, const json_t *v, char **place, const struct path *p,
+                      struct gh_error *err)
+{
+    size_t n = 0;
+
+    if (!json_is_array(v))
+        return bad(p, "FieldInvalid", "must be a list of strings", err);
+    char *text = malloc((size_t)f->max + 1);
+    if (!text)
+        return gh_error_set(err, -ENOMEM, "OutOfMemory", "There is no memory for a text.");
+    *place = text;
+    for (size_t i = 0; i < json_array_size(v); i++) {
+        const json_t *word = json_array_get(v, i);
+        size_t len = json_string_length(word);
+        if (!json_is_string(word) || strchr(json_string_value(word), ' '))
+            return bad(p, "FieldInvalid", "must be a list of strings without spaces", err);
+        if (len + (n != 0) > f->max - n)
+            return bad(p, "FieldInvalid", "is too long", err);
+        if (n)
+            text[n++] = ' ';
+        memcpy(text + n, json_string_value(word), len);
+        n += len;
+    }
+    text[n] = '\0';
+    return 0;
+}
+
 static int read_field(const struct gh_schema_field *f, const json_t *v, struct gh_packet *packet,
                       void *ret, const struct path *p, struct gh_error *err)
 {
@@ -156,6 +183,10 @@ static int read_field(const struct gh_schema_field *f, const json_t *v, struct g
             return gh_error_set(err, -ENOMEM, "OutOfMemory", "There is no memory for a text.");
         return 0;
     }
+    case GH_SCHEMA_WORDS:
+        return read_words(f, v, place, p, err);
+    case GH_SCHEMA_COUNTERS:
+        return bad(p, "FieldInvalid", "is only written", err);
     case GH_SCHEMA_FD:
         *(int *)place = packet && json_is_integer(v)
                             ? gh_packet_take_fd(packet, json_integer_value(v)) : -1;
@@ -218,6 +249,15 @@ int gh_schema_read(const struct gh_schema *schema, const json_t *object, struct 
     return read_object(schema, object, packet, ignore, ret, NULL, err);
 }
 
+static json_t *write_counters(const struct gh_schema_counter *list, unsigned count)
+{
+    json_t *object = json_object();
+
+    for (unsigned i = 0; object && i < count; i++)
+        json_object_set_new(object, list[i].name, json_integer((json_int_t)(list[i].value & INT64_MAX)));
+    return object;
+}
+
 static json_t *write_field(const struct gh_schema_field *f, const void *from, int *fds,
                            unsigned *fd_count, unsigned max_fds, bool *ret_absent)
 {
@@ -235,8 +275,11 @@ static json_t *write_field(const struct gh_schema_field *f, const void *from, in
     case GH_SCHEMA_STRING:
         return json_string(place);
     case GH_SCHEMA_TEXT:
+    case GH_SCHEMA_WORDS:
         *ret_absent = !*(char *const *)place;
         return *ret_absent ? NULL : json_string(*(char *const *)place);
+    case GH_SCHEMA_COUNTERS:
+        return write_counters(*(struct gh_schema_counter *const *)place, *CAT(from, f->count_offset, unsigned));
     case GH_SCHEMA_FD:
         *ret_absent = *(const int *)place < 0;
         if (*ret_absent || *fd_count >= max_fds)
@@ -284,7 +327,7 @@ json_t *gh_schema_write(const struct gh_schema *schema, const void *from, int *f
 void gh_schema_help(const struct gh_schema *schema, unsigned indent, FILE *out)
 {
     static const char *const names[] = { "true/false", "number", "number", "number", "string", "string",
-                                         "descriptor", "object", "list" };
+                                         "strings", "numbers", "descriptor", "object", "list" };
 
     for (const struct gh_schema_field *f = schema->fields; f && f->name; f++) {
         fprintf(out, "%*s%-*s %-11s%s %s\n", (int)indent, "", 22 - (int)indent, f->name, names[f->type],

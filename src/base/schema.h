@@ -23,11 +23,14 @@ enum gh_schema_type {
     GH_SCHEMA_U64,    /* uint64_t, min..max; JSON numbers reach 2^63-1 */
     GH_SCHEMA_STRING, /* char[size], NUL included */
     GH_SCHEMA_TEXT,   /* char *, at most max bytes; NULL where absent */
+    GH_SCHEMA_WORDS,  /* char *, a JSON list of strings joined by spaces, at most max bytes */
+    GH_SCHEMA_COUNTERS, /* struct gh_schema_counter * and a count; a JSON object of numbers; only written */
     GH_SCHEMA_FD,     /* int; JSON holds the index among the packet's descriptors; -1 where absent */
     GH_SCHEMA_OBJECT, /* embedded struct, described by item */
     GH_SCHEMA_LIST,   /* pointer to an array of item, unsigned count at count_offset, at most max */
 };
 
+struct gh_schema_counter { char name[64]; uint64_t value; };
 struct gh_schema;
 struct gh_schema_field {
     const char         *name;
@@ -58,6 +61,10 @@ struct gh_schema {
     { .name = name_, .type = GH_SCHEMA_STRING, .required = req_, GH_S_PLACE_(s, m), .help = help_ }
 #define GH_S_TEXT(s, m, name_, req_, max_, help_) \
     { .name = name_, .type = GH_SCHEMA_TEXT, .required = req_, GH_S_PLACE_(s, m), .max = max_, .help = help_ }
+#define GH_S_WORDS(s, m, name_, req_, max_, help_) \
+    { .name = name_, .type = GH_SCHEMA_WORDS, .required = req_, GH_S_PLACE_(s, m), .max = max_, .help = help_ }
+#define GH_S_COUNTERS(s, m, count_, name_, help_) \
+    { .name = name_, .type = GH_SCHEMA_COUNTERS, GH_S_PLACE_(s, m), .count_offset = offsetof(s, count_), .help = help_ }
 #define GH_S_FD(s, m, name_, req_, help_) \
     { .name = name_, .type = GH_SCHEMA_FD, .required = req_, GH_S_PLACE_(s, m), .help = help_ }
 #define GH_S_OBJECT(s, m, name_, item_, help_) \

@@ -282,7 +282,7 @@ void gh_control_report_failure(int sock, const struct gh_error *why)
     struct gh_control_failed_event e;
     unsigned none = 0;
 
-    snprintf(e.error, sizeof e.error, "%s", why->id);
+    snprintf(e.id, sizeof e.id, "%s", why->id);
     snprintf(e.text, sizeof e.text, "%s", why->text);
     snprintf(e.option, sizeof e.option, "%s", why->option);
     json_t *packet = gh_schema_write(gh_control_events[GH_CONTROL_EVENT_failed].fields, &e, NULL, &none, 0);

@@ -23,14 +23,13 @@
 #define GH_CONTROL_OLDEST  1 /* a daemon one release behind is still served */
 #define GH_CONTROL_CLIENTS 16
 
-struct gh_control_counter { char name[64]; uint64_t value; };
-
 /* struct gh_control_<verb>_args, struct gh_control_<verb>_reply, struct gh_control_<event>_event */
 #define GH_VERB(v, ...) struct gh_control_##v##_args {
 #define GH_REPLY(v) }; struct gh_control_##v##_reply {
 #define GH_END(v) };
 #define GH_A_STRING(v, member, size, ...) char member[size];
 #define GH_A_TEXT(v, member, ...) char *member;
+#define GH_A_WORDS(v, member, ...) char *member; /* joined by spaces */
 #define GH_A_U32(v, member, ...) uint32_t member;
 #define GH_A_I32(v, member, ...) int32_t member;
 #define GH_A_BOOL(v, member, ...) bool member;
@@ -39,7 +38,7 @@ struct gh_control_counter { char name[64]; uint64_t value; };
 #define GH_R_U32(v, member, ...) uint32_t member;
 #define GH_R_U64(v, member, ...) uint64_t member;
 #define GH_R_BOOL(v, member, ...) bool member;
-#define GH_R_COUNTERS(v, member, ...) struct gh_control_counter *member; unsigned member##_count;
+#define GH_R_COUNTERS(v, member, ...) struct gh_schema_counter *member; unsigned member##_count;
 #define GH_EVENT(e, ...) struct gh_control_##e##_event {
 #define GH_EVENT_END(e) };
 #define GH_E_STRING(e, member, size, ...) char member[size];
@@ -74,6 +73,7 @@ struct gh_control_ops {
 #define GH_END(...)
 #define GH_A_STRING(...)
 #define GH_A_TEXT(...)
+#define GH_A_WORDS(...)
 #define GH_A_U32(...)
 #define GH_A_I32(...)
 #define GH_A_BOOL(...)

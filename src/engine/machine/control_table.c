@@ -10,18 +10,13 @@
 #define RET(v) struct gh_control_##v##_reply
 #define EV(e) struct gh_control_##e##_event
 
-static const struct gh_schema counter_schema = { "counter", sizeof(struct gh_control_counter),
-    (const struct gh_schema_field[]){
-        GH_S_STRING(struct gh_control_counter, name, "name", true, NULL),
-        GH_S_U64(struct gh_control_counter, value, "value", true, 0, INT64_MAX, NULL),
-        GH_S_END } };
-
 /* ---- Field tables --------------------------------------------------------------------------- */
 #define GH_VERB(v, ...) static const struct gh_schema_field v##_args[] = {
 #define GH_REPLY(v) GH_S_END }; static const struct gh_schema_field v##_reply[] = {
 #define GH_END(v) GH_S_END };
 #define GH_A_STRING(v, m, size, name, req, help) GH_S_STRING(ARGS(v), m, name, req, help),
 #define GH_A_TEXT(v, m, name, req, max, help) GH_S_TEXT(ARGS(v), m, name, req, max, help),
+#define GH_A_WORDS(v, m, name, req, max, help) GH_S_WORDS(ARGS(v), m, name, req, max, help),
 #define GH_A_U32(v, m, name, req, min, max, help) GH_S_U32(ARGS(v), m, name, req, min, max, help),
 #define GH_A_I32(v, m, name, req, min, max, help) GH_S_I32(ARGS(v), m, name, req, min, max, help),
 #define GH_A_BOOL(v, m, name, help) GH_S_BOOL(ARGS(v), m, name, help),
@@ -30,7 +25,7 @@ static const struct gh_schema counter_schema = { "counter", sizeof(struct gh_con
 #define GH_R_U32(v, m, name, help) GH_S_U32(RET(v), m, name, true, 0, UINT32_MAX, help),
 #define GH_R_U64(v, m, name, help) GH_S_U64(RET(v), m, name, true, 0, INT64_MAX, help),
 #define GH_R_BOOL(v, m, name, help) GH_S_BOOL(RET(v), m, name, help),
-#define GH_R_COUNTERS(v, m, name, help) GH_S_LIST(RET(v), m, m##_count, name, &counter_schema, 4096, help),
+#define GH_R_COUNTERS(v, m, name, help) GH_S_COUNTERS(RET(v), m, m##_count, name, help),
 #define GH_EVENT(e, ...) static const struct gh_schema_field e##_event[] = {
 #define GH_EVENT_END(e) GH_S_END };
 #define GH_E_STRING(e, m, size, name, help) GH_S_STRING(EV(e), m, name, true, help),
@@ -48,6 +43,7 @@ static const struct gh_schema counter_schema = { "counter", sizeof(struct gh_con
 #define GH_END(...)
 #define GH_A_STRING(...)
 #define GH_A_TEXT(...)
+#define GH_A_WORDS(...)
 #define GH_A_U32(...)
 #define GH_A_I32(...)
 #define GH_A_BOOL(...)
@@ -84,6 +80,7 @@ static int unsupported(const char *verb, struct gh_error *err)
 #define GH_END(...)
 #define GH_A_STRING(...)
 #define GH_A_TEXT(...)
+#define GH_A_WORDS(...)
 #define GH_A_U32(...)
 #define GH_A_I32(...)
 #define GH_A_BOOL(...)
@@ -105,6 +102,7 @@ const struct gh_control_verb_info gh_control_verbs[] = {
 #define GH_END(...)
 #define GH_A_STRING(...)
 #define GH_A_TEXT(...)
+#define GH_A_WORDS(...)
 #define GH_A_U32(...)
 #define GH_A_I32(...)
 #define GH_A_BOOL(...)
@@ -124,6 +122,7 @@ const control_call_fn control_calls[] = {
 #define GH_END(...)
 #define GH_A_STRING(...)
 #define GH_A_TEXT(...)
+#define GH_A_WORDS(...)
 #define GH_A_U32(...)
 #define GH_A_I32(...)
 #define GH_A_BOOL(...)

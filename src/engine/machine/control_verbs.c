@@ -122,7 +122,7 @@ static void count_one(void *opaque, const char *name, uint64_t value)
         json_object_set_new(k->object, name, json_integer((json_int_t)value));
         return;
     }
-    struct gh_control_counter *bigger = realloc(ret->counters, (ret->counters_count + 1) * sizeof *bigger);
+    struct gh_schema_counter *bigger = realloc(ret->counters, (ret->counters_count + 1) * sizeof *bigger);
     if (!bigger) {
         k->failed = true;
         return;
