@@ -10,7 +10,9 @@
 #include "devices/backend.h"
 #include "devices/firmware/acpi.h"
 #include "devices/firmware/fw_cfg.h"
+#if __has_include("devices/firmware/kernelboot.h")
 #include "devices/firmware/kernelboot.h"
+#endif
 #include "devices/firmware/smbios.h"
 #include "devices/timer/mc146818.h"
 #include "engine/machine/machine_internal.h"
@@ -94,15 +96,19 @@ static void *service(struct gh_machine *m, const char *name) { return gh_machine
 
 static int tell_tables(struct gh_machine *m, struct gh_fw_cfg *fw, struct gh_error *err)
 {
-    struct gh_acpi_config acpi = { .cpus = m->cfg.cpus, .ram_below_4g = m->ram.below_4g, .ram_above_4g = m->ram.above_4g };
-    struct gh_smbios_config smbios = { .cpus = m->cfg.cpus, .ram_bytes = m->ram.bytes, .ram_below_4g = m->ram.below_4g };
+    struct gh_acpi_config acpi = {
+        .cpus = m->cfg.cpus, .ram_below_4g = m->ram.below_4g, .hpet = gh_machine_device(m, "hpet") != NULL,
+        .fdc = gh_machine_device(m, "fdc") != NULL, .pvpanic = true, .ps2 = true, .com = { true, true }, .pm = gh_machine_device(m, "pm"),
+    };
+    struct gh_smbios_config smbios = { .cpus = m->cfg.cpus, .ram_below_4g = m->ram.below_4g, .ram_above_4g = m->ram.above_4g };
     int r;
 
     memcpy(smbios.uuid, m->cfg.uuid, sizeof smbios.uuid);
-    r = gh_acpi_install(fw, &acpi, err);
-    return r ? r : gh_smbios_install(fw, &smbios, err);
+    r = gh_acpi_publish(fw, &acpi, err);
+    return r ? r : gh_smbios_publish(fw, &smbios, err);
 }
 
+#if __has_include("devices/firmware/kernelboot.h")
 static int tell_kernel(struct gh_machine *m, struct gh_fw_cfg *fw, struct gh_error *err)
 {
     struct gh_kernelboot boot = {
@@ -112,6 +118,9 @@ static int tell_kernel(struct gh_machine *m, struct gh_fw_cfg *fw, struct gh_err
 
     return m->cfg.kernel.size ? gh_kernelboot_install(fw, &boot, err) : 0;
 }
+#else
+static int tell_kernel(struct gh_machine *m, struct gh_fw_cfg *fw, struct gh_error *err) { return 0; }
+#endif
 
 int gh_firmware_tables(struct gh_machine *m, struct gh_error *err)
 {
