@@ -193,6 +193,8 @@ struct soft_xlat soft_translate(struct soft_cpu *cpu, uint64_t linear, enum soft
 
     if (info->page != page || (info->rights & need[access]) != need[access]) {
         struct soft_walk w;
+        if (soft_unlikely(!soft_canonical(linear)))
+            soft_gp(cpu, 0); /* flat operands come here unchecked */
         soft_walk(cpu, linear, access, mode, &w);
         if (w.fault) {
             SOFT_COUNT(cpu->vm, page_fault);
