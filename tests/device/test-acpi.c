@@ -157,7 +157,7 @@ int main(int argc, char **argv)
     fake_add(b, "i440fx", "pci0", NULL);
     fake_add(b, "piix3", "isa0", NULL);
     struct gh_device *pm = fake_add(b, "piix4-pm", "pm0", NULL);
-    fake_add(b, "fw-cfg", "fw0", NULL);
+    fake_add(b, "fw_cfg", "fw0", NULL);
     struct gh_acpi_config config = { .cpus = 3, .ram_below_4g = 0xc0000000, .pci64_base = 1ull << 35,
                                      .pci64_bytes = 1ull << 35, .hpet = true, .fdc = true, .lpt = true,
                                      .pvpanic = true, .ps2 = true, .com = { true, true, true, true }, .pm = pm };

@@ -46,7 +46,7 @@ static uint16_t find_file(struct gh_board *b, const char *name, uint32_t *ret_si
 int main(void)
 {
     struct gh_board *b = fake_board_new();
-    struct gh_device *dev = fake_add(b, "fw-cfg", "fw0", NULL);
+    struct gh_device *dev = fake_add(b, "fw_cfg", "fw0", NULL);
     struct gh_fw_cfg *fw = fake_lookup_service(b, "fw_cfg");
     CHECK_FATAL(fw);
     uint8_t data[64] = { 0 };

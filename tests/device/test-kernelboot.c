@@ -205,7 +205,7 @@ static void test_pcfw(void)
 int main(void)
 {
     b = fake_board_new();
-    fake_add(b, "fw-cfg", "fw0", NULL);
+    fake_add(b, "fw_cfg", "fw0", NULL);
     fw = fake_lookup_service(b, "fw_cfg");
     test_linux();
     test_multiboot();

@@ -358,6 +358,6 @@ static void fw_cfg_detach(struct gh_device *dev)
 }
 
 const struct gh_device_class gh_class_fw_cfg = {
-    .name = "fw-cfg", .summary = "Firmware configuration interface", .state_size = sizeof(struct gh_fw_cfg),
+    .name = "fw_cfg", .summary = "Firmware configuration interface", .state_size = sizeof(struct gh_fw_cfg),
     .version = 1, .saved = fw_cfg_fields, .attach = fw_cfg_attach, .reset = fw_cfg_reset, .detach = fw_cfg_detach,
 };

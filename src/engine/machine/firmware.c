@@ -10,9 +10,8 @@
 #include "devices/backend.h"
 #include "devices/firmware/acpi.h"
 #include "devices/firmware/fw_cfg.h"
-#if __has_include("devices/firmware/kernelboot.h")
 #include "devices/firmware/kernelboot.h"
-#endif
+#include "devices/firmware/pcfw.h"
 #include "devices/firmware/smbios.h"
 #include "devices/timer/mc146818.h"
 #include "engine/machine/machine_internal.h"
@@ -32,17 +31,6 @@ int gh_firmware_load(struct gh_machine *m, struct gh_error *err)
     struct gh_range_desc d = { .name = "BIOS", .space = GH_SPACE_MMIO, .kind = GH_RANGE_ROM, .base = (1ull << 32) - bios->size,
                                .size = bios->size, .host = m->bios_host, .priority = 1 };
     return gh_memmap_add(&m->map, &m->self, 110, &d) ? 0 : -ENOMEM;
-}
-
-struct e820 { uint64_t address, length; uint32_t type; } __attribute__((packed));
-
-static int tell_memory(struct gh_machine *m, struct gh_fw_cfg *fw, struct gh_error *err)
-{
-    struct e820 map[2] = { { 0, htole64(m->ram.below_4g), htole32(1) },
-                           { htole64(1ull << 32), htole64(m->ram.above_4g), htole32(1) } };
-    int r = gh_fw_cfg_u64(fw, GH_FW_RAM_SIZE, m->ram.below_4g, err);
-
-    return r ? r : gh_fw_cfg_file(fw, "etc/e820", map, sizeof map[0] * (m->ram.above_4g ? 2 : 1), err);
 }
 
 static uint8_t floppy_type(const struct gh_machine *m, const char *name)
@@ -108,19 +96,27 @@ static int tell_tables(struct gh_machine *m, struct gh_fw_cfg *fw, struct gh_err
     return r ? r : gh_smbios_publish(fw, &smbios, err);
 }
 
-#if __has_include("devices/firmware/kernelboot.h")
 static int tell_kernel(struct gh_machine *m, struct gh_fw_cfg *fw, struct gh_error *err)
 {
     struct gh_kernelboot boot = {
-        .kernel = m->cfg.kernel.data, .kernel_size = m->cfg.kernel.size, .initrd = m->cfg.initrd.data,
-        .initrd_size = m->cfg.initrd.size, .cmdline = m->cfg.cmdline ? m->cfg.cmdline : "", .ram_below_4g = m->ram.below_4g,
+        .kernel = m->cfg.kernel.data, .kernel_len = m->cfg.kernel.size, .initrd = m->cfg.initrd.data,
+        .initrd_len = m->cfg.initrd.size, .cmdline = m->cfg.cmdline, .ram_below_4g = m->ram.below_4g,
+        .ram_above_4g = m->ram.above_4g,
     };
 
-    return m->cfg.kernel.size ? gh_kernelboot_install(fw, &boot, err) : 0;
+    return m->cfg.kernel.size ? gh_kernelboot_publish(fw, &boot, err) : 0;
 }
-#else
-static int tell_kernel(struct gh_machine *m, struct gh_fw_cfg *fw, struct gh_error *err) { return 0; }
-#endif
+
+static int tell_board(struct gh_machine *m, struct gh_fw_cfg *fw, struct gh_error *err)
+{
+    struct gh_pcfw board = {
+        .ram_below_4g = m->ram.below_4g, .ram_above_4g = m->ram.above_4g, .cpus = m->cfg.cpus, .retry_ms = -1,
+        .boot_order = m->cfg.kernel.size ? GH_KERNELBOOT_BOOT_PATH "\n" : NULL,
+    };
+
+    memcpy(board.uuid, m->cfg.uuid, sizeof board.uuid);
+    return gh_pcfw_publish(fw, &board, err);
+}
 
 int gh_firmware_tables(struct gh_machine *m, struct gh_error *err)
 {
@@ -129,13 +125,7 @@ int gh_firmware_tables(struct gh_machine *m, struct gh_error *err)
 
     if (!fw)
         return 0;
-    int r = tell_memory(m, fw, err);
-    if (r == 0)
-        r = gh_fw_cfg_u16(fw, GH_FW_NB_CPUS, (uint16_t)m->cfg.cpus, err);
-    if (r == 0)
-        r = gh_fw_cfg_u16(fw, GH_FW_MAX_CPUS, (uint16_t)m->cfg.cpus, err);
-    if (r == 0)
-        r = gh_fw_cfg_bytes(fw, GH_FW_UUID, m->cfg.uuid, sizeof m->cfg.uuid, err);
+    int r = tell_board(m, fw, err);
     if (r == 0)
         r = tell_tables(m, fw, err);
     if (r == 0)
