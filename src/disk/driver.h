@@ -48,6 +48,8 @@ struct gh_image {
 struct gh_image_driver {
     struct gh_image_format format;
     int  (*probe)(const uint8_t *head, size_t len, const uint8_t *tail512, uint64_t file_bytes); /* 0..100 */
+    /* Optional: tells the names of further files that open will want, in order (VMDK extents). */
+    int  (*references)(struct gh_file *file, void (*name)(void *opaque, const char *name), void *opaque, struct gh_error *err);
     int  (*open)(struct gh_image *img, struct gh_error *err);
     void (*close)(struct gh_image *img);       /* accepts a half-opened image; writes clean marks */
     int  (*map)(struct gh_image *img, uint64_t off, uint64_t len, struct gh_extent *ret);

@@ -5,6 +5,7 @@
 
 const struct gh_image_driver *const gh_image_drivers[] = {
     &gh_image_raw,
+    &gh_image_qcow2,
     NULL,
 };
 

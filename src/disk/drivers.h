@@ -4,4 +4,4 @@
 #include "base/bytes.h"
 #include "disk/driver.h"
 
-extern const struct gh_image_driver gh_image_raw;
+extern const struct gh_image_driver gh_image_raw, gh_image_qcow2;

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Long work on whole images: copy, compare, commit, hash. Blocking, with progress and cancel.
+ * Thread: the caller's; copy uses workers of its own. Images are borrowed.
+ */
+#pragma once
+#include "disk/disk.h"
+
+/* false: stop; the operation ends with -ECANCELED. Called on the caller's thread only. */
+typedef bool (*gh_progress_fn)(void *opaque, uint64_t done, uint64_t total);
+struct gh_progress { gh_progress_fn fn; void *opaque; };
+
+/* Everything the source reads as, into dst, which has at least its size. blank: dst reads as zeros now,
+ * so zeros are skipped. sequential: dst takes increasing offsets only (streamOptimized). */
+int gh_image_copy(struct gh_image *src, struct gh_image *dst, bool blank, bool sequential,
+                  const struct gh_progress *progress, struct gh_error *err);
+/* 0: the same content (the longer one's rest is zeros); 1: differs at *ret_off. */
+int gh_image_compare(struct gh_image *a, struct gh_image *b, uint64_t *ret_off, const struct gh_progress *progress,
+                     struct gh_error *err);
+/* Writes what top itself holds into base (writable, any file of the same content below). */
+int gh_image_commit(struct gh_image *top, struct gh_image *base, const struct gh_progress *progress, struct gh_error *err);
+/* Writes into dst (a fresh child, or any disk of src's size) what src reads as and dst does not. */
+int gh_image_copy_difference(struct gh_image *src, struct gh_image *dst, const struct gh_progress *progress, struct gh_error *err);

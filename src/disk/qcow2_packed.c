@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Compressed clusters: raw deflate with a 4 KiB window, or one zstd frame. Output never exceeds a
+ * cluster; the last few stay unpacked, as readers ask for 4 KiB at a time. */
+#include <errno.h>
+#include <stdlib.h>
+#include <zlib.h>
+#include <zstd.h>
+
+#include "disk/qcow2.h"
+
+static int unpack(const struct qcow2 *q, const uint8_t *in, size_t in_len, uint8_t *out)
+{
+    if (q->zstd) {
+        ZSTD_DStream *s = ZSTD_createDStream();
+        ZSTD_inBuffer ib = { in, in_len, 0 };
+        ZSTD_outBuffer ob = { out, q->cluster, 0 };
+        int r = s ? 0 : -ENOMEM;
+        while (!r && ob.pos < ob.size) {
+            size_t was_in = ib.pos, was_out = ob.pos, got = ZSTD_decompressStream(s, &ob, &ib);
+            if (ZSTD_isError(got) || (ib.pos == was_in && ob.pos == was_out))
+                r = -EUCLEAN;
+        }
+        ZSTD_freeDStream(s);
+        return r;
+    }
+    z_stream z = { .next_in = (uint8_t *)in, .avail_in = (uInt)in_len, .next_out = out, .avail_out = (uInt)q->cluster };
+    if (inflateInit2(&z, -12) != Z_OK)
+        return -ENOMEM;
+    int r = inflate(&z, Z_FINISH);
+    bool full = z.avail_out == 0;
+    inflateEnd(&z);
+    return full && (r == Z_STREAM_END || r == Z_BUF_ERROR || r == Z_OK) ? 0 : -EUCLEAN;
+}
+
+int qcow2_read_packed(struct gh_image *img, uint64_t off, void *buf, size_t len)
+{
+    struct qcow2 *q = img->state;
+    struct qcow2_l2 *t;
+    uint64_t host, bytes, within = off % q->cluster;
+    pthread_mutex_lock(&q->cache_lock);
+    int r = qcow2_l2_load(q, (uint32_t)(off / q->l2_span), &t);
+    uint64_t entry = !r && t ? gh_be64_get(t->data + off / q->cluster % q->l2_entries * q->entry_bytes) : 0;
+    pthread_mutex_unlock(&q->cache_lock);
+    if (r < 0 || !(entry & QCOW2_PACKED))
+        return r < 0 ? r : -EUCLEAN;
+
+    pthread_mutex_lock(&q->pack_lock);
+    for (unsigned i = 0; i < QCOW2_PACK_CACHE; i++)
+        if (q->pack[i].data && q->pack[i].entry == entry) {
+            memcpy(buf, q->pack[i].data + within, len);
+            q->pack[i].used = ++q->tick;
+            pthread_mutex_unlock(&q->pack_lock);
+            return 0;
+        }
+    pthread_mutex_unlock(&q->pack_lock);
+
+    qcow2_packed_range(q, entry, &host, &bytes);
+    uint8_t *in = malloc(bytes), *out = malloc(q->cluster);
+    r = in && out ? gh_file_read(q->file, host, in, bytes) : -ENOMEM;
+    if (!r)
+        r = unpack(q, in, bytes, out);
+    free(in);
+    if (r < 0) {
+        free(out);
+        return r;
+    }
+    memcpy(buf, out + within, len);
+    if (len == q->cluster) {                   /* taken whole: nobody comes back for it */
+        free(out);
+        return 0;
+    }
+    pthread_mutex_lock(&q->pack_lock);
+    unsigned oldest = 0;
+    for (unsigned i = 1; i < QCOW2_PACK_CACHE; i++)
+        if (q->pack[i].used < q->pack[oldest].used)
+            oldest = i;
+    free(q->pack[oldest].data);
+    q->pack[oldest].data = out;
+    q->pack[oldest].entry = entry;
+    q->pack[oldest].used = ++q->tick;
+    pthread_mutex_unlock(&q->pack_lock);
+    return 0;
+}

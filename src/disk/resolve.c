@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "disk/resolve.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "disk/driver.h"
+
+enum { MAX_PARTS = 1024 };
+
+struct names { char (*list)[256]; unsigned count; bool failed; };
+struct link {                                 /* one file of the chain while it is put together */
+    struct gh_image_spec spec;
+    char path[PATH_MAX], format[16];
+    struct names names;
+    struct gh_image_part *parts;
+};
+
+int gh_image_probe_fd(int fd, const char *label, const char **ret_format, struct gh_error *err)
+{
+    uint8_t head[4096] = { 0 }, tail[512] = { 0 };
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return gh_error_set(err, -errno, "DiskUnreadable", "“%s” cannot be examined: %s.", label, strerror(errno));
+    ssize_t n = pread(fd, head, sizeof head, 0);
+    if (n < 0)
+        return gh_error_set(err, -errno, "DiskUnreadable", "“%s” cannot be read: %s.", label, strerror(errno));
+    if (st.st_size >= 512 && pread(fd, tail, sizeof tail, st.st_size - 512) < 0)
+        memset(tail, 0, sizeof tail);
+    const char *f = gh_image_probe(head, (size_t)n, tail, (uint64_t)st.st_size);
+    *ret_format = f ? f : "raw";
+    return 0;
+}
+
+static int open_checked(const char *path, bool writable, struct gh_error *err)
+{
+    int fd = open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK);
+    if (fd >= 0)
+        return fd;
+    int e = errno;
+    if (e == ENOENT)
+        return gh_error_set(err, -e, "FileNotFound", "There is no file “%s”. Restore it or choose its new place.", path);
+    if (e == EACCES || e == EPERM || e == EROFS)
+        return gh_error_set(err, -e, "FileNotPermitted", "“%s” may not be opened for %s. Change its permissions.", path,
+                            writable ? "writing" : "reading");
+    return gh_error_set(err, -e, "FileUnreadable", "“%s” cannot be opened: %s.", path, strerror(e));
+}
+
+static bool inside(const char *path, const char *folder)
+{
+    size_t n = strlen(folder);
+    return n && !strncmp(path, folder, n) && (path[n] == '/' || folder[n - 1] == '/');
+}
+
+/* Where a reference of the image at `from` leads, if it may. root, grant: real paths. */
+static int follow(const char *from, const char *name, const char *root, const char *grant, char *ret, struct gh_error *err)
+{
+    char joined[PATH_MAX];
+    const char *colon = strchr(name, ':'), *slash = strchr(name, '/');
+    char dir[PATH_MAX];
+    if (!name[0] || (colon && (!slash || colon < slash)))
+        return gh_error_set(err, -EPERM, "DiskReferenceRefused", "“%s” refers to “%s”, which is not a plain file name.", from, name);
+    snprintf(dir, sizeof dir, "%s", from);
+    char *end = strrchr(dir, '/');
+    if (end)
+        *end = 0;
+    int len = name[0] == '/' ? snprintf(joined, sizeof joined, "%s", name)
+                             : snprintf(joined, sizeof joined, "%s/%s", dir, name);
+    if (len < 0 || len >= (int)sizeof joined)
+        return gh_error_set(err, -ENAMETOOLONG, "DiskReferenceRefused", "“%s” refers to a name that is too long.", from);
+    if (!realpath(joined, ret))
+        return gh_error_set(err, -errno, "DiskParentMissing", "“%s” builds on “%s”, which cannot be found. Restore that file or choose its new place.",
+                            from, name);
+    if (!inside(ret, root) && !(grant[0] && inside(ret, grant)))
+        return gh_error_set(err, -EPERM, "DiskReferenceRefused",
+                            "“%s” refers to “%s”, which lies outside its folder. Allow that folder if you trust the image.", from, ret);
+    return 0;
+}
+
+static void take_name(void *opaque, const char *name)
+{
+    struct names *n = opaque;
+    char (*more)[256] = n->count < MAX_PARTS ? realloc(n->list, (n->count + 1) * sizeof *more) : NULL;
+    if (!more || strlen(name) >= sizeof *more) {
+        n->failed = true;
+        n->list = more ? more : n->list;
+        return;
+    }
+    n->list = more;
+    snprintf(n->list[n->count++], sizeof *more, "%s", name);
+}
+
+static int open_parts(struct link *l, const char *root, const char *grant, struct gh_error *err)
+{
+    const struct gh_image_driver *drv = gh_image_driver_find(l->format);
+    if (!drv || !drv->references)
+        return 0;
+    struct gh_file *f = gh_file_new(fcntl(l->spec.fd, F_DUPFD_CLOEXEC, 3), false, l->path, err);
+    int r = f ? drv->references(f, take_name, &l->names, err) : -EIO;
+    gh_file_free(f);
+    if (!r && l->names.failed)
+        r = gh_error_set(err, -E2BIG, "DiskReferenceRefused", "“%s” refers to too many or too long file names.", l->path);
+    l->parts = r || !l->names.count ? NULL : calloc(l->names.count, sizeof *l->parts);
+    if (!r && l->names.count && !l->parts)
+        r = -ENOMEM;
+    for (unsigned i = 0; i < l->names.count && !r; i++) {
+        char path[PATH_MAX];
+        r = follow(l->path, l->names.list[i], root, grant, path, err);
+        int fd = r ? r : open_checked(path, l->spec.writable, err);
+        if (fd < 0)
+            return fd;
+        l->parts[i] = (struct gh_image_part){ l->names.list[i], fd };
+        l->spec.parts = l->parts;
+        l->spec.part_count = i + 1;
+    }
+    return r;
+}
+
+/* The reference of one file: opened alone, read-only, without lock. */
+static int look_behind(struct link *l, struct gh_image_info *info, struct gh_error *err)
+{
+    struct gh_image_part *parts = l->spec.part_count ? calloc(l->spec.part_count, sizeof *parts) : NULL;
+    if (l->spec.part_count && !parts)
+        return -ENOMEM;
+    for (unsigned i = 0; i < l->spec.part_count; i++)
+        parts[i] = (struct gh_image_part){ l->parts[i].name, fcntl(l->parts[i].fd, F_DUPFD_CLOEXEC, 3) };
+    struct gh_image *img = gh_image_open(&(struct gh_image_spec){ .format = l->format, .label = l->path,
+        .fd = fcntl(l->spec.fd, F_DUPFD_CLOEXEC, 3), .unlocked = true, .repair = true,
+        .parts = parts, .part_count = l->spec.part_count }, err);
+    free(parts);
+    if (!img)
+        return err && err->code ? err->code : -EIO;
+    gh_image_info(img, info);
+    gh_image_close(img);
+    return 0;
+}
+
+struct gh_image *gh_image_open_path(const char *path, const struct gh_image_open_how *how, struct gh_error *err)
+{
+    struct gh_error local = { 0 };
+    struct link *chain[GH_IMAGE_MAX_CHAIN] = { 0 };
+    char root[PATH_MAX], grant[PATH_MAX] = "", next[PATH_MAX];
+    unsigned n = 0;
+    struct gh_image *img = NULL;
+    int r = 0;
+    if (!err)
+        err = &local;
+    if (!realpath(path, next)) {
+        open_checked(path, how->writable, err);
+        return NULL;
+    }
+    snprintf(root, sizeof root, "%s", next);
+    char *slash = strrchr(root, '/');
+    slash[slash == root] = 0;
+    if (how->folder && !realpath(how->folder, grant))
+        grant[0] = 0;
+    const char *format = how->format;
+    while (!r) {
+        struct link *l = n < GH_IMAGE_MAX_CHAIN ? calloc(1, sizeof *l) : NULL;
+        if (!l) {
+            r = gh_error_set(err, -ELOOP, "DiskChainTooLong", "“%s” has more than %d disks behind it, or refers to itself.", path,
+                             GH_IMAGE_MAX_CHAIN);
+            break;
+        }
+        chain[n++] = l;
+        snprintf(l->path, sizeof l->path, "%s", next);
+        l->spec = (struct gh_image_spec){ .label = l->path, .fd = -1, .writable = how->writable && n == 1,
+                                          .unlocked = how->unlocked, .repair = how->repair || (how->top_only && n == 1) };
+        l->spec.fd = open_checked(l->path, l->spec.writable, err);
+        r = l->spec.fd < 0 ? l->spec.fd : 0;
+        if (!r && !format)
+            r = gh_image_probe_fd(l->spec.fd, l->path, &format, err);
+        if (r < 0)
+            break;
+        snprintf(l->format, sizeof l->format, "%s", format);
+        l->spec.format = l->format;
+        r = open_parts(l, root, grant, err);
+        struct gh_image_info info = { 0 };
+        if (!r && !how->top_only)
+            r = look_behind(l, &info, err);
+        if (r < 0 || how->top_only || !info.has_parent)
+            break;
+        r = follow(l->path, info.parent_name, root, grant, next, err);
+        static const char *const formats[] = { "raw", "qcow2", "vdi", "vmdk", "vhd", "vhdx", "qed", "hdd", "dmg" };
+        format = NULL;
+        for (unsigned i = 0; i < sizeof formats / sizeof *formats; i++)
+            if (!strcmp(info.parent_format, formats[i]))
+                format = formats[i];
+        if (!format && !strcmp(info.parent_format, "vpc"))
+            format = "vhd";
+    }
+    for (unsigned i = 0; i + 1 < n; i++)
+        chain[i]->spec.parent = &chain[i + 1]->spec;
+    if (!r)
+        img = gh_image_open(&chain[0]->spec, err);
+    for (unsigned i = 0; i < n; i++) {
+        if (r < 0) {
+            if (chain[i]->spec.fd >= 0)
+                close(chain[i]->spec.fd);
+            for (unsigned k = 0; k < chain[i]->spec.part_count; k++)
+                close(chain[i]->parts[k].fd);
+        }
+        free(chain[i]->names.list);
+        free(chain[i]->parts);
+        free(chain[i]);
+    }
+    if (!img)
+        gh_error_set(err, r < 0 ? r : -EIO, "DiskOpenFailed", "“%s” cannot be opened.", path);
+    return img;
+}
+
+/* ---- Creation ------------------------------------------------------------------------------------------ */
+struct making { const char *path; bool force; char made[MAX_PARTS][64]; unsigned count; };
+
+static int new_part(void *opaque, const char *suffix)
+{
+    struct making *m = opaque;
+    char path[PATH_MAX];
+    const char *dot = strrchr(m->path, '.'), *slash = strrchr(m->path, '/');
+    int stem = dot && (!slash || dot > slash) ? (int)(dot - m->path) : (int)strlen(m->path);
+    if (m->count == MAX_PARTS || strlen(suffix) >= sizeof m->made[0] ||
+        snprintf(path, sizeof path, "%.*s%s", stem, m->path, suffix) >= (int)sizeof path)
+        return -ENAMETOOLONG;
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | (m->force ? O_TRUNC : O_EXCL), 0600);
+    if (fd < 0)
+        return -errno;
+    snprintf(m->made[m->count++], sizeof m->made[0], "%s", suffix);
+    return fd;
+}
+
+static void unmake(const struct making *m)
+{
+    const char *dot = strrchr(m->path, '.'), *slash = strrchr(m->path, '/');
+    int stem = dot && (!slash || dot > slash) ? (int)(dot - m->path) : (int)strlen(m->path);
+    for (unsigned i = 0; i < m->count; i++) {
+        char path[PATH_MAX];
+        snprintf(path, sizeof path, "%.*s%s", stem, m->path, m->made[i]);
+        unlink(path);
+    }
+}
+
+int gh_image_create_path(const char *path, const struct gh_image_create *how, bool force, struct gh_error *err)
+{
+    char temp[PATH_MAX];
+    struct stat st;
+    struct gh_image_create with = *how;
+    struct gh_error local = { 0 };
+    if (!err)
+        err = &local;
+    bool exists = !stat(path, &st);
+    if (exists && !force)
+        return gh_error_set(err, -EEXIST, "FileExists", "“%s” exists already. Choose another name, or overwrite it.", path);
+    if (exists && S_ISBLK(st.st_mode)) {
+        int fd = open_checked(path, true, err);
+        return fd < 0 ? fd : gh_image_create(fd, path, how, err);
+    }
+    if (snprintf(temp, sizeof temp, "%s.part", path) >= (int)sizeof temp)
+        return gh_error_set(err, -ENAMETOOLONG, "FileNameTooLong", "The name “%s” is too long.", path);
+    struct making *m = calloc(1, sizeof *m);
+    if (!m)
+        return -ENOMEM;
+    m->path = path;
+    m->force = force;
+    const char *slash = strrchr(path, '/');
+    with.own_name = slash ? slash + 1 : path;
+    with.new_part = new_part;
+    with.opaque = m;
+    int r = 0, fd = open(temp, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        r = gh_error_set(err, -errno, "FileNotCreated", "“%s” cannot be made: %s.", temp, strerror(errno));
+    if (!r)
+        r = gh_image_create(fd, path, &with, err);
+    if (!r)
+        r = gh_file_rename(AT_FDCWD, temp, path);
+    if (r < 0) {
+        gh_error_set(err, r, "FileNotCreated", "“%s” cannot be made: %s.", path, strerror(-r));
+        unlink(temp);
+        unmake(m);
+    }
+    free(m);
+    return r;
+}

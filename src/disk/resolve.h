@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * From a path to the descriptors of a whole chain. For programs that may open files (daemon, importer,
+ * gasthaus-image, supervisor); never inside the machine.
+ *
+ * References are followed only to plain files inside the folder of the first image or a granted one,
+ * after symbolic links are resolved. Names with a protocol ("nbd:", "json:") are refused.
+ */
+#pragma once
+#include "disk/disk.h"
+
+struct gh_image_open_how {
+    const char *format;                       /* recorded; NULL: probe (import only) */
+    bool writable, unlocked, repair;
+    bool top_only;                            /* parents may be missing and are not opened */
+    const char *folder;                       /* granted beside the image's own; may be NULL */
+};
+/* Opens path and everything behind it. */
+struct gh_image *gh_image_open_path(const char *path, const struct gh_image_open_how *how, struct gh_error *err);
+/* Probes the open file; "raw" if nothing else fits. */
+int gh_image_probe_fd(int fd, const char *label, const char **ret_format, struct gh_error *err);
+/* Makes an image at path through a temporary name; exists: -EEXIST (FileExists) unless force. Parts of
+ * split formats are made beside it. */
+int gh_image_create_path(const char *path, const struct gh_image_create *how, bool force, struct gh_error *err);

@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "disk/file.h"
+#include "disk/tool/tool.h"
+
+static struct gh_image *open_image(struct tool *t, const char *path, const char *format, bool writable, struct gh_error *err)
+{
+    return gh_image_open_path(path, &(struct gh_image_open_how){ .format = format, .writable = writable, .folder = t->allow }, err);
+}
+
+static void dump(json_t *j)
+{
+    json_dumpf(j, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+    putchar('\n');
+    json_decref(j);
+}
+
+static int wrong_size(struct tool *t, const char *text)
+{
+    struct gh_error err = { 0 };
+    gh_error_set(&err, -EINVAL, "DiskSizeInvalid", "“%s” is not a size. Write 20G, 512M or a number of bytes.", text);
+    return tool_fail(t, &err);
+}
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+int tool_create(struct tool *t)
+{
+    struct gh_error err = { 0 };
+    struct gh_image_create how = { .format = t->to ? t->to : t->from ? t->from : "qcow2", .variant = t->variant,
+        .cluster_bytes = t->cluster, .compression = t->compression, .parent_name = t->parent, .parent_format = t->parent_format };
+    if (!tool_size(t->arg[1], &how.bytes))
+        return wrong_size(t, t->arg[1]);
+    how.bytes = (how.bytes + 511) / 512 * 512;
+    struct gh_image_info info = { 0 };
+    if (t->parent) {
+        char path[PATH_MAX];
+        const char *slash = strrchr(t->arg[0], '/');
+        snprintf(path, sizeof path, "%.*s%s", t->parent[0] == '/' || !slash ? 0 : (int)(slash + 1 - t->arg[0]), t->arg[0], t->parent);
+        how.parent = open_image(t, path, t->parent_format, false, &err);
+        if (!how.parent)
+            return tool_fail(t, &err);
+        gh_image_info(how.parent, &info);
+        how.parent_format = info.format;
+        if (!how.bytes)
+            how.bytes = info.bytes;
+    }
+    int r = gh_image_create_path(t->arg[0], &how, t->force, &err);
+    gh_image_close(how.parent);
+    return r < 0 ? tool_fail(t, &err) : 0;
+}
+
+static json_t *info_json(struct gh_image *img)
+{
+    struct gh_image_info i;
+    gh_image_info(img, &i);
+    json_t *j = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:b, s:b}", "file", gh_image_label(img), "format", i.format,
+        "variant", i.variant, "bytes", (json_int_t)i.bytes, "file_bytes", (json_int_t)i.file_bytes, "used_bytes",
+        (json_int_t)i.used_bytes, "cluster_bytes", (json_int_t)i.cluster_bytes, "dirty", i.dirty, "corrupt", i.corrupt);
+    if (i.snapshots)
+        json_object_set_new(j, "snapshots", json_integer(i.snapshots));
+    if (i.uuid[0])
+        json_object_set_new(j, "uuid", json_string(i.uuid));
+    if (i.has_parent) {
+        json_t *name = json_string(i.parent_name);
+        json_object_set_new(j, "parent", name ? name : json_string_nocheck("?"));
+        if (i.parent_format[0])
+            json_object_set_new(j, "parent_format", json_string(i.parent_format));
+        if (i.parent_uuid[0])
+            json_object_set_new(j, "parent_uuid", json_string(i.parent_uuid));
+    }
+    return j;
+}
+
+static void info_text(struct gh_image *img)
+{
+    struct gh_image_info i;
+    gh_image_info(img, &i);
+    printf("file:         %s\nformat:       %s (%s)\nsize:         %.2f GiB (%llu bytes)\nfile size:    %llu bytes\non the host:  %llu bytes\n",
+           gh_image_label(img), i.format, i.variant, (double)i.bytes / (1ull << 30), (unsigned long long)i.bytes,
+           (unsigned long long)i.file_bytes, (unsigned long long)i.used_bytes);
+    if (i.cluster_bytes)
+        printf("cluster:      %llu bytes\n", (unsigned long long)i.cluster_bytes);
+    if (i.uuid[0])
+        printf("uuid:         %s\n", i.uuid);
+    if (i.has_parent)
+        printf("builds on:    %s%s%s\n", i.parent_name, i.parent_uuid[0] ? " " : "", i.parent_uuid);
+    if (i.snapshots)
+        printf("snapshots:    %u inside\n", i.snapshots);
+    if (i.dirty || i.corrupt)
+        printf("state:        %s\n", i.corrupt ? "marked as damaged" : "not closed properly");
+}
+
+int tool_info(struct tool *t)
+{
+    struct gh_error err = { 0 };
+    /* The top alone: its parents may be gone, and that is worth showing. */
+    struct gh_image *img = gh_image_open_path(t->arg[0], &(struct gh_image_open_how){ .format = t->from, .unlocked = true,
+        .top_only = true, .folder = t->allow }, &err);
+    if (!img)
+        return tool_fail(t, &err);
+    if (t->json)
+        dump(info_json(img));
+    else
+        info_text(img);
+    gh_image_close(img);
+    return 0;
+}
+
+/* Copies src into a new image at path, under a temporary name until it is complete. */
+static int copy_to(struct tool *t, struct gh_image *src, const char *path, const struct gh_image_create *how, bool verify,
+                   struct gh_error *err)
+{
+    bool stream = how->variant && !strcmp(how->variant, "stream-optimized");
+    int r = gh_image_create_path(path, how, t->force, err);
+    if (r < 0)
+        return r;
+    struct gh_image *dst = gh_image_open_path(path, &(struct gh_image_open_how){ .format = how->format, .writable = true }, err);
+    struct gh_progress p = { tool_progress, t };
+    r = dst ? gh_image_copy(src, dst, !how->parent_name, stream, &p, err) : -EIO;
+    if (dst) {
+        int closed = gh_image_close(dst);
+        if (!r && closed < 0)
+            r = gh_error_set(err, closed, "DiskFlushFailed", "“%s” could not be completed: %s.", path, strerror(-closed));
+    }
+    if (!r && verify) {
+        uint64_t at;
+        dst = gh_image_open_path(path, &(struct gh_image_open_how){ .format = how->format }, err);
+        r = dst ? gh_image_compare(src, dst, &at, NULL, err) : -EIO;
+        if (r == 1)
+            r = gh_error_set(err, -EIO, "DiskVerifyFailed", "The new file differs from “%s” at byte %llu; the old one stays.",
+                             gh_image_label(src), (unsigned long long)at);
+        gh_image_close(dst);
+    }
+    return r;
+}
+
+/* The files of an unfinished conversion go away again. */
+static void remove_image(const char *path) { unlink(path); }
+
+int tool_convert(struct tool *t)
+{
+    struct gh_error err = { 0 };
+    struct gh_image_create how = { .format = t->to ? t->to : "qcow2", .variant = t->variant, .cluster_bytes = t->cluster,
+                                   .compression = t->compression };
+    char in[PATH_MAX], out[PATH_MAX];
+    if (realpath(t->arg[0], in) && realpath(t->arg[1], out) && !strcmp(in, out)) {
+        gh_error_set(&err, -EINVAL, "FileSame", "“%s” cannot be converted onto itself.", t->arg[0]);
+        return tool_fail(t, &err);
+    }
+    struct gh_image *src = open_image(t, t->arg[0], t->from, false, &err);
+    if (!src)
+        return tool_fail(t, &err);
+    how.bytes = gh_image_bytes(src);
+    how.bytes = (how.bytes + 511) / 512 * 512;
+    bool existed = !access(t->arg[1], F_OK);
+    int r = copy_to(t, src, t->arg[1], &how, false, &err);
+    if (r < 0 && (!existed || t->force))
+        remove_image(t->arg[1]);
+    gh_image_close(src);
+    return r < 0 ? tool_fail(t, &err) : 0;
+}
+
+int tool_check(struct tool *t)
+{
+    struct gh_error err = { 0 };
+    struct gh_check_report rep;
+    struct gh_image *img = gh_image_open_path(t->arg[0], &(struct gh_image_open_how){ .format = t->from, .writable = t->repair,
+        .repair = true, .top_only = true, .folder = t->allow }, &err);
+    if (!img)
+        return tool_fail(t, &err);
+    int r = gh_image_check(img, t->repair, &rep, &err);
+    int closed = gh_image_close(img);
+    if (!r && closed < 0)
+        r = gh_error_set(&err, closed, "DiskFlushFailed", "“%s” could not be completed: %s.", t->arg[0], strerror(-closed));
+    if (r < 0)
+        return tool_fail(t, &err);
+    if (t->json)
+        dump(json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "checked", (json_int_t)rep.checked, "allocated",
+            (json_int_t)rep.allocated, "errors", (json_int_t)rep.errors, "errors_fixed", (json_int_t)rep.errors_fixed,
+            "leaks", (json_int_t)rep.leaks, "leaks_fixed", (json_int_t)rep.leaks_fixed, "first", rep.first));
+    else if (!rep.errors && !rep.leaks)
+        printf("No damage found (%llu checked).\n", (unsigned long long)rep.checked);
+    else
+        printf("%llu errors (%llu mended), %llu leaks (%llu mended). First: %s.\n", (unsigned long long)rep.errors,
+               (unsigned long long)rep.errors_fixed, (unsigned long long)rep.leaks, (unsigned long long)rep.leaks_fixed, rep.first);
+    return rep.errors > rep.errors_fixed || rep.leaks > rep.leaks_fixed;
+}
+
+int tool_resize(struct tool *t)
+{
+    struct gh_error err = { 0 };
+    uint64_t bytes;
+    bool plus = t->arg[1][0] == '+';
+    if (!tool_size(t->arg[1] + plus, &bytes))
+        return wrong_size(t, t->arg[1]);
+    struct gh_image *img = open_image(t, t->arg[0], t->from, true, &err);
+    if (!img)
+        return tool_fail(t, &err);
+    int r = gh_image_resize(img, (bytes + (plus ? gh_image_bytes(img) : 0) + 511) / 512 * 512, t->shrink, &err);
+    gh_image_close(img);
+    return r < 0 ? tool_fail(t, &err) : 0;
+}
+
+int tool_compact(struct tool *t)
+{
+    struct gh_error err = { 0 };
+    char temp[PATH_MAX];
+    struct gh_image *src = open_image(t, t->arg[0], t->from, false, &err);
+    if (!src)
+        return tool_fail(t, &err);
+    struct gh_image_info i;
+    gh_image_info(src, &i);
+    int r = 0;
+    if (i.has_parent || i.snapshots)
+        r = gh_error_set(&err, -EBUSY, "DiskHasSnapshots", "“%s” belongs to a tree of snapshots and cannot be rewritten alone.", t->arg[0]);
+    struct gh_image_create how = { .format = i.format, .bytes = i.bytes, .cluster_bytes = i.cluster_bytes };
+    if (!strcmp(i.format, "raw"))
+        how.cluster_bytes = 0;
+    snprintf(temp, sizeof temp, "%s.compact", t->arg[0]);
+    t->force = true;
+    if (!r)
+        r = copy_to(t, src, temp, &how, true, &err);
+    gh_image_close(src);
+    if (!r)
+        r = gh_file_rename(AT_FDCWD, temp, t->arg[0]);
+    if (r < 0) {
+        unlink(temp);
+        gh_error_set(&err, r, "DiskCompactFailed", "“%s” could not be replaced: %s.", t->arg[0], strerror(-r));
+        return tool_fail(t, &err);
+    }
+    return 0;
+}
+
+int tool_compare(struct tool *t)
+{
+    struct gh_error err = { 0 };
+    uint64_t at = 0;
+    struct gh_image *a = open_image(t, t->arg[0], t->from, false, &err);
+    struct gh_image *b = a ? open_image(t, t->arg[1], t->to, false, &err) : NULL;
+    struct gh_progress p = { tool_progress, t };
+    int r = b ? gh_image_compare(a, b, &at, &p, &err) : -EIO;
+    bool sizes = b && gh_image_bytes(a) != gh_image_bytes(b);
+    gh_image_close(a);
+    gh_image_close(b);
+    if (r < 0)
+        return tool_fail(t, &err);
+    if (t->json)
+        dump(json_pack("{s:b, s:b, s:I}", "same", r == 0, "same_size", !sizes, "first_difference", (json_int_t)(r ? at : 0)));
+    else if (r)
+        printf("They differ at byte %llu.\n", (unsigned long long)at);
+    else
+        printf("They are the same%s.\n", sizes ? ", but for the size: the rest is zeros" : "");
+    return r;
+}
+
+int tool_map(struct tool *t)
+{
+    static const char *const kinds[] = { "hole", "zero", "data", "packed" };
+    struct gh_error err = { 0 };
+    struct gh_image *img = open_image(t, t->arg[0], t->from, false, &err);
+    if (!img)
+        return tool_fail(t, &err);
+    json_t *list = t->json ? json_array() : NULL;
+    struct gh_map run = { 0 }, m = { 0 };
+    uint64_t start = 0, off = 0, bytes = gh_image_bytes(img);
+    while (off <= bytes) {
+        int r = off < bytes ? gh_image_map(img, off, bytes - off, &m) : 0;
+        if (r < 0) {
+            gh_error_set(&err, r, "DiskDamaged", "The map of “%s” is damaged at byte %llu.", t->arg[0], (unsigned long long)off);
+            json_decref(list);
+            gh_image_close(img);
+            return tool_fail(t, &err);
+        }
+        bool joins = off < bytes && off > 0 && m.kind == run.kind && m.depth == run.depth &&
+                     (m.kind != GH_MAP_DATA || m.file_offset == run.file_offset + run.bytes);
+        if (!joins && off > 0) {
+            if (list)
+                json_array_append_new(list, json_pack("{s:I, s:I, s:s, s:i}", "start", (json_int_t)start, "length",
+                    (json_int_t)run.bytes, "kind", kinds[run.kind], "depth", (int)run.depth));
+            else
+                printf("%16llu %16llu  %-6s  %u\n", (unsigned long long)start, (unsigned long long)run.bytes, kinds[run.kind], run.depth);
+        }
+        if (joins) {
+            run.bytes += m.bytes;
+        } else {
+            run = m;
+            start = off;
+        }
+        if (off == bytes)
+            break;
+        off += m.bytes;
+    }
+    if (list)
+        dump(list);
+    gh_image_close(img);
+    return 0;
+}
+
+int tool_commit(struct tool *t)
+{
+    struct gh_error err = { 0 };
+    struct gh_image_info i = { 0 };
+    struct gh_image *top = gh_image_open_path(t->arg[0], &(struct gh_image_open_how){ .format = t->from, .unlocked = true,
+        .folder = t->allow }, &err);
+    if (!top)
+        return tool_fail(t, &err);
+    if (!gh_image_parent(top)) {
+        gh_error_set(&err, -EINVAL, "DiskHasNoParent", "“%s” does not build on another disk.", t->arg[0]);
+        gh_image_close(top);
+        return tool_fail(t, &err);
+    }
+    gh_image_info(gh_image_parent(top), &i);
+    struct gh_image *base = open_image(t, gh_image_label(gh_image_parent(top)), i.format, true, &err);
+    struct gh_progress p = { tool_progress, t };
+    int r = base ? gh_image_commit(top, base, &p, &err) : -EIO;
+    if (base && gh_image_close(base) < 0 && !r)
+        r = gh_error_set(&err, -EIO, "DiskFlushFailed", "The merged disk could not be confirmed; “%s” still holds its changes.", t->arg[0]);
+    gh_image_close(top);
+    return r < 0 ? tool_fail(t, &err) : 0;
+}
+
+int tool_rebase(struct tool *t)
+{
+    struct gh_error err = { 0 };
+    struct gh_image_info i = { 0 }, pi = { 0 };
+    char temp[PATH_MAX], path[PATH_MAX];
+    if (!t->parent == !t->flatten) {
+        fprintf(stderr, "gasthaus-image: rebase needs --parent FILE or --flatten\n");
+        return 2;
+    }
+    struct gh_image *src = t->unsafe ? NULL : open_image(t, t->arg[0], t->from, false, &err), *base = NULL;
+    int r = src ? 0 : -EIO;
+    if (t->unsafe)
+        gh_error_set(&err, -ENOTSUP, "DiskCannotRebase", "Changing only the reference is not offered: the content could not be trusted.");
+    if (!r && t->parent) {
+        const char *slash = strrchr(t->arg[0], '/');
+        snprintf(path, sizeof path, "%.*s%s", t->parent[0] == '/' || !slash ? 0 : (int)(slash + 1 - t->arg[0]), t->arg[0], t->parent);
+        base = open_image(t, path, t->parent_format, false, &err);
+        r = base ? 0 : -EIO;
+    }
+    if (r < 0) {
+        gh_image_close(src);
+        return tool_fail(t, &err);
+    }
+    gh_image_info(src, &i);
+    if (base)
+        gh_image_info(base, &pi);
+    /* A new file with what differs from the new parent, complete before it takes the old one's place. */
+    struct gh_image_create how = { .format = i.format, .bytes = i.bytes, .cluster_bytes = i.cluster_bytes,
+        .parent = base, .parent_name = base ? t->parent : NULL, .parent_format = base ? pi.format : NULL };
+    snprintf(temp, sizeof temp, "%s.rebase", t->arg[0]);
+    struct gh_progress p = { tool_progress, t };
+    r = gh_image_create_path(temp, &how, true, &err);
+    struct gh_image *dst = r ? NULL : gh_image_open_path(temp, &(struct gh_image_open_how){ .format = i.format, .writable = true,
+        .folder = t->allow }, &err);
+    if (!r)
+        r = dst ? gh_image_copy_difference(src, dst, &p, &err) : -EIO;
+    if (dst && gh_image_close(dst) < 0 && !r)
+        r = -EIO;
+    gh_image_close(base);
+    gh_image_close(src);
+    if (!r)
+        r = gh_file_rename(AT_FDCWD, temp, t->arg[0]);
+    if (r < 0) {
+        unlink(temp);
+        gh_error_set(&err, r, "DiskRebaseFailed", "“%s” could not be rebased: %s.", base_name(t->arg[0]), strerror(-r));
+        return tool_fail(t, &err);
+    }
+    return 0;
+}

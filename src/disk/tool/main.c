@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * gasthaus-image: everything that can be done with a disk image, from a shell or for the daemon.
+ * Exit status: 0 done, 1 failed or (compare, check) different or damaged, 2 wrong use.
+ */
+#include "disk/tool/tool.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static const struct { const char *name; int (*run)(struct tool *); const char *args, *help; } commands[] = {
+    { "create", tool_create, "FILE SIZE", "make an empty disk (SIZE: 20G, 512M, bytes)" },
+    { "info", tool_info, "FILE", "show format, sizes, parent" },
+    { "convert", tool_convert, "IN OUT", "copy into another format" },
+    { "check", tool_check, "FILE", "look for damage; --repair mends it" },
+    { "resize", tool_resize, "FILE SIZE", "change the size (+10G: grow by)" },
+    { "compact", tool_compact, "FILE", "rewrite without unused space, verified before it replaces the old one" },
+    { "compare", tool_compare, "A B", "compare what two images read as" },
+    { "map", tool_map, "FILE", "list which parts hold data" },
+    { "rebase", tool_rebase, "FILE", "put FILE on --parent P, or on nothing with --flatten" },
+    { "commit", tool_commit, "FILE", "merge FILE into its parent" },
+};
+
+static volatile sig_atomic_t stop;
+static void on_signal(int sig) { stop = 1; }
+
+bool tool_progress(void *opaque, uint64_t done, uint64_t total)
+{
+    struct tool *t = opaque;
+    int percent = total ? (int)(done * 100 / total) : 100;
+    if (t->progress && percent != t->last_percent) {
+        if (t->json)
+            fprintf(stderr, "{\"done\": %llu, \"total\": %llu}\n", (unsigned long long)done, (unsigned long long)total);
+        else
+            fprintf(stderr, "\r%3d %%%s", percent, percent == 100 ? "\n" : "");
+    }
+    t->last_percent = percent;
+    return !stop;
+}
+
+int tool_fail(struct tool *t, const struct gh_error *err)
+{
+    if (t->json) {
+        json_t *j = json_pack("{s:{s:s, s:s}}", "error", "id", err->id, "text", err->text);
+        json_dumpf(j, stdout, 0);
+        putchar('\n');
+        json_decref(j);
+    } else {
+        fprintf(stderr, "gasthaus-image: %s [%s]\n", err->text, err->id);
+    }
+    return 1;
+}
+
+static void usage(FILE *to)
+{
+    fprintf(to, "Usage: gasthaus-image COMMAND [OPTIONS] FILE...\n\nCommands:\n");
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        fprintf(to, "  %-8s %-10s %s\n", commands[i].name, commands[i].args, commands[i].help);
+    fprintf(to, "\nFormats:\n");
+    for (const struct gh_image_format *f = gh_image_formats(); f->name; f++) {
+        fprintf(to, "  %-6s %s%s", f->name, f->summary, f->variants ? " (" : "");
+        for (const char *const *v = f->variants; v && *v; v++)
+            fprintf(to, "%s%s", *v, v[1] ? ", " : ")");
+        fprintf(to, "%s\n", f->can_write ? "" : " [read only]");
+    }
+    fprintf(to, "\nOptions:\n"
+                "  -f, --from FORMAT    format of the (first) file; probed if not given\n"
+                "  -t, --to FORMAT      format to make (create, convert)\n"
+                "      --variant NAME   as listed above; the first is the default\n"
+                "      --cluster SIZE   size of a cluster, block or grain\n"
+                "      --compression X  zlib or zstd (qcow2)\n"
+                "      --parent FILE    the new disk builds on FILE (create), or moves onto it (rebase)\n"
+                "      --parent-format FORMAT\n"
+                "      --flatten        rebase: needs no parent any more\n"
+                "      --unsafe         rebase: only the reference changes, the content is the same\n"
+                "      --repair         check: mend what can be mended\n"
+                "      --shrink         resize: allow a smaller size\n"
+                "      --allow FOLDER   references may lead there too\n"
+                "      --force          overwrite existing files\n"
+                "      --json           machine-readable output\n"
+                "  -p, --progress       progress on standard error\n"
+                "  -h, --help, --version\n");
+}
+
+bool tool_size(const char *text, uint64_t *ret)
+{
+    char *end;
+    errno = 0;
+    double v = strtod(text, &end);
+    static const char units[] = "KMGT";
+    const char *u = *end ? strchr(units, *end & ~0x20) : NULL;
+    unsigned shift = u ? (unsigned)(u - units + 1) * 10 : 0;
+    if (u)
+        end++;
+    if (*end == 'i' && u)
+        end++;
+    if ((*end == 'B' || *end == 'b'))
+        end++;
+    if (errno || end == text || *end || v < 0 || v * (double)(1ull << shift) > 1.8e19)
+        return false;
+    *ret = shift ? (uint64_t)(v * (double)(1ull << shift)) : strtoull(text, NULL, 10);
+    return true;
+}
+
+/* Nothing here needs to grow beyond its tables; a hostile image shall not take the host's memory. */
+static void confine(void)
+{
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+#ifndef GH_SANITIZE
+    struct rlimit memory = { 2ull << 30, 2ull << 30 };
+    setrlimit(RLIMIT_AS, &memory);
+#endif
+    struct rlimit none = { 0, 0 };
+    setrlimit(RLIMIT_CORE, &none);
+}
+
+enum { O_VARIANT = 256, O_CLUSTER, O_COMPRESSION, O_PARENT, O_PARENT_FORMAT, O_FLATTEN, O_UNSAFE, O_REPAIR, O_SHRINK,
+       O_ALLOW, O_FORCE, O_JSON, O_VERSION };
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {
+        { "from", 1, NULL, 'f' }, { "to", 1, NULL, 't' }, { "format", 1, NULL, 't' }, { "variant", 1, NULL, O_VARIANT },
+        { "cluster", 1, NULL, O_CLUSTER }, { "compression", 1, NULL, O_COMPRESSION }, { "parent", 1, NULL, O_PARENT },
+        { "parent-format", 1, NULL, O_PARENT_FORMAT }, { "flatten", 0, NULL, O_FLATTEN }, { "unsafe", 0, NULL, O_UNSAFE },
+        { "repair", 0, NULL, O_REPAIR }, { "shrink", 0, NULL, O_SHRINK }, { "allow", 1, NULL, O_ALLOW },
+        { "force", 0, NULL, O_FORCE }, { "json", 0, NULL, O_JSON }, { "progress", 0, NULL, 'p' }, { "help", 0, NULL, 'h' },
+        { "version", 0, NULL, O_VERSION }, { 0 },
+    };
+    struct tool t = { .last_percent = -1 };
+    int c;
+    while ((c = getopt_long(argc, argv, "f:t:ph", options, NULL)) != -1)
+        switch (c) {
+        case 'f': t.from = optarg; break;
+        case 't': t.to = optarg; break;
+        case 'p': t.progress = true; break;
+        case O_VARIANT: t.variant = optarg; break;
+        case O_CLUSTER:
+            if (!tool_size(optarg, &t.cluster)) {
+                fprintf(stderr, "gasthaus-image: “%s” is not a size\n", optarg);
+                return 2;
+            }
+            break;
+        case O_COMPRESSION: t.compression = optarg; break;
+        case O_PARENT: t.parent = optarg; break;
+        case O_PARENT_FORMAT: t.parent_format = optarg; break;
+        case O_FLATTEN: t.flatten = true; break;
+        case O_UNSAFE: t.unsafe = true; break;
+        case O_REPAIR: t.repair = true; break;
+        case O_SHRINK: t.shrink = true; break;
+        case O_ALLOW: t.allow = optarg; break;
+        case O_FORCE: t.force = true; break;
+        case O_JSON: t.json = true; break;
+        case O_VERSION: puts("gasthaus-image " GH_VERSION); return 0;
+        case 'h': usage(stdout); return 0;
+        default: return 2;
+        }
+    if (optind >= argc) {
+        usage(stderr);
+        return 2;
+    }
+    signal(SIGINT, on_signal);
+    signal(SIGTERM, on_signal);
+    signal(SIGXFSZ, SIG_IGN);
+    confine();
+    const char *name = argv[optind++];
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        if (strcmp(name, commands[i].name))
+            continue;
+        unsigned want = strchr(commands[i].args, ' ') ? 2 : 1;
+        if ((unsigned)(argc - optind) != want) {
+            fprintf(stderr, "Usage: gasthaus-image %s [OPTIONS] %s\n", name, commands[i].args);
+            return 2;
+        }
+        t.arg[0] = argv[optind];
+        t.arg[1] = want == 2 ? argv[optind + 1] : NULL;
+        return commands[i].run(&t);
+    }
+    fprintf(stderr, "gasthaus-image: there is no command “%s”; --help lists them\n", name);
+    return 2;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The command line of gasthaus-image, parsed, and its commands. One thread. */
+#pragma once
+#include <jansson.h>
+
+#include "disk/ops.h"
+#include "disk/resolve.h"
+
+struct tool {
+    const char *arg[2];
+    const char *from, *to, *variant, *compression, *parent, *parent_format, *allow;
+    uint64_t cluster;
+    bool flatten, unsafe, repair, shrink, force, json, progress;
+    int last_percent;
+};
+int  tool_fail(struct tool *t, const struct gh_error *err);      /* prints; returns the exit status */
+bool tool_progress(void *opaque, uint64_t done, uint64_t total);
+bool tool_size(const char *text, uint64_t *ret);                  /* "20G"; false: not a size */
+
+int tool_create(struct tool *t);
+int tool_info(struct tool *t);
+int tool_convert(struct tool *t);
+int tool_check(struct tool *t);
+int tool_resize(struct tool *t);
+int tool_compact(struct tool *t);
+int tool_compare(struct tool *t);
+int tool_map(struct tool *t);
+int tool_rebase(struct tool *t);
+int tool_commit(struct tool *t);
