@@ -25,7 +25,7 @@ struct state {
     struct gh_cmdline *cmd;
     struct gh_launch *l;
     unsigned ide_used;                 /* bits of the four IDE places */
-    unsigned drives, floppies, devices;
+    unsigned drives, disks, cdroms, floppies, devices;
     bool done, json, check_host;
 };
 
@@ -151,7 +151,8 @@ static int opt_cdrom(struct state *s, const char *v, struct gh_error *err)
 {
     char name[32];
 
-    snprintf(name, sizeof name, "cdrom%u", s->drives++);
+    snprintf(name, sizeof name, "cdrom%u", s->cdroms++);
+    s->drives++;
     struct gh_launch_disk *disk = gh_launch_add_disk(s->l, name);
     if (!disk)
         return fail_memory(err);
@@ -210,7 +211,8 @@ static int opt_disk(struct state *s, const char *v, struct gh_error *err)
 
     if (r)
         return r;
-    snprintf(name, sizeof name, "disk%u", s->drives++);
+    snprintf(name, sizeof name, "disk%u", s->disks++);
+    s->drives++;
     int fd = open_file("disk", w.path, w.read_only || w.mode[0] ? O_RDONLY : O_RDWR, err);
     if (fd < 0)
         return fd;

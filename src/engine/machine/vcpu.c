@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "engine/machine/machine_internal.h"
+#include "engine/machine/sandbox.h"
 
 static void leave_guest(struct gh_machine_vcpu *v)
 {
@@ -128,6 +129,7 @@ static void *vcpu_main(void *opaque)
 
     snprintf(name, sizeof name, "vcpu%u", v->index);
     pthread_setname_np(pthread_self(), name);
+    gh_sandbox_thread(GH_SANDBOX_VCPU, NULL); /* before the first guest instruction */
     pthread_mutex_lock(&m->lock);
     for (;;) {
         while (!m->quit && (m->paused || m->stop_requests))
