@@ -11,7 +11,7 @@ int main(int argc, char **argv)
 
     if (argc < 2)
         return 2;
-    if (bare_run(argv[1], argc > 2 ? (unsigned)atoi(argv[2]) : 1, argc > 3 ? argv[3] : NULL, getenv("BARE_OPTIONS"), 60, &r) < 0)
+    if (bare_run(argv[1], argc > 2 ? (unsigned)atoi(argv[2]) : 1, argc > 3 ? argv[3] : NULL, getenv("BARE_OPTIONS"), getenv("BARE_SECONDS") ? (unsigned)atoi(getenv("BARE_SECONDS")) : 60, &r) < 0)
         return 1;
     fputs(r.console, stdout);
     if (!r.exited)

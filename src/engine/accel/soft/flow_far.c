@@ -383,6 +383,7 @@ void soft_iret(struct soft_cpu *cpu, unsigned opsize, uint64_t rip_next)
             return_to(cpu, &st, selector, offset, opsize, 0, cpu->code_mode == 64, &flags, mask);
         }
     }
+    soft_update_mode(cpu);
     cpu->nmi_blocked = false;
     if (was_blocked && cpu->nmi_pending)
         soft_attention_set(cpu, SOFT_ATTN_IRQ);
