@@ -53,10 +53,10 @@ prot:
     mov cr0, edx
     rdmsr
     check "EFER", eax, 0xd01
-    jmp 0x18:long
+    jmp 0x18:main
 
 %define BITSNOW 64
-default rel
+default abs
 bits 64
 DATA0 equ 0x10
 CODE64 equ 0x18
@@ -65,6 +65,7 @@ CODE3 equ 0x30 + 3
 TSS equ 0x38
 PT equ 0x103000
 
+%assign line 0
 %macro attempt 3+
     lea rax, [%%after]
     mov [resume], rax
@@ -73,9 +74,9 @@ PT equ 0x103000
     mov [safe_rsp], rsp
 %%at: %3
 %%after:
-%assign line __LINE__
+%assign line line+1
 %defstr line_text line
-%strcat name_text "line ", line_text
+%strcat name_text "attempt ", line_text
     check name_text, [vector], %1
     check name_text, [error], %2
 %endmacro
@@ -94,7 +95,7 @@ PT equ 0x103000
 %%after:
 %endmacro
 
-long:
+main:
     mov rsp, 0x7000
     mov rdi, idt
     lea rax, [stubs]
@@ -124,7 +125,7 @@ long:
     mov ss, ax
 
     attempt 6, 0xeee, ud2
-    attempt 13, 0, mov ds, [bad_selector_low]
+    attempt 13, 0x1000, mov ds, [bad_selector_low]
     mov rbx, 0x8000000000000000
     attempt 13, 0, mov rax, [rbx]
     mov rbp, 0x0000800000000000
@@ -236,7 +237,6 @@ long:
     swapgs
     rdgsbase rax
     check "swapgs", eax, 0x5558
-    mov eax, [gs:0x10 - 0x1558]
     swapgs
     mov eax, [gs:8]
     check "gs base", eax, 0x77
@@ -263,7 +263,7 @@ from_compat:
 ; ---- local APIC: identification, self IPI, timer, HLT
     mov rbx, 0x400000 + 0x200000            ; 0xfee00000 through the 2 MiB page at 4 MiB: entry 2 is fec00000
     mov rbx, 0x400000 + 0x200000 - 0x200000
-    mov qword [0x102010], 0xfee00083
+    mov dword [0x102010], 0xfee00083
     invlpg [rbx]
     mov eax, [rbx + 0x30]
     and eax, 0xff
@@ -427,7 +427,7 @@ sys_cs: dq 0
 sys_r11: dq 0
 sys_flags: dq 0
 apic_count: dq 0
-bad_selector_low: dq 0x1003 & 3
+bad_selector_low: dq 0x1003
 align 16
 tss: dd 0
     dq 0x6800, 0, 0, 0, 0x6000 - 0x10

@@ -33,6 +33,7 @@ PD    equ 0x100000
 PT    equ 0x101000
 
 ; attempt VECTOR, ERROR, instruction...: the instruction must raise just that
+%assign line 0
 %macro attempt 3+
     mov dword [resume], %%after
     mov dword [vector], 0xff
@@ -40,9 +41,9 @@ PT    equ 0x101000
     mov [safe_esp], esp
 %%at: %3
 %%after:
-%assign line __LINE__
+%assign line line+1
 %defstr line_text line
-%strcat name_text "line ", line_text
+%strcat name_text "attempt ", line_text
     check name_text, [vector], %1
     check name_text, [error], %2
 %endmacro

@@ -21,6 +21,13 @@ static unsigned in_page(uint64_t linear, unsigned bytes)
     return bytes < room ? bytes : room;
 }
 
+/* An operand whose end is not canonical faults as a whole, before a page fault of its start. */
+static void check_end(struct soft_cpu *cpu, uint64_t linear, unsigned bytes)
+{
+    if (soft_unlikely(cpu->code_mode == 64 && in_page(linear, bytes) != bytes && !soft_canonical(linear + bytes - 1)))
+        soft_raise_not_canonical(cpu, linear);
+}
+
 /* Data breakpoints (the page has no fast tags, so every access comes here). Reported as a trap. */
 static void watch(struct soft_cpu *cpu, uint64_t linear, unsigned bytes, bool write)
 {
@@ -112,6 +119,8 @@ static void store_part(struct soft_cpu *cpu, const struct soft_xlat *x, const vo
 static void read_mode(struct soft_cpu *cpu, uint64_t linear, void *buf, unsigned bytes, unsigned mode)
 {
     unsigned first = in_page(linear, bytes);
+
+    check_end(cpu, linear, bytes);
     struct soft_xlat a = soft_translate(cpu, linear, SOFT_READ, mode);
 
     watch(cpu, linear, bytes, false);
@@ -127,6 +136,8 @@ static void read_mode(struct soft_cpu *cpu, uint64_t linear, void *buf, unsigned
 static void write_mode(struct soft_cpu *cpu, uint64_t linear, const void *buf, unsigned bytes, unsigned mode)
 {
     unsigned first = in_page(linear, bytes);
+
+    check_end(cpu, linear, bytes);
     struct soft_xlat a = soft_translate(cpu, linear, SOFT_WRITE, mode);
 
     if (soft_likely(first == bytes)) {
@@ -197,6 +208,7 @@ static void store_in(struct soft_cpu *cpu, uint64_t linear, uint64_t value, unsi
 
 static void check_write_in(struct soft_cpu *cpu, uint64_t linear, unsigned bytes, unsigned mode)
 {
+    check_end(cpu, linear, bytes);
     soft_translate(cpu, linear, SOFT_WRITE, mode);
     if (in_page(linear, bytes) != bytes)
         soft_translate(cpu, next_page(cpu, linear), SOFT_WRITE, mode);
@@ -244,6 +256,7 @@ void *soft_probe(struct soft_cpu *cpu, uint64_t linear, unsigned bytes, bool wri
 
     if (soft_likely(host != NULL))
         return host;
+    check_end(cpu, linear, bytes);
     struct soft_xlat x = soft_translate(cpu, linear, write ? SOFT_WRITE : SOFT_READ, cpu->mmu_mode);
     if (in_page(linear, bytes) != bytes) {
         soft_translate(cpu, next_page(cpu, linear), write ? SOFT_WRITE : SOFT_READ, cpu->mmu_mode);

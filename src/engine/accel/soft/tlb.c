@@ -4,6 +4,7 @@
  * what was filled and not what could have been, and a filter that tells INVLPG whether pieces of large
  * pages may be present.
  */
+#include "engine/accel/soft/decode.h"
 #include "engine/accel/soft/mmu.h"
 #include "engine/accel/soft/vm.h"
 
@@ -183,6 +184,24 @@ static bool apic_page(const struct soft_cpu *cpu, uint64_t gpa)
            (cpu->lapic.base_msr & 0xc00) == 0x800;   /* enabled, not x2APIC */
 }
 
+/* The flat fast paths do not look at the segment: find out from the instruction whether it is #SS or #GP. */
+_Noreturn void soft_raise_not_canonical(struct soft_cpu *cpu, uint64_t linear)
+{
+    struct soft_insn in;
+    const struct soft_tlb_entry *e = soft_tlb_at(cpu->tlb, cpu->rip);
+    bool stack = false;
+
+    if (soft_canonical(cpu->rip) && (cpu->rip & ~SOFT_PAGE_MASK) == e->tag_exec && cpu->code_mode == 64) {
+        unsigned room = 0x1000 - (unsigned)(cpu->rip & SOFT_PAGE_MASK);
+        const uint8_t *code = (const uint8_t *)(uintptr_t)(cpu->rip + e->addend);
+        if (soft_decode(cpu->state_key, code, room < 15 ? room : 15, &in) && in.op != SOFT_OP_INVALID) {
+            bool operand = in.is_mem && linear - soft_offset(cpu, &in) < 64;
+            stack = operand ? in.seg == GH_SS : soft_rows[in.op].attr & A_STK;
+        }
+    }
+    soft_raise_error(cpu, stack ? SOFT_SS_ : SOFT_GP, 0);
+}
+
 struct soft_xlat soft_translate(struct soft_cpu *cpu, uint64_t linear, enum soft_access access, unsigned mode)
 {
     static const uint8_t need[] = { SOFT_R_READ, SOFT_R_WRITE | SOFT_R_DIRTY, SOFT_R_EXEC };
@@ -191,6 +210,8 @@ struct soft_xlat soft_translate(struct soft_cpu *cpu, uint64_t linear, enum soft
     struct soft_map *map = cpu->vm->map;
     unsigned i = (unsigned)(info - cpu->tlb_info[mode]);
 
+    if (soft_unlikely(cpu->long_mode && !soft_canonical(linear)))
+        soft_raise_not_canonical(cpu, linear);
     if (info->page != page || (info->rights & need[access]) != need[access]) {
         struct soft_walk w;
         if (soft_unlikely(!soft_canonical(linear)))

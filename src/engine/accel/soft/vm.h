@@ -99,6 +99,8 @@ struct soft_xlat {
 };
 /* Translates one byte, filling the TLB; raises #PF. */
 struct soft_xlat soft_translate(struct soft_cpu *cpu, uint64_t linear, enum soft_access access, unsigned mode);
+/* #SS or #GP, as the current instruction uses the address. */
+_Noreturn void soft_raise_not_canonical(struct soft_cpu *cpu, uint64_t linear);
 void soft_tlb_drop_dirty(struct soft_cpu *cpu);   /* SOFT_ATTN_DIRTY */
 void soft_tlb_init(struct soft_cpu *cpu);
 /* Any thread: takes the fast write tag of a host page out of every vCPU's TLB. */
