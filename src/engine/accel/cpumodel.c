@@ -100,7 +100,7 @@ static void build(struct gh_cpu_model *m, bool v3, unsigned vcpus)
         add(m, 0xd, 1, BIT(0) /* XSAVEOPT */, 0, 0, 0);
         add(m, 0xd, 2, 256, 576, 0, 0);
     }
-    add(m, 0x15, -1, APIC_HZ / 1000, TSC_HZ / 1000, APIC_HZ, 0);
+    add(m, 0x15, -1, APIC_HZ / 1000000000, TSC_HZ / 1000000000, APIC_HZ, 0); /* kernels multiply ECX/1000 by EBX in 32 bits */
     add(m, 0x16, -1, TSC_HZ / 1000000, TSC_HZ / 1000000, 100, 0);
     add(m, 0x40000000, -1, 0x40000010, 0, 0, 0);
     memcpy(&m->leaf[m->leaf_count - 1].ebx, "GasthausSoft", 12);

@@ -26,8 +26,12 @@ static void fit_frequency(struct gh_cpu_model *m, uint64_t hz)
 {
     for (unsigned i = 0; i < m->leaf_count; i++) {
         struct gh_cpuid_leaf *l = &m->leaf[i];
-        if (l->leaf == 0x15)
-            l->ebx = (uint32_t)(hz / 1000);
+        if (l->leaf == 0x15 && hz % l->ecx) { /* not a small multiple of the crystal: TSC = ECX * EBX / EAX */
+            l->eax = 1;
+            l->ebx = (uint32_t)(hz / 1000000);
+            l->ecx = 1000000;
+        } else if (l->leaf == 0x15)
+            l->ebx = (uint32_t)(hz / l->ecx) * l->eax;
         else if (l->leaf == 0x16)
             l->eax = l->ebx = (uint32_t)(hz / 1000000);
         else if (l->leaf == 0x40000010)
