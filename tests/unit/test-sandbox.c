@@ -70,6 +70,23 @@ static int call_memory(void)
     return mprotect(p, 4096, PROT_READ) || munmap(p, 1 << 20);
 }
 static void *thread_main(void *opaque) { return opaque; }
+/* Frees enough on another thread for its heap to shrink, if it had one of its own. */
+static void *heap_main(void *opaque)
+{
+    void *p[64];
+    for (unsigned i = 0; i < 64; i++)
+        if (!(p[i] = malloc(60000)))
+            return NULL;
+    for (unsigned i = 64; i-- > 0;)
+        free(p[i]);
+    return opaque;
+}
+static int call_heap(void)
+{
+    pthread_t t;
+    void *r = NULL;
+    return pthread_create(&t, NULL, heap_main, page) || pthread_join(t, &r) || r != page;
+}
 static int call_thread(void)
 {
     pthread_t t;
@@ -97,7 +114,7 @@ static const struct { const char *name; int (*fn)(void); int expected; } cases[]
     { "userfaultfd", call_userfaultfd, DIES }, { "mount", call_mount, DIES }, { "unlink", call_unlink, DIES },
     { "chmod", call_chmod, DIES }, { "setuid", call_setuid, DIES }, { "memfd_create", call_memfd, DIES },
     { "dumpable", call_dumpable, DIES }, { "x32", call_x32, DIES },
-    { "read and write", call_rw, 0 }, { "memory", call_memory, 0 }, { "threads", call_thread, 0 },
+    { "read and write", call_rw, 0 }, { "memory", call_memory, 0 }, { "threads", call_thread, 0 }, { "a thread's heap", call_heap, 0 },
     { "fstat", call_fstat, 0 }, { "raise", call_signal_self, 0 }, { "print", call_print, 0 },
 };
 

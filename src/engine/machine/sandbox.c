@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <malloc.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -78,6 +79,8 @@ int gh_sandbox_prepare(enum gh_sandbox_mode mode, struct gh_error *err)
         return fail(err, "core dumps");
     if (mode == GH_SANDBOX_OFF)
         return 0;
+    /* libc's further heaps read a file of /proc when they shrink for the first time. */
+    mallopt(M_ARENA_MAX, 1);
     int r = drop_capabilities(err);
     if (r)
         return r;
