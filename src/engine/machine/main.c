@@ -31,8 +31,10 @@ static int run_launched(int fd, struct gh_error *err)
         return r ? r : gh_error_set(err, -EPIPE, "LaunchExpected", "Nobody said on descriptor %d what to run.", fd);
     r = gh_launch_from_packet(&packet, &launch, err);
     gh_packet_clear(&packet);
-    if (r)
+    if (r) {
+        gh_control_report_failure(fd, err);
         return r;
+    }
     setsid();
     struct gh_supervisor_config cfg = { .launch = launch, .notify_fd = fd };
     r = gh_supervisor_run(&cfg, err);
