@@ -288,6 +288,8 @@ static void take_modrm_operands(struct cursor *c, const struct soft_op_row *r, s
     in->reg = (c->modrm >> 3 & 7) | (c->rex & REX_R && !(r->attr & A_NOSEGREX) ? 8 : 0);
     if (c->modrm >= 0xc0 || (r->attr & A_MODRM0F)) {
         in->rm = (c->modrm & 7) | (c->rex & REX_B && !(r->attr & A_NOREXB) ? 8 : 0);
+        if (c->seg_override != SOFT_NO_REG)
+            in->seg = c->seg_override; /* of the implied operand of MASKMOVQ */
         return;
     }
     if (in->addrsize == 2)

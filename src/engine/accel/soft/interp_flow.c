@@ -98,8 +98,12 @@ SOFT_OP(jcxz) { jump_if(cpu, in, counter(cpu, in) == 0); }
     }                                                                                              \
     SOFT_OP(call_rm_##n)                                                                           \
     {                                                                                              \
-        uint64_t target = near_target(cpu, soft_get_rm##n(cpu, in), n / 8);                        \
+        uint64_t target = soft_get_rm##n(cpu, in), sp = cpu->gpr[GH_RSP];                          \
         soft_push##n(cpu, (type)(cpu->rip + in->len));                                             \
+        uint64_t after = cpu->gpr[GH_RSP];                                                         \
+        cpu->gpr[GH_RSP] = sp; /* the pushed address stays below RSP where the target faults */    \
+        target = near_target(cpu, target, n / 8);                                                  \
+        cpu->gpr[GH_RSP] = after;                                                                  \
         cpu->rip = target;                                                                         \
     }                                                                                              \
     SOFT_OP(jmp_rm_##n) { cpu->rip = near_target(cpu, soft_get_rm##n(cpu, in), n / 8); }           \

@@ -198,9 +198,10 @@ SOFT_OP(aam)
 SOFT_OP(aad)
 {
     uint16_t ax = soft_reg16(cpu, GH_RAX);
-    uint8_t al = (uint8_t)(ax + (ax >> 8) * (uint8_t)in->imm);
+    soft_aflags f = cpu->aflags;
+    uint8_t al = soft_v_add8((uint8_t)ax, (uint8_t)((ax >> 8) * (uint8_t)in->imm), &f);
     soft_set_reg16(cpu, GH_RAX, al);
-    decimal_flags(cpu, al, false, false);
+    cpu->aflags = f;
 }
 
 /* ---- The rest --------------------------------------------------------------------------------------------- */

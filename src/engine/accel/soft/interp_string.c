@@ -90,8 +90,9 @@ static uint64_t bulk_movs(struct soft_cpu *cpu, const struct soft_insn *in, unsi
     if (!src || !dst)
         return 0;
     if (dst > src && dst < src + total) {
-        for (unsigned i = 0; i < total; i += bytes)
-            memcpy(dst + i, src + i, bytes); /* a rising overlap repeats the first elements */
+        for (unsigned i = 0; i < total; i += bytes) {
+            memmove(dst + i, src + i, bytes); /* a rising overlap repeats the first elements */
+        }
     } else {
         memmove(dst, src, total);
     }
@@ -187,15 +188,19 @@ static inline void repeat(struct soft_cpu *cpu, const struct soft_insn *in, soft
         return;
     }
     uint64_t left = addr_cut(in, cpu->gpr[GH_RCX]);
-    unsigned budget = cpu->state_key & SOFT_KEY_STEP ? 1 : CHUNK;
+    unsigned budget = cpu->state_key & SOFT_KEY_STEP ? 1 : UINT32_MAX;
     bool want_zf = in->prefixes & SOFT_P_REP, stop = false;
+    soft_aflags before = cpu->aflags, now = before;
     while (left && budget-- && !stop) {
+        cpu->aflags = before; /* a fault finds the flags of before the instruction */
         one(cpu, in);
+        now = cpu->aflags;
         set_index(cpu, in, GH_RCX, --left);
         stop = compares && soft_cc_e(cpu->aflags) != want_zf;
         if (soft_unlikely(cpu->attention))
             break;
     }
+    cpu->aflags = now;
     finish(cpu, in, left && !stop);
 }
 
@@ -207,8 +212,8 @@ static inline void repeat(struct soft_cpu *cpu, const struct soft_insn *in, soft
     }                                                                                              \
     static void cmps_one##n(struct soft_cpu *cpu, const struct soft_insn *in)                      \
     {                                                                                              \
+        type b = soft_ld##n(cpu, target(cpu, in, n / 8, false)); /* first, as the hardware does */ \
         type a = soft_ld##n(cpu, source(cpu, in, n / 8));                                          \
-        type b = soft_ld##n(cpu, target(cpu, in, n / 8, false));                                   \
         cpu->aflags = soft_v_cmp##n(a, b);                                                         \
         advance(cpu, in, GH_RSI, step(cpu, n / 8));                                                \
         advance(cpu, in, GH_RDI, step(cpu, n / 8));                                                \
