@@ -45,8 +45,7 @@ typedef uint16_t soft_aflags;
 #define SOFT_ARITH_MASK 0x8d5u /* CF PF AF ZF SF OF in EFLAGS */
 
 enum soft_vector { SOFT_DE, SOFT_DB, SOFT_NMI, SOFT_BP, SOFT_OF_, SOFT_BR, SOFT_UD, SOFT_NM, SOFT_DF, SOFT_TS = 10,
-                   SOFT_NP, SOFT_SS_, SOFT_GP, SOFT_PF_, SOFT_MF = 16, SOFT_AC, SOFT_MC, SOFT_XM,
-                   SOFT_RESTART = 0xff }; /* no exception: execute the instruction again */
+                   SOFT_NP, SOFT_SS_, SOFT_GP, SOFT_PF_, SOFT_MF = 16, SOFT_AC, SOFT_MC, SOFT_XM };
 
 /* One TLB way. Tags hold the linear page number << 12; an impossible tag (~0) means: go to the
  * slow path. host = linear + addend where the tag matches. */
@@ -79,6 +78,10 @@ enum soft_attention {               /* bits of soft_cpu.attention; set by any th
     SOFT_ATTN_DIRTY = 1u << 4,      /* drop write tags of dirty-logged slots */
     SOFT_ATTN_CODE  = 1u << 5,      /* code was invalidated elsewhere; current block may be stale */
 };
+
+/* What a longjmp to soft_cpu.fault_jump means: deliver soft_cpu.fault, or go on at rip, which may be
+ * the same instruction again. */
+enum soft_jump { SOFT_JUMP_FAULT = 1, SOFT_JUMP_AGAIN = 2 };
 
 struct soft_cpu {
     /* ---- hot: small offsets, addressed by translated code ------------------------------- */

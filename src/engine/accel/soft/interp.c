@@ -8,12 +8,10 @@
 #include "engine/accel/soft/handlers.h"
 #include "engine/accel/soft/vm.h"
 
-enum { JUMP_FAULT = 1, JUMP_STALE = 2 };
-
 SOFT_OP(stale)
 {
     (void)in;
-    longjmp(cpu->fault_jump, JUMP_STALE);
+    longjmp(cpu->fault_jump, SOFT_JUMP_AGAIN);
 }
 
 static inline uint64_t code_linear(const struct soft_cpu *cpu)
@@ -70,7 +68,7 @@ void soft_run_blocks(struct soft_cpu *cpu, uint64_t max_blocks)
     volatile uint64_t left = max_blocks;
     soft_current = cpu;
     switch (setjmp(cpu->fault_jump)) {
-    case JUMP_FAULT:
+    case SOFT_JUMP_FAULT:
         soft_deliver_fault(cpu);
         break;
     default: /* first pass, or a block that overwrote itself: rip is right, go on */

@@ -61,15 +61,16 @@ FP_LEAF(cvtpi2ps_leaf, "movdq2q %%xmm1, %%mm0\n\tcvtpi2ps %%mm0, %%xmm0\n\temms"
 SOFT_OP(cvtpi2ps)
 {
     struct soft_vec buf;
-    simd_enter(cpu);
-    mmx_enter(cpu);
-    memset(&buf, 0, 16);
     struct soft_vec operand;
+    simd_enter(cpu);
+    if (!in->is_mem) { /* from memory it is no MMX instruction */
+        mmx_enter(cpu);
+        mmx_touch(cpu);
+    }
     memset(&operand, 0, 16);
     memcpy(&operand, mmx_rm(cpu, in, &buf, 8), 8);
     struct fp_call c = {.s = &operand};
     c.a = c.d = xmm_reg(cpu, in->reg);
-    mmx_touch(cpu);
     fp_run(cpu, cvtpi2ps_leaf, &c);
 }
 

@@ -73,17 +73,26 @@ static void set_mm(struct soft_cpu *cpu, unsigned n, uint64_t v)
     mmx_written(cpu, n);
 }
 
+/* MMX stores reset the top of stack before they reach memory and set the tags after it, as the hardware does:
+ * a fault finds TOP changed. */
+static void before_store(struct soft_cpu *cpu)
+{
+    cpu->x87.fsw &= (uint16_t)~X87_TOP;
+}
+
 SOFT_OP(movd_ld_q_32) { mmx_enter(cpu); set_mm(cpu, in->reg, soft_get_rm32(cpu, in)); }
 SOFT_OP(movd_ld_q_64) { mmx_enter(cpu); set_mm(cpu, in->reg, soft_get_rm64(cpu, in)); }
 SOFT_OP(movd_st_q_32)
 {
     mmx_enter(cpu);
+    before_store(cpu);
     soft_put_rm32(cpu, in, (uint32_t)*mm(cpu, in->reg));
     mmx_touch(cpu);
 }
 SOFT_OP(movd_st_q_64)
 {
     mmx_enter(cpu);
+    before_store(cpu);
     soft_put_rm64(cpu, in, *mm(cpu, in->reg));
     mmx_touch(cpu);
 }
@@ -112,6 +121,7 @@ SOFT_OP(movq_st_q)
     mmx_enter(cpu);
     uint64_t v = *mm(cpu, in->reg);
     if (in->is_mem) {
+        before_store(cpu);
         soft_stm64(cpu, in, v);
         mmx_touch(cpu);
     } else {
@@ -180,8 +190,8 @@ static void masked_store(struct soft_cpu *cpu, const struct soft_insn *in, const
 SOFT_OP(maskmovq)
 {
     mmx_enter(cpu);
-    masked_store(cpu, in, cpu->x87.reg[in->reg & 7], cpu->x87.reg[in->rm & 7], 8);
     mmx_touch(cpu);
+    masked_store(cpu, in, cpu->x87.reg[in->reg & 7], cpu->x87.reg[in->rm & 7], 8);
 }
 SOFT_OP(maskmovdqu)
 {

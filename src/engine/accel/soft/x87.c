@@ -185,9 +185,7 @@ static void store_general(struct soft_cpu *cpu, const struct soft_insn *in, unsi
                           unsigned bytes)
 {
     struct soft_x87_image image, again;
-    uint64_t linear = soft_ea(cpu, in, bytes, true);
     uint8_t operand[16], other[16];
-    soft_check_write(cpu, linear, bytes);
     soft_x87_to_image(cpu, &image);
     again = image;
     memset(operand, 0x55, sizeof operand);
@@ -199,8 +197,8 @@ static void store_general(struct soft_cpu *cpu, const struct soft_insn *in, unsi
         run(&again, soft_x87_mem_thunk(esc, in->modrm >> 3), other, 0);
         stored = !memcmp(operand, other, bytes);
     }
-    if (stored)
-        soft_write(cpu, linear, operand, bytes);
+    if (stored) /* the address faults only where something is stored */
+        soft_write(cpu, soft_addr(cpu, in, bytes, true), operand, bytes);
     soft_x87_from_image(cpu, &image);
     record_pointers(cpu, in, esc, soft_offset(cpu, in));
 }

@@ -35,8 +35,7 @@ void soft_x87_ferr(struct soft_cpu *cpu)
         return;
     cpu->ferr_raised = true;
     env->ferr(env->opaque, cpu->index, true);
-    cpu->fault.vector = SOFT_RESTART;
-    longjmp(cpu->fault_jump, 1);
+    longjmp(cpu->fault_jump, SOFT_JUMP_AGAIN);
 }
 
 static void drop_ferr(struct soft_cpu *cpu)
@@ -91,7 +90,7 @@ static void build_env(struct soft_cpu *cpu, bool small, uint8_t *p)
 
 static void take_env(struct soft_cpu *cpu, bool small, const uint8_t *p)
 {
-    uint32_t tags, fip, fdp, fop = cpu->x87.fop;
+    uint32_t tags, fip, fdp, fop = 0;
     bool real = real_layout(cpu);
     cpu->x87.fcs = cpu->x87.fds = 0;
     if (small) {
