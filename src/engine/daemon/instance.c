@@ -392,8 +392,6 @@ static GPtrArray *command(const struct gh_daemon_machine *m, const char *folder,
     arg(args, "--device", video);
     if (d->cpu_model[0])
         arg(args, "--cpu", d->cpu_model);
-    if (strcmp(d->pointer, "mouse"))
-        arg(args, "--device", "virtio-input,id=tablet,kind=tablet");
     if (paused)
         arg(args, "--paused", NULL);
     static const char *const sockets[][2] = { { "--display", "display" }, { "--control", "control" }, { "--serial", "serial" } };

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -234,8 +233,6 @@ int gh_process_run(struct gh_launch *launch, const struct gh_process_hooks *hook
     struct gh_machine_config cfg = { 0 };
     struct gh_machine_events events = { .opaque = &p, .stopped = on_stopped };
 
-    /* Heaps of other threads' arenas make glibc open a file of /proc when they shrink: not in a sandbox. */
-    mallopt(M_ARENA_MAX, 1);
     if (launch->trace)
         gh_trace_set(launch->trace);
     int r = gh_loop_new(&p.loop, err);
