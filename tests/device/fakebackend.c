@@ -51,18 +51,20 @@ static void arm(struct fake_disk *d)
         gh_timer_arm(&d->timer, next);
 }
 
-static void complete(struct fake_disk *d, uint64_t until, bool cancel)
+/* At most `most` requests: done may submit more. */
+static void complete(struct fake_disk *d, uint64_t until, bool cancel, unsigned most)
 {
-    for (unsigned i = 0; i < d->in_flight;) {
+    for (unsigned i = 0; i < d->in_flight && most;) {
         if (d->queue[i].due > until) {
             i++;
             continue;
         }
+        most--;
         struct gh_block_request *req = d->queue[i].req;
         d->in_flight--;
         memmove(&d->queue[i], &d->queue[i + 1], (d->in_flight - i) * sizeof d->queue[0]);
         req->done(req, cancel ? -ECANCELED : carry_out(d, req));
-        i = 0;                            /* done may have submitted more */
+        i = 0;
     }
     arm(d);
 }
@@ -70,7 +72,7 @@ static void complete(struct fake_disk *d, uint64_t until, bool cancel)
 static void disk_timer(struct gh_device *dev, struct gh_timer *timer)
 {
     struct fake_disk *d = GH_CONTAINER_OF(timer, struct fake_disk, timer);
-    complete(d, d->board->now_ns, false);
+    complete(d, d->board->now_ns, false, UINT32_MAX);
 }
 
 static void disk_submit(struct gh_block *block, struct gh_block_request *req)
@@ -99,7 +101,8 @@ static void disk_info(struct gh_block *block, struct gh_block_info *ret)
 
 static void cancel_deferred(struct gh_device *dev, void *arg)
 {
-    complete(arg, UINT64_MAX, true);
+    struct fake_disk *d = arg;
+    complete(d, UINT64_MAX, true, d->in_flight);
 }
 
 static void disk_cancel_all(struct gh_block *block)
@@ -164,7 +167,7 @@ void fake_disk_medium(struct fake_disk *d, uint64_t bytes)
 
 void fake_disk_release(struct fake_disk *d)
 {
-    complete(d, UINT64_MAX, false);
+    complete(d, UINT64_MAX, false, d->in_flight);
 }
 
 void fake_disk_fini(struct fake_disk *d)

@@ -106,11 +106,12 @@ static void controller_reset(struct fdc *f)
         f->config = CONFIG_DEFAULT;
         f->precompensation = 0;
     }
-    f->reset_senses = f->config & CONFIG_POLL_OFF ? 0 : 4;
+    f->reset_senses = 0;
 }
 
 static void leave_reset(struct fdc *f)
 {
+    f->reset_senses = f->config & CONFIG_POLL_OFF ? 0 : 4;
     gh_timer_arm(&f->event_timer, gh_now_ns(f->dev) + SEEK_NS);
 }
 
