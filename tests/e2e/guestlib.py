@@ -129,3 +129,135 @@ def linux(name, append, *args, memory="256M", cpus=1, accel="soft", kind="linux"
     return Process([VM, "--memory", memory, "--cpus", str(cpus), "--accel", accel, "--kernel", f"{g}/vmlinuz",
                     "--initrd", f"{g}/initrd.gz", "--append", f"console=ttyS0 {append}", "--serial", "stdio",
                     "--no-reboot", *args], name)
+
+
+class Pixels:
+    """A screenshot's pixels, sampled."""
+
+    def __init__(self, path):
+        size = subprocess.run(["identify", "-format", "%w %h", path], capture_output=True, text=True, check=True).stdout.split()
+        self.width, self.height = int(size[0]), int(size[1])
+        raw = subprocess.run(["convert", path, "-depth", "8", "rgb:-"], capture_output=True, check=True).stdout
+        self.data = [tuple(raw[i:i + 3]) for i in range(0, len(raw), 3 * 7)]
+
+    def share(self, colour, tolerance):
+        """How much of the picture has about this colour."""
+        near = sum(all(abs(a - b) <= tolerance for a, b in zip(p, colour)) for p in self.data)
+        return near / max(1, len(self.data))
+
+    def colours(self):
+        return len(set(self.data))
+
+    def differs(self, other):
+        return self.data != other.data
+
+
+def pixels(path):
+    return Pixels(path)
+
+
+def make_boot_iso(folder, append, kind="linux"):
+    """A bootable CD (isolinux) of a guest's kernel and initramfs."""
+    g, tree = guest(kind), f"{folder}/iso-tree"
+    os.makedirs(f"{tree}/isolinux", exist_ok=True)
+    for f in ("/usr/lib/ISOLINUX/isolinux.bin", "/usr/lib/syslinux/modules/bios/ldlinux.c32"):
+        subprocess.run(["cp", f, f"{tree}/isolinux/"], check=True)
+    subprocess.run(["cp", f"{g}/vmlinuz", f"{tree}/linux"], check=True)
+    subprocess.run(["cp", f"{g}/initrd.gz", f"{tree}/initrd.gz"], check=True)
+    open(f"{tree}/isolinux/isolinux.cfg", "w").write(
+        f"DEFAULT linux\nTIMEOUT 1\nLABEL linux\n KERNEL /linux\n APPEND initrd=/initrd.gz {append}\n")
+    subprocess.run(["xorriso", "-as", "mkisofs", "-quiet", "-J", "-R", "-V", "GASTHAUS", "-b", "isolinux/isolinux.bin", "-c",
+                    "isolinux/boot.cat", "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table", "-o",
+                    f"{folder}/boot.iso", tree], check=True, stderr=subprocess.DEVNULL)
+    return f"{folder}/boot.iso"
+
+
+class Engine:
+    """A daemon of its own: private folders, gasthausctl, and everything is stopped at the end."""
+
+    def __init__(self, name):
+        self.name = name
+        self.folder = tempfile.mkdtemp(prefix=f"gh-{name}-")
+        os.mkdir(f"{self.folder}/run", 0o700)
+        self.env = dict(os.environ, XDG_RUNTIME_DIR=f"{self.folder}/run", XDG_DATA_HOME=f"{self.folder}/data",
+                        HOME=self.folder, LC_ALL="C.UTF-8", XDG_CACHE_HOME=os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache")))
+        self.env.pop("DBUS_SESSION_BUS_ADDRESS", None)
+        self.env.pop("GASTHAUS_MACHINES", None)
+        self.machines = f"{self.folder}/data/gasthaus/machines"
+        self.shots = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        for m in self.json("list") if os.path.isdir(self.machines) else []:
+            if m["state"] != "off":
+                self.try_ctl("stop", m["name"])
+        self.kill_daemon()
+        for pid in self.processes("gasthaus-vm"):
+            os.kill(pid, signal.SIGKILL)
+        subprocess.run(["rm", "-rf", self.folder])
+
+    def try_ctl(self, *args):
+        p = subprocess.run([f"{BUILD}/src/cli/gasthausctl", *args], capture_output=True, text=True, env=self.env, timeout=90,
+                           stdin=subprocess.DEVNULL)
+        return p.returncode, p.stdout, p.stderr
+
+    def ctl(self, *args):
+        code, out, err = self.try_ctl(*args)
+        if code:
+            fail(f"gasthausctl {' '.join(args)}: {err.strip()}")
+        return out
+
+    def json(self, *args):
+        import json
+        return json.loads(self.ctl("--json", *args))
+
+    def processes(self, program):
+        """Our own ones: they carry our runtime folder in their environment."""
+        found = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                if os.path.basename(os.readlink(f"/proc/{pid}/exe")) != program:
+                    continue
+                if f"{self.folder}/run".encode() in open(f"/proc/{pid}/environ", "rb").read() or program == "gasthaus-vm" and \
+                        self.folder.encode() in open(f"/proc/{pid}/cmdline", "rb").read():
+                    found.append(int(pid))
+            except OSError:
+                continue
+        return found
+
+    def kill_daemon(self):
+        for pid in self.processes("gasthausd"):
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.1)
+
+    def wait_state(self, machine, state, timeout=30):
+        deadline = time.time() + timeout
+        while time.time() < deadline:
+            if self.json("show", machine)["state"] == state:
+                return
+            time.sleep(0.2)
+        fail(f"“{machine}” is not {state} after {timeout} s")
+
+    def screenshot(self, machine):
+        self.shots += 1
+        path = f"{OUT}/{self.name}-{machine}-{self.shots % 10}.png"
+        self.ctl("screenshot", machine, path)
+        return path
+
+    def wait_screen(self, machine, wanted, timeout):
+        """Looks every few seconds; returns the path of the picture that fits."""
+        deadline = time.time() + timeout
+        while time.time() < deadline:
+            path = self.screenshot(machine)
+            if wanted(Pixels(path)):
+                kept = f"{OUT}/{self.name}-{machine}.png"
+                os.replace(path, kept)
+                return kept
+            time.sleep(3)
+        fail(f"the screen of “{machine}” did not show what was expected within {timeout} s; last picture {path}")
+
+    def console(self, machine):
+        p = Process([f"{BUILD}/src/cli/gasthausctl", "console", machine], f"{self.name}-{machine}", env=self.env)
+        return p
