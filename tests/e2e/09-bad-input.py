@@ -40,7 +40,7 @@ with Engine("bad-input") as e:
     os.link(disk, other)
     e.ctl("start", "first")
     code, _, err = e.try_ctl("start", "second")
-    check(code != 0 and "Locked" in err or "InUse" in err, f"one disk, two machines: {err.strip()}")
+    check(code != 0 and ("DiskLocked" in err or "DiskInUse" in err), f"one disk, two machines: {err.strip()}")
     e.ctl("stop", "first")
     e.wait_state("first", "off")
 
