@@ -84,7 +84,7 @@ int soft_blocks_new(struct soft_cpu *cpu)
     struct cpu_blocks *s = calloc(1, sizeof *s);
     if (!s)
         return -ENOMEM;
-    s->single = calloc(1, sizeof *s->single + sizeof(struct soft_insn));
+    s->single = calloc(1, sizeof *s->single + 2 * sizeof(struct soft_insn));
     if (!s->single) {
         free(s);
         return -ENOMEM;
@@ -335,6 +335,8 @@ static uint64_t code_room(struct soft_cpu *cpu)
     return (uint64_t)limit - cpu->rip + 1;
 }
 
+static const struct soft_insn terminator = { .fn = soft_op_block_end, .op = SOFT_OP_INVALID, .flags = SOFT_F_END };
+
 /* One instruction that is never cached: across pages, in MMIO, near the segment limit. */
 static struct soft_block *single(struct soft_cpu *cpu, uint64_t linear, uint64_t room)
 {
@@ -353,7 +355,7 @@ static struct soft_block *single(struct soft_cpu *cpu, uint64_t linear, uint64_t
     b->key = SOFT_DEAD_KEY; /* so that no cache takes it */
     b->count = 1;
     b->bytes = (uint16_t)len;
-    b->ends = b->insn[0].flags & SOFT_F_END;
+    b->insn[1] = terminator;
     return b;
 }
 
@@ -398,12 +400,12 @@ static struct soft_block *decode_block(struct soft_cpu *cpu, const uint8_t *host
     struct cpu_page *p = cpu_page(s, page);
     if (!p)
         p = add_page(s, page);
-    struct soft_block *b = p ? arena_take(s, sizeof *b + count * sizeof *insn) : NULL;
+    struct soft_block *b = p ? arena_take(s, sizeof *b + (count + 1) * sizeof *insn) : NULL;
     if (!b)
         return NULL;
-    *b = (struct soft_block){ .key = cpu->state_key, .host = host, .bytes = (uint16_t)at, .count = (uint16_t)count,
-                              .ends = insn[count - 1].flags & SOFT_F_END };
+    *b = (struct soft_block){ .key = cpu->state_key, .host = host, .bytes = (uint16_t)at, .count = (uint16_t)count };
     memcpy(b->insn, insn, count * sizeof *insn);
+    b->insn[count] = terminator;
     struct soft_block **head = &p->by_granule[((uintptr_t)host & 0xfff) >> GRANULE_SHIFT];
     b->next = *head;
     *head = b;

@@ -26,9 +26,8 @@ struct soft_block {
     struct soft_link link[2];      /* where it went last times; checked by address, generation, key */
     uint32_t runs;                 /* executions, for the translator's threshold */
     uint16_t bytes, count;
-    bool ends;                     /* the last instruction sets rip itself */
     void *jit;
-    struct soft_insn insn[];
+    struct soft_insn insn[];       /* count of them, then one that ends the block */
 };
 
 /* Once per VM, and per vCPU before its first run. 0 or -ENOMEM. */

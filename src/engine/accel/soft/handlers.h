@@ -6,7 +6,7 @@
  *     SOFT_OP(bswap_32) { ... cpu, in ... }
  *
  * rip while a handler runs is the address of its own instruction.
- *   - A row without A_END: the handler does not touch rip; the loop adds in->len afterwards.
+ *   - A row without A_END: the handler does not touch rip; in->len is added after it.
  *   - A row with A_END (and A_STR rows under REP): the handler sets rip in every case, by soft_next
  *     for the following instruction, or to the target. It is the last instruction of its block;
  *     attention, state_key, run_state are looked at afterwards. Whatever changes state_key, IF,
@@ -22,9 +22,27 @@
 #include "engine/accel/soft/operand.h"
 #include "engine/accel/soft/system.h"
 
-#define SOFT_OP(name) void soft_op_##name(struct soft_cpu *cpu, const struct soft_insn *in)
+#define SOFT_OP(name)                                                                              \
+    static inline void soft_body_##name(struct soft_cpu *cpu, const struct soft_insn *in);         \
+    void soft_op_##name(struct soft_cpu *cpu, const struct soft_insn *in)                          \
+    {                                                                                              \
+        soft_body_##name(cpu, in);                                                                 \
+        SOFT_CHAIN_(cpu, in);                                                                      \
+    }                                                                                              \
+    static inline __attribute__((always_inline))                                                   \
+    void soft_body_##name(struct soft_cpu *cpu, const struct soft_insn *in)
+/* Every handler goes on to the next instruction itself, by a tail call: each has its own indirect jump
+ * to predict. The last one of a block returns. Handlers use each other as soft_body_<name>. */
+#define SOFT_CHAIN_(cpu, in)                                                                       \
+    do {                                                                                           \
+        if ((in)->flags & SOFT_F_END)                                                              \
+            return;                                                                                \
+        (cpu)->rip += (in)->len;                                                                   \
+        (in)++;                                                                                    \
+        (in)->fn((cpu), (in));                                                                     \
+    } while (0)
 
-#define SOFT_D_(f) SOFT_OP(f);
+#define SOFT_D_(f) void soft_op_##f(struct soft_cpu *cpu, const struct soft_insn *in);
 #define H1(f)   SOFT_D_(f)
 #define HRM(f)  SOFT_D_(f##_r) SOFT_D_(f##_m)
 #define HS(f)   SOFT_D_(f##_8) SOFT_D_(f##_16) SOFT_D_(f##_32) SOFT_D_(f##_64)
@@ -48,9 +66,10 @@
 #undef HAV
 #undef HAY
 
-SOFT_OP(invalid);   /* raises #UD */
-SOFT_OP(too_long);  /* raises #GP(0) */
-SOFT_OP(stale);     /* the block was overwritten: leave it */
+SOFT_D_(invalid)    /* raises #UD */
+SOFT_D_(too_long)   /* raises #GP(0) */
+SOFT_D_(stale)      /* the block was overwritten: leave it */
+SOFT_D_(block_end)  /* after the last instruction of a block that does not branch */
 
 /* rip of the following instruction, wrapped as the code segment's size says. */
 static inline void soft_next(struct soft_cpu *cpu, const struct soft_insn *in)

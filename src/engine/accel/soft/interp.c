@@ -19,17 +19,16 @@ static inline uint64_t code_linear(const struct soft_cpu *cpu)
     return cpu->code_mode == 64 ? cpu->rip : (uint32_t)(cpu->rip + cpu->seg[GH_CS].base);
 }
 
+/* rip went past the end of 32-bit code only here: elsewhere the wrap is part of the branch. */
+SOFT_OP(block_end)
+{
+    if (cpu->code_mode != 64)
+        cpu->rip = (uint32_t)cpu->rip;
+}
+
 static inline void run_block(struct soft_cpu *cpu, const struct soft_block *b)
 {
-    const struct soft_insn *in = b->insn, *last = in + b->count - 1;
-    while (in != last) {
-        in->fn(cpu, in);
-        cpu->rip += in->len;
-        in++;
-    }
-    in->fn(cpu, in);
-    if (!b->ends)
-        soft_next(cpu, in);
+    b->insn[0].fn(cpu, b->insn);
 }
 
 /* TF, breakpoints or an interrupt shadow: one instruction with its surroundings. */

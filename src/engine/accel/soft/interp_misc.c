@@ -216,7 +216,7 @@ SOFT_OP(aad)
     }
 BOUND(16, int16_t)
 BOUND(32, int32_t)
-SOFT_OP(bound_64) { soft_op_invalid(cpu, in); }
+SOFT_OP(bound_64) { soft_ud(cpu); }
 
 SOFT_OP(nop) { }
 SOFT_OP(pause) { __builtin_ia32_pause(); }

@@ -91,8 +91,8 @@ STACK_OPS(64, uint64_t)
     }
 PUSHA(16, uint16_t)
 PUSHA(32, uint32_t)
-SOFT_OP(pusha_64) { soft_op_invalid(cpu, in); }
-SOFT_OP(popa_64) { soft_op_invalid(cpu, in); }
+SOFT_OP(pusha_64) { soft_ud(cpu); }
+SOFT_OP(popa_64) { soft_ud(cpu); }
 
 /* ---- Flags ---------------------------------------------------------------------------------------- */
 /* In V86 mode with IOPL < 3: #GP, or with CR4.VME and 16 bits the virtual interrupt flag. */

@@ -234,7 +234,7 @@ SOFT_OP(rdtscp)
 {
     if (!soft_cpu_has(cpu, 0x80000001u, GH_RDX, 27))
         soft_ud(cpu);
-    soft_op_rdtsc(cpu, in);
+    soft_body_rdtsc(cpu, in);
     cpu->gpr[GH_RCX] = (uint32_t)cpu->tsc_aux;
 }
 
