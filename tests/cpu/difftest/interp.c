@@ -132,9 +132,7 @@ static void one_instruction(struct dt_result *r)
     }
     decode_here(&in);
     do { /* a REP instruction may want to be continued */
-        in.fn(cpu, &in);
-        if (!(in.flags & SOFT_F_END))
-            soft_next(cpu, &in);
+        soft_insn_run(cpu, &in);
     } while (cpu->rip == start && ++steps < 100000);
     uint8_t byte;
     soft_fetch(cpu, cpu->rip, &byte, 1); /* the INT3 there */

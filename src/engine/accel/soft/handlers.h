@@ -71,6 +71,13 @@ SOFT_D_(too_long)   /* raises #GP(0) */
 SOFT_D_(stale)      /* the block was overwritten: leave it */
 SOFT_D_(block_end)  /* after the last instruction of a block that does not branch */
 
+/* One instruction alone, with rip moved on as the conventions above say. */
+static inline void soft_insn_run(struct soft_cpu *cpu, const struct soft_insn *in)
+{
+    const struct soft_insn pair[2] = { *in, { .fn = soft_op_block_end, .flags = SOFT_F_END } };
+    pair->fn(cpu, pair);
+}
+
 /* rip of the following instruction, wrapped as the code segment's size says. */
 static inline void soft_next(struct soft_cpu *cpu, const struct soft_insn *in)
 {
