@@ -57,6 +57,7 @@ struct gh_image_info {
     char     parent_name[1024];                /* the reference as written; never followed here */
     char     parent_format[16];
     char     uuid[37], parent_uuid[37];        /* text form, or empty */
+    char     change_id[37], parent_change_id[37]; /* grows new with each first write; the child remembers it */
     char     data_file[1024];                  /* external data file reference, or empty */
 };
 void gh_image_info(struct gh_image *img, struct gh_image_info *ret);

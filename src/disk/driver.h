@@ -92,6 +92,12 @@ int  gh_image_bad(struct gh_image *img, struct gh_error *err, const char *fmt, .
 int  gh_image_unsupported(struct gh_image *img, struct gh_error *err, const char *fmt, ...) GH_PRINTF(3, 4);
 void gh_check_note(struct gh_check_report *r, const char *fmt, ...) GH_PRINTF(2, 3);
 void gh_uuid_random(uint8_t uuid[16]);
+bool gh_uuid_is_null(const uint8_t uuid[16]);
+/* le: the first three fields are little-endian (VDI, VHDX); else as written (VHD). */
+void gh_uuid_text(char ret[37], const uint8_t uuid[16], bool le);
+bool gh_uuid_parse(uint8_t ret[16], const char *text, bool le);
+/* Compares what the child remembers of its parent; DiskParentChanged names both. Empty: not compared. */
+int  gh_image_check_parent(struct gh_image *img, struct gh_error *err);
 uint64_t gh_round_up(uint64_t v, uint64_t unit);
 static inline uint64_t gh_min_u64(uint64_t a, uint64_t b) { return a < b ? a : b; }
 static inline bool gh_is_pow2(uint64_t v) { return v && !(v & (v - 1)); }

@@ -30,6 +30,54 @@ void gh_uuid_random(uint8_t uuid[16])
     uuid[8] = (uint8_t)((uuid[8] & 0x3f) | 0x80);
 }
 
+bool gh_uuid_is_null(const uint8_t uuid[16])
+{
+    static const uint8_t null[16];
+    return !memcmp(uuid, null, 16);
+}
+
+/* The bytes of the text in order, the first three fields turned round. */
+static const uint8_t le_order[16] = { 3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15 };
+
+void gh_uuid_text(char ret[37], const uint8_t uuid[16], bool le)
+{
+    char *p = ret;
+    for (unsigned i = 0; i < 16; i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10)
+            *p++ = '-';
+        p += snprintf(p, 3, "%02x", uuid[le ? le_order[i] : i]);
+    }
+}
+
+bool gh_uuid_parse(uint8_t ret[16], const char *text, bool le)
+{
+    for (unsigned i = 0; i < 16; i++) {
+        unsigned v;
+        if (*text == '-')
+            text++;
+        if (sscanf(text, "%2x", &v) != 1)
+            return false;
+        ret[le ? le_order[i] : i] = (uint8_t)v;
+        text += 2;
+    }
+    return true;
+}
+
+int gh_image_check_parent(struct gh_image *img, struct gh_error *err)
+{
+    if (!img->parent)
+        return 0;
+    const struct gh_image_info *c = &img->info, *p = &img->parent->info;
+    if (c->parent_uuid[0] && p->uuid[0] && strcmp(c->parent_uuid, p->uuid))
+        return gh_error_set(err, -ESTALE, "DiskParentWrong", "“%s” builds on the disk %s, but “%s” is %s. Choose the right parent.",
+                            img->label, c->parent_uuid, img->parent->label, p->uuid);
+    if (c->parent_change_id[0] && p->change_id[0] && strcmp(c->parent_change_id, p->change_id))
+        return gh_error_set(err, -ESTALE, "DiskParentChanged",
+                            "“%s” was changed after “%s” was made on top of it, so that their content no longer fits. Restore the parent from a backup.",
+                            img->parent->label, img->label);
+    return 0;
+}
+
 int gh_image_bad(struct gh_image *img, struct gh_error *err, const char *fmt, ...)
 {
     char text[400];
