@@ -371,24 +371,31 @@ static void test_saved(void)
     gh_state_buffer_fini(&saved);
 }
 
-/* Every command byte with every kind of parameters, results not read: the FIFO's capacity holds. */
+/* Every command byte with random parameters, bytes given and taken as MSR asks: FIFO and buffer hold. */
 static void test_hostile(void)
 {
     uint32_t seed = 12345;
 
-    for (unsigned i = 0; i < 40000; i++) {
+    for (unsigned round = 0; round < 12 * 256; round++) {
+        fake_outb(b, 0x3f2, 0);
+        fake_outb(b, 0x3f2, 0x1c);
+        step();
         seed = seed * 1664525 + 1013904223;
-        uint8_t v = (uint8_t)(seed >> 16);
-        if (seed >> 28 == 0)
-            fake_inb(b, (uint16_t)(0x3f0 + (v & 7)));
-        else if (seed >> 28 == 1)
-            fake_outb(b, (uint16_t)(0x3f0 + (v & 3)), (uint8_t)(seed >> 8));
-        else
-            fake_outb(b, 0x3f5, v);
-        if (!(i % 64))
-            step();
-        if (!(i % 1000))
-            fake_outb(b, 0x3f4, 0x80);
+        fake_outb(b, 0x3f7, seed >> 30);
+        program_dma(seed >> 29 & 1 ? 0x46 : 0x4a, BUFFER, (uint16_t)(seed >> 8));
+        fake_outb(b, 0x3f5, (uint8_t)round);
+        for (unsigned i = 0; i < 1500; i++) {
+            uint8_t msr = fake_inb(b, 0x3f4);
+            if (!(msr & 0x10))
+                break;
+            seed = seed * 1664525 + 1013904223;
+            if (!(msr & 0x80))
+                step();
+            else if (msr & 0x40)
+                fake_inb(b, 0x3f5);
+            else
+                fake_outb(b, 0x3f5, (uint8_t)(seed >> 24 & (i % 3 ? 0x1f : 0xff)));
+        }
     }
     fake_outb(b, 0x3f2, 0);
     step();

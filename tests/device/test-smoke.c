@@ -101,22 +101,8 @@ static void poke_config(struct gh_board *b)
         fake_inl(b, 0xcfc);
 }
 
-static void poke_range(struct world *w)
+static void poke_at(struct world *w, const struct gh_range_desc *d, uint64_t at, unsigned width)
 {
-    struct fake_range *mine[FAKE_RANGES];
-    unsigned n = 0;
-
-    for (unsigned i = 0; i < w->b->range_count; i++)
-        if (w->b->range[i].dev == w->dev && w->b->range[i].enabled)
-            mine[n++] = &w->b->range[i];
-    if (!n) {
-        poke_config(w->b);
-        return;
-    }
-    const struct gh_range_desc *d = &mine[roll(n)]->desc;
-    uint64_t offset = roll(4) ? roll((uint32_t)(d->size < 256 ? d->size : 256)) : roll((uint32_t)d->size);
-    uint64_t at = d->base + offset;
-    unsigned width = 1u << roll(d->space == GH_SPACE_PIO ? 3 : 4);
     uint8_t data[64];
 
     if (d->space == GH_SPACE_MMIO) {
@@ -135,6 +121,28 @@ static void poke_range(struct world *w)
         width == 1 ? (void)fake_inb(w->b, (uint16_t)at) : width == 2 ? (void)fake_inw(w->b, (uint16_t)at)
                                                                     : (void)fake_inl(w->b, (uint16_t)at);
     }
+}
+
+static void poke_range(struct world *w)
+{
+    struct fake_range *mine[FAKE_RANGES];
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < w->b->range_count; i++)
+        if (w->b->range[i].dev == w->dev && w->b->range[i].enabled)
+            mine[n++] = &w->b->range[i];
+    if (!n) {
+        poke_config(w->b);
+        return;
+    }
+    const struct gh_range_desc *d = &mine[roll(n)]->desc;
+    uint64_t offset = roll(4) ? roll((uint32_t)(d->size < 256 ? d->size : 256)) : roll((uint32_t)d->size);
+    uint64_t at = d->base + offset;
+    unsigned width = 1u << roll(d->space == GH_SPACE_PIO ? 3 : 4);
+
+    /* Now and then one register again and again: queues and indexes overflow that way. */
+    for (unsigned times = roll(16) ? 1 : 1 + roll(64); times--;)
+        poke_at(w, d, at, width);
 }
 
 static void poke_outside(struct world *w)
