@@ -178,7 +178,7 @@ static int read_field(const struct gh_schema_field *f, const json_t *v, struct g
             return bad(p, "FieldInvalid", text, err);
         }
         if (f->type == GH_SCHEMA_STRING)
-            strcpy(place, json_string_value(v));
+            memcpy(place, json_string_value(v), json_string_length(v) + 1);
         else if (!(*(char **)place = strdup(json_string_value(v))))
             return gh_error_set(err, -ENOMEM, "OutOfMemory", "There is no memory for a text.");
         return 0;

@@ -84,6 +84,7 @@ const char *gh_instance_state(const struct gh_daemon_machine *m);
 /* Sends a verb; parameters (json_t object, taken over, may be NULL); fd (taken over, -1: none). reply may be NULL. */
 void gh_instance_call(struct gh_daemon_machine *m, const char *verb, void *parameters, int fd, gh_instance_reply reply, void *opaque);
 char *gh_instance_socket(const struct gh_daemon_machine *m, const char *name); /* "display", "serial" */
+void gh_instance_take_status(struct gh_daemon_machine *m, void *status /* json_t */);
 void gh_instance_describe(struct gh_daemon_machine *m);        /* pushes live properties to the D-Bus object */
 
 /* osinfo.c; blocking, call from a thread. Keys as in the D-Bus API. */

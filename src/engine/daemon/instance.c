@@ -176,6 +176,12 @@ static void take_status(struct gh_instance *i, json_t *status)
     gh_instance_describe(i->machine);
 }
 
+void gh_instance_take_status(struct gh_daemon_machine *m, void *status)
+{
+    if (m->instance)
+        take_status(m->instance, status);
+}
+
 static void take_event(struct gh_instance *i, const char *event, json_t *json)
 {
     struct gh_error err = { 0 };
@@ -294,7 +300,7 @@ static gboolean try_connect(struct gh_instance *i)
 
     if (strlen(path) >= sizeof a.sun_path)
         return FALSE;
-    strcpy(a.sun_path, path);
+    memcpy(a.sun_path, path, strlen(path) + 1);
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof a) < 0) {
         if (fd >= 0)

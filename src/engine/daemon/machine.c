@@ -183,10 +183,26 @@ static void verb_done(struct gh_daemon_machine *m, const struct gh_error *err, v
         g_dbus_method_invocation_return_value(inv, NULL);
 }
 
+/* Answers only after the new state is known here, so that the next look at it is true. */
+static void state_known(struct gh_daemon_machine *m, const struct gh_error *err, void *reply, int fd, void *opaque)
+{
+    if (!err)
+        gh_instance_take_status(m, reply);
+    g_dbus_method_invocation_return_value(opaque, NULL);
+}
+
+static void verb_accepted(struct gh_daemon_machine *m, const struct gh_error *err, void *reply, int fd, void *opaque)
+{
+    if (err || !m->instance)
+        verb_done(m, err, reply, fd, opaque);
+    else
+        gh_instance_call(m, "status", NULL, -1, state_known, opaque);
+}
+
 static gboolean simple_verb(struct gh_daemon_machine *m, GDBusMethodInvocation *inv, const char *verb)
 {
     if (must_run(m, inv))
-        gh_instance_call(m, verb, NULL, -1, verb_done, inv);
+        gh_instance_call(m, verb, NULL, -1, !strcmp(verb, "pause") || !strcmp(verb, "resume") ? verb_accepted : verb_done, inv);
     return TRUE;
 }
 

@@ -110,7 +110,7 @@ static int opt_accel(struct state *s, const char *v, struct gh_error *err)
     snprintf(name, sizeof name, "%.*s", (int)(comma ? comma - v : (long)strlen(v)), v);
     if (strcmp(name, "auto") && strcmp(name, "kvm") && strcmp(name, "soft") && strcmp(name, "kmod"))
         return gh_error_option(err, -EINVAL, "AcceleratorUnknown", "accel", "“%s” is not an accelerator; use auto, kvm or soft.", v);
-    strcpy(s->l->accel, name);
+    memcpy(s->l->accel, name, sizeof name);
     return comma ? text_into(s->l->accel_options, sizeof s->l->accel_options, "accel", comma + 1, err) : 0;
 }
 
@@ -282,7 +282,7 @@ int gh_listen_unix(const char *option, const char *path, int type, struct gh_err
             close(fd);
         return gh_error_option(err, -EINVAL, "SocketFailed", option, "“%s” is too long for a socket's path.", path);
     }
-    strcpy(a.sun_path, path);
+    memcpy(a.sun_path, path, strlen(path) + 1);
     unlink(path);
     mode_t old = umask(0177);
     int r = bind(fd, (struct sockaddr *)&a, sizeof a) < 0 || listen(fd, 8) < 0 ? -errno : 0;
@@ -355,7 +355,7 @@ static int opt_device(struct state *s, const char *v, struct gh_error *err)
 
     if (strlen(v) >= sizeof copy)
         return gh_error_option(err, -EINVAL, "OptionTooLong", "device", "The value of --device is too long.");
-    strcpy(copy, v);
+    memcpy(copy, v, strlen(v) + 1);
     char *class_name = strtok_r(copy, ",", &save);
     if (!class_name || !gh_device_class_find(class_name))
         return gh_error_option(err, -ENODEV, "DeviceUnknown", "device", "There is no device called “%s”; --list-devices shows all.", class_name ? class_name : "");

@@ -370,8 +370,8 @@ int gh_launch_add_option(struct gh_launch_device *device, const char *name, cons
     o = GROW(device, options, option_count, 32);
     if (!o)
         return -ENOMEM;
-    strcpy(o->name, name);
-    strcpy(o->value, value);
+    memcpy(o->name, name, strlen(name) + 1);
+    memcpy(o->value, value, strlen(value) + 1);
     return 0;
 }
 
