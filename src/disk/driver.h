@@ -45,6 +45,7 @@ struct gh_image {
     char label[192];
 };
 
+struct gh_vec;
 struct gh_image_driver {
     struct gh_image_format format;
     int  (*probe)(const uint8_t *head, size_t len, const uint8_t *tail512, uint64_t file_bytes); /* 0..100 */
@@ -63,6 +64,8 @@ struct gh_image_driver {
     /* Whole clusters become zeros without data; -ENOTSUP: image.c writes zeros. discard: space may be
      * given back too. */
     int  (*zero)(struct gh_image *img, uint64_t off, uint64_t len, bool discard);
+    /* Optional: takes all writing over; -ENOTSUP: not for this image. Formats written front to back. */
+    int  (*write_stream)(struct gh_image *img, uint64_t off, struct gh_vec *vec, uint64_t len);
     /* Once, before the first change: dirty bits, modification ids. Optional. */
     int  (*first_write)(struct gh_image *img);
     int  (*flush)(struct gh_image *img);       /* optional: files in the right order; else every file */

@@ -7,6 +7,7 @@ const struct gh_image_driver *const gh_image_drivers[] = {
     &gh_image_raw,
     &gh_image_qcow2,
     &gh_image_vdi,
+    &gh_image_vmdk,
     &gh_image_vhd,
     NULL,
 };

@@ -307,6 +307,13 @@ int gh_image_writev(struct gh_image *img, uint64_t off, const struct iovec *iov,
         return -EROFS;
     if (bad_range(img, off, len))
         return -EINVAL;
+    if (img->driver->write_stream) {
+        pthread_rwlock_wrlock(&img->lock);
+        int r = img->driver->write_stream(img, off, &vec, len);
+        pthread_rwlock_unlock(&img->lock);
+        if (r != -ENOTSUP)
+            return r;
+    }
     return write_vec(img, off, &vec, len);
 }
 
