@@ -20,6 +20,8 @@ struct bare {
     unsigned vcpus, timeout_s;
     _Atomic bool done;
     uint64_t mmio_word;
+    bool restless;
+    _Atomic unsigned moves;
     size_t console_used;
     pthread_mutex_t lock;
     pthread_cond_t cond;
@@ -86,6 +88,33 @@ static uint64_t now_ns(void *opaque)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+/* BARE_RESTLESS: the state goes out, through a reset, and in again, many times a second. */
+static void move_state(struct bare *b, struct gh_vcpu *vcpu)
+{
+    struct gh_cpu_state s;
+    struct gh_error err = { 0 };
+
+    memset(&s, 0, sizeof s);
+    if (gh_accel_soft.get_state(vcpu, GH_CPU_ALL, &s, &err) < 0)
+        fprintf(stderr, "get_state: %s\n", err.text);
+    gh_accel_soft.reset(vcpu);
+    if (gh_accel_soft.set_state(vcpu, GH_CPU_ALL, &s, &err) < 0)
+        fprintf(stderr, "set_state: %s\n", err.text);
+    b->moves++;
+}
+
+static void *restless(void *opaque)
+{
+    struct bare *b = opaque;
+
+    while (!b->done) {
+        usleep(100);
+        for (unsigned i = 0; i < b->vcpus; i++)
+            gh_accel_soft.kick(b->vcpu[i]);
+    }
+    return NULL;
+}
+
 static void *vcpu_main(void *opaque)
 {
     struct bare_thread *t = opaque;
@@ -97,6 +126,8 @@ static void *vcpu_main(void *opaque)
         if (e.reason == GH_EXIT_SHUTDOWN) {
             b->result->shutdown = true;
             finish(b);
+        } else if (b->restless) {
+            move_state(b, b->vcpu[t->index]);
         }
     }
     return NULL;
@@ -160,8 +191,9 @@ int bare_run(const char *path, unsigned vcpus, const char *model_name, const cha
     struct gh_cpu_model model;
     struct gh_error err = { 0 };
     struct bare_thread thread[16];
-    pthread_t dog;
+    pthread_t dog, kicker;
 
+    b.restless = getenv("BARE_RESTLESS");
     memset(ret, 0, sizeof *ret);
     if (vcpus > 16)
         return -EINVAL;
@@ -183,6 +215,8 @@ int bare_run(const char *path, unsigned vcpus, const char *model_name, const cha
         gh_accel_soft.vcpu_new(b.vm, i, &b.vcpu[i], &err);
     start_at(b.vcpu[0], LOAD_AT);
     pthread_create(&dog, NULL, watchdog, &b);
+    if (b.restless)
+        pthread_create(&kicker, NULL, restless, &b);
     for (unsigned i = 0; i < vcpus; i++) {
         thread[i] = (struct bare_thread){ &b, i, 0 };
         pthread_create(&thread[i].thread, NULL, vcpu_main, &thread[i]);
@@ -191,6 +225,10 @@ int bare_run(const char *path, unsigned vcpus, const char *model_name, const cha
         pthread_join(thread[i].thread, NULL);
     finish(&b);
     pthread_join(dog, NULL);
+    if (b.restless) {
+        pthread_join(kicker, NULL);
+        printf("state moved %u times\n", b.moves);
+    }
     gh_accel_soft.counters(b.vm, take_counter, ret);
     for (unsigned i = 0; i < vcpus; i++)
         gh_accel_soft.vcpu_free(b.vcpu[i]);

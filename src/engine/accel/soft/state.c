@@ -104,6 +104,18 @@ static int set_sregs(struct soft_cpu *cpu, const struct gh_cpu_state *s, struct 
     return 0;
 }
 
+/* Writes of the two time registers change each other in a guest; here each is its own. What this model lacks is
+ * dropped. */
+static void set_msr(struct soft_cpu *cpu, uint32_t index, uint64_t value)
+{
+    if (index == 0x10)
+        cpu->tsc_offset += value - soft_rdtsc(cpu);
+    else if (index == 0x3b)
+        cpu->tsc_adjust = value;
+    else
+        soft_msr_write(cpu, index, value);
+}
+
 int soft_state_set(struct soft_cpu *cpu, unsigned groups, const struct gh_cpu_state *s, struct gh_error *err)
 {
     if (groups & GH_CPU_REGS) {
@@ -134,7 +146,7 @@ int soft_state_set(struct soft_cpu *cpu, unsigned groups, const struct gh_cpu_st
                             "cannot be resumed.");
     if (groups & GH_CPU_MSRS)
         for (unsigned i = 0; i < s->msr_count && i < GH_MSR_MAX; i++)
-            soft_msr_write(cpu, s->msr[i].index, s->msr[i].value);   /* what this model lacks is dropped */
+            set_msr(cpu, s->msr[i].index, s->msr[i].value);
     if (groups & GH_CPU_EVENTS) {
         cpu->run_state = s->run_state;
         cpu->nmi_blocked = s->nmi_blocked;
