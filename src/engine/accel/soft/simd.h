@@ -139,6 +139,9 @@ static inline void simd_store(struct soft_cpu *cpu, uint64_t linear, const void 
 struct soft_v16 { uint8_t b[16]; };
 struct soft_v32 { uint8_t b[32]; };
 
+/* sse_misc.c: d <- AESKEYGENASSIST s, imm; for the VEX form too. */
+void soft_aeskeygenassist(void *d, const void *s, unsigned imm);
+
 /* ---- Operations with MXCSR ------------------------------------------------------------------------------- */
 /* A leaf loads c->csr, operates, stores the result to c->d and MXCSR to c->csr; nothing is stored if
  * the host raises the exception. */

@@ -180,15 +180,18 @@ SOFT_OP(dppd)
     fp_run(cpu, dppd_leaf, &c);
 }
 
+void soft_aeskeygenassist(void *d, const void *s, unsigned imm)
+{
+    __asm__ volatile("movdqu (%[s]), %%xmm1\n\t" CALL_THUNK "movdqa %%xmm0, (%[d])"
+                     : : [s] "r"(s), [d] "r"(d), [t] "r"(soft_t_aeskeygenassist[imm])
+                     : "xmm0", "xmm1", "memory");
+}
+
 SOFT_OP(aeskeygenassist)
 {
     struct soft_vec buf;
     simd_enter(cpu);
-    const void *s = simd_rm(cpu, in, &buf, 16, true);
-    __asm__ volatile("movdqu (%[s]), %%xmm1\n\t" CALL_THUNK "movdqa %%xmm0, (%[d])"
-                     : : [s] "r"(s), [d] "r"(xmm_reg(cpu, in->reg)),
-                       [t] "r"(soft_t_aeskeygenassist[in->imm & 0xff])
-                     : "xmm0", "xmm1", "memory");
+    soft_aeskeygenassist(xmm_reg(cpu, in->reg), simd_rm(cpu, in, &buf, 16, true), in->imm & 0xff);
 }
 
 #define MMX_IMM(name)                                                                              \
@@ -270,3 +273,33 @@ static void shift_bytes(struct soft_cpu *cpu, unsigned reg, unsigned n, bool lef
 
 SOFT_OP(psrldq_ix) { simd_enter(cpu); shift_bytes(cpu, in->rm, (uint8_t)in->imm, false); }
 SOFT_OP(pslldq_ix) { simd_enter(cpu); shift_bytes(cpu, in->rm, (uint8_t)in->imm, true); }
+
+/* ---- SHA -------------------------------------------------------------------------------------------------- */
+#define SHA(name)                                                                                  \
+    SOFT_OP(name)                                                                                  \
+    {                                                                                              \
+        struct soft_vec buf;                                                                       \
+        simd_enter(cpu);                                                                           \
+        const void *s = simd_rm(cpu, in, &buf, 16, true);                                          \
+        ASM_XMM2(#name, xmm_reg(cpu, in->reg), s);                                                 \
+    }
+SHA(sha1nexte)
+SHA(sha1msg1)
+SHA(sha1msg2)
+SHA(sha256msg1)
+SHA(sha256msg2)
+BLENDV(sha256rnds2) /* XMM0 is the third operand here too */
+
+SOFT_OP(sha1rnds4)
+{
+    struct soft_vec buf;
+    simd_enter(cpu);
+    const void *s = simd_rm(cpu, in, &buf, 16, true);
+    void *d = xmm_reg(cpu, in->reg);
+    switch (in->imm & 3) {
+    case 0: ASM_XMM2("sha1rnds4 $0,", d, s); break;
+    case 1: ASM_XMM2("sha1rnds4 $1,", d, s); break;
+    case 2: ASM_XMM2("sha1rnds4 $2,", d, s); break;
+    default: ASM_XMM2("sha1rnds4 $3,", d, s); break;
+    }
+}
