@@ -106,6 +106,8 @@ struct dt_open {
     bool     memory;        /* bytes of a store that did not complete */
     bool     fault;         /* whether there is a page fault at all */
     bool     order;         /* which of several faults comes first */
+    bool     halves;        /* upper halves of general registers */
+    bool     pointers;      /* x87 FIP and FDP */
     bool     registers;     /* registers of a load that did not complete */
     const char *why;
 };

@@ -20,7 +20,7 @@ static const struct open_row table[] = {
     {"xsave", ANY, {.xstate_bv = true, .why = "XINUSE may be set for a component in its initial state"}},
     {"xsave", PAGE_FAULT, {.address = true, .memory = true,
         .why = "order of the accesses to a large area; parts before the fault may be written"}},
-    {"xrstor", PAGE_FAULT, {.address = true, .registers = true,
+    {"xrstor", ANY_FAULT, {.address = true, .registers = true,
         .why = "order of the accesses to a large area; components before the fault may be loaded"}},
     {"fxsave", PAGE_FAULT, {.address = true, .memory = true, .why = "order of the accesses to a large area"}},
     {"fxrstor", PAGE_FAULT, {.address = true, .why = "order of the accesses to a large area"}},
@@ -30,10 +30,20 @@ static const struct open_row table[] = {
     {"fldenv", PAGE_FAULT, {.address = true, .why = "order of the accesses to a large area"}},
     {"maskmov", PAGE_FAULT, {.address = true, .memory = true, .fault = true,
         .why = "faults for bytes whose mask is clear are implementation-specific"}},
+    {"vmaskmov", PAGE_FAULT, {.address = true, .memory = true, .fault = true,
+        .why = "faults for bytes whose mask is clear are implementation-specific"}},
+    {"vpmaskmov", PAGE_FAULT, {.address = true, .memory = true, .why = "which element of the store CR2 names"}},
     {"fbstp", PAGE_FAULT, {.memory = true, .why = "stored in two parts; the first may stand before the fault"}},
     {"fstp", PAGE_FAULT, {.memory = true, .why = "the 80-bit form is stored in two parts"}},
     {"enter", ANY_FAULT, {.order = true, .memory = true, .why = "order of the accesses of a nested frame"}},
     {"popa", ANY_FAULT, {.registers = true, .why = "registers before the fault may be loaded"}},
+    {"movs", ANY_FAULT, {.halves = true, .why = "with 67h RSI and RDI may be zero-extended before a fault"}},
+    {"cmps", ANY_FAULT, {.halves = true, .why = "with 67h RSI and RDI may be zero-extended before a fault"}},
+    {"stos", ANY_FAULT, {.halves = true, .why = "with 67h RDI may be zero-extended before a fault"}},
+    {"scas", ANY_FAULT, {.halves = true, .why = "with 67h RDI may be zero-extended before a fault"}},
+    {"lods", ANY_FAULT, {.halves = true, .why = "with 67h RSI may be zero-extended before a fault"}},
+    {"fxrstor", ANY, {.pointers = true, .why = "FIP and FDP keep as many bits as a linear address has"}},
+    {"xrstor", ANY, {.pointers = true, .why = "FIP and FDP keep as many bits as a linear address has"}},
     {"pusha", PAGE_FAULT, {.memory = true, .why = "words before the fault may be written"}},
     {"rol", ANY, {.rflags = OF, .why = "undefined for counts other than 1: differs between imm8 and CL forms"}},
     {"ror", ANY, {.rflags = OF, .why = "undefined for counts other than 1: differs between imm8 and CL forms"}},
@@ -55,6 +65,8 @@ struct dt_open dt_exempt(const struct dt_case *c, const struct dt_result *native
         all.fault |= t->open.fault;
         all.order |= t->open.order;
         all.registers |= t->open.registers;
+        all.halves |= t->open.halves && memchr(c->bytes, 0x67, 4);
+        all.pointers |= t->open.pointers;
         all.why = t->open.why;
     }
     return all;

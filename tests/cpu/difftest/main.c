@@ -42,7 +42,7 @@ __attribute__((format(printf, 2, 3))) static void say(struct report *r, const ch
 static void compare_regs(const struct dt_case *c, const struct dt_result *a, const struct dt_result *b,
                          const struct dt_open *open, struct report *out)
 {
-    uint64_t mask = c->mode64 ? ~0ull : 0xffffffffull;
+    uint64_t mask = c->mode64 && !open->halves ? ~0ull : 0xffffffffull;
     uint32_t error_mask = ~0u;
     if (open->address)
         error_mask = ~3u; /* a protected page or an absent one, a read or a write came first */
@@ -86,7 +86,7 @@ static void compare_bytes(struct report *out, const char *name, const uint8_t *a
 }
 
 static void compare_fpu(const struct dt_case *c, const uint8_t *a, const uint8_t *b,
-                        struct report *out)
+                        const struct dt_open *open, struct report *out)
 {
     const uint8_t *s = c->start.xsave;
     char name[16];
@@ -94,8 +94,10 @@ static void compare_fpu(const struct dt_case *c, const uint8_t *a, const uint8_t
     compare_bytes(out, "fsw", a + 2, b + 2, s + 2, 2);
     compare_bytes(out, "tags", a + 4, b + 4, s + 4, 1);
     compare_bytes(out, "fop", a + 6, b + 6, s + 6, 2);
-    compare_bytes(out, "fip", a + 8, b + 8, s + 8, c->mode64 ? 8 : 4);
-    compare_bytes(out, "fdp", a + 16, b + 16, s + 16, c->mode64 ? 8 : 4);
+    if (!open->pointers) {
+        compare_bytes(out, "fip", a + 8, b + 8, s + 8, c->mode64 ? 8 : 4);
+        compare_bytes(out, "fdp", a + 16, b + 16, s + 16, c->mode64 ? 8 : 4);
+    }
     compare_bytes(out, "mxcsr", a + 24, b + 24, s + 24, 4);
     for (unsigned i = 0; i < 8; i++) {
         snprintf(name, sizeof name, "st%u", i);
@@ -153,7 +155,7 @@ static void compare(const struct options *o, const struct dt_case *c, const stru
     if (!open.fault || b->vector != SOFT_BP) {
         compare_regs(c, a, b, &open, &out);
         if (!open.registers)
-            compare_fpu(c, a->end.xsave, b->end.xsave, &out);
+            compare_fpu(c, a->end.xsave, b->end.xsave, &open, &out);
         compare_memory(c, a, b, &open, &out);
     }
     t->runs++;
