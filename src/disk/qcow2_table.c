@@ -147,6 +147,17 @@ static int write_l1(struct qcow2 *q, uint32_t i1, uint64_t value)
     return r;
 }
 
+/* Gives back what an entry pointed to. The entry is gone already: what fails here is a leak, no error.
+ * Without a dirty bit the count may only fall when the pointer is safely gone. */
+static void drop(struct qcow2 *q, uint64_t entry, bool punch)
+{
+    uint64_t host = entry & QCOW2_OFFSET, bytes = host ? q->cluster : 0;
+    if (entry & QCOW2_PACKED)
+        qcow2_packed_range(q, entry, &host, &bytes);
+    if (bytes && (q->version >= 3 || !gh_file_flush(q->file)))
+        qcow2_unref(q, host, bytes, punch && !(entry & QCOW2_PACKED));
+}
+
 /* The table of i1, owned by this image alone, made or copied if need be. */
 static int own_l2(struct qcow2 *q, uint32_t i1, struct qcow2_l2 **ret)
 {
@@ -182,18 +193,8 @@ static int own_l2(struct qcow2 *q, uint32_t i1, struct qcow2_l2 **ret)
         qcow2_unref(q, host, q->cluster, false);
         return r;
     }
-    if (was)
-        r = qcow2_unref(q, was, q->cluster, false);
-    return r < 0 ? r : qcow2_l2_load(q, i1, ret);
-}
-
-/* Gives back what an entry pointed to. */
-static int drop(struct qcow2 *q, uint64_t entry, bool punch)
-{
-    uint64_t host = entry & QCOW2_OFFSET, bytes = host ? q->cluster : 0;
-    if (entry & QCOW2_PACKED)
-        qcow2_packed_range(q, entry, &host, &bytes);
-    return qcow2_unref(q, host, bytes, punch && !(entry & QCOW2_PACKED));
+    drop(q, was, false);
+    return qcow2_l2_load(q, i1, ret);
 }
 
 int qcow2_reserve(struct gh_image *img, uint64_t off, struct gh_file **file, uint64_t *file_off, bool *fresh)
@@ -247,7 +248,7 @@ int qcow2_link(struct gh_image *img, uint64_t off, uint64_t host)
             memcpy(e, was, q->entry_bytes);
     }
     if (!r && (old & QCOW2_OFFSET) != host)
-        r = drop(q, old, false);
+        drop(q, old, false);
     pthread_mutex_unlock(&q->cache_lock);
     return r;
 }
@@ -295,7 +296,7 @@ static int zero_in_table(struct gh_image *img, uint64_t off, uint64_t len, bool 
     if (r < 0)
         memcpy(e, old, bytes);
     for (uint64_t i = 0; i < n && !r; i++)
-        r = drop(q, gh_be64_get(old + i * q->entry_bytes), discard);
+        drop(q, gh_be64_get(old + i * q->entry_bytes), discard);
     free(old);
     return r;
 }

@@ -163,8 +163,8 @@ static int write_counter(struct gh_image *img)
 static int vdi_link(struct gh_image *img, uint64_t off, uint64_t file_off)
 {
     struct vdi *v = img->state;
-    int r = write_entry(img, off / v->block, (uint32_t)((file_off - v->extra - v->data_at) / v->stride));
-    return r < 0 ? r : write_counter(img);
+    int r = write_counter(img);
+    return r < 0 ? r : write_entry(img, off / v->block, (uint32_t)((file_off - v->extra - v->data_at) / v->stride));
 }
 
 static int vdi_zero(struct gh_image *img, uint64_t off, uint64_t len, bool discard)

@@ -137,15 +137,16 @@ static int open_dynamic(struct gh_image *img, struct gh_error *err)
     v->end = gh_round_up(v->table_at + (uint64_t)v->blocks * 4, 512);
     if (v->end < at + DYNAMIC_HEADER)
         v->end = at + DYNAMIC_HEADER;
-    uint64_t limit = gh_file_bytes(img->file);
+    /* A crash can leave entries beyond the end, but not further than all blocks together are long. */
+    uint64_t limit = gh_file_bytes(img->file) + v->blocks * (v->block + v->bitmap);
     for (uint32_t i = 0; i < v->blocks && !r; i++) {
         v->table[i] = be32toh(v->table[i]);
         uint64_t place = (uint64_t)v->table[i] * 512;
         if (v->table[i] == UNUSED)
             continue;
-        if (place >= limit + v->block && !img->repair)
+        if (place >= limit && !img->repair)
             return gh_image_bad(img, err, "block %u claims sector %u outside the file", i, v->table[i]);
-        if (place < limit + v->block && place + v->bitmap + v->block > v->end)
+        if (place < limit && place + v->bitmap + v->block > v->end)
             v->end = place + v->bitmap + v->block;
     }
     img->cluster_bytes = v->block;
@@ -166,7 +167,8 @@ static int vhd_open(struct gh_image *img, struct gh_error *err)
         return -ENOMEM;
     img->state = v;
     int r = gh_file_read(img->file, size >= FOOTER ? size - FOOTER : 0, v->footer, FOOTER);
-    if (!r && !footer_good(v->footer))
+    bool lost = !r && !footer_good(v->footer);
+    if (lost)
         r = gh_file_read(img->file, 0, v->footer, FOOTER);
     if (r < 0)
         return r;
@@ -196,6 +198,11 @@ static int vhd_open(struct gh_image *img, struct gh_error *err)
         return gh_image_unsupported(img, err, "it is a VHD image of type %u", v->type);
     snprintf(img->info.variant, sizeof img->info.variant, v->type == TYPE_DIFF ? "differencing" : "dynamic");
     r = open_dynamic(img, err);
+    if (!r && lost && img->writable) {        /* a crash while the image grew: the copy counts */
+        r = gh_file_write(img->file, v->end, v->footer, FOOTER);
+        if (!r)
+            r = gh_file_truncate(img->file, v->end + FOOTER);
+    }
     return r < 0 ? r : gh_image_check_parent(img, err);
 }
 

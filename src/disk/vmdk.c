@@ -146,6 +146,48 @@ static int add_extents(struct gh_image *img, const struct vmdk_text *t, bool ins
     return r;
 }
 
+/* The table entry of a grain of this extent; *table NULL: no table. lock held. */
+static int load_table(struct vmdk_extent *e, uint64_t number, uint8_t **table)
+{
+    *table = NULL;
+    if (number >= e->tables || !e->directory[number])
+        return 0;
+    if (!e->table[number]) {
+        uint8_t *t = gh_file_memory(VMDK_GTES * 4, VMDK_GTES * 4);
+        int r = t ? gh_file_read(e->file, (uint64_t)e->directory[number] * 512, t, VMDK_GTES * 4) : -ENOMEM;
+        if (r < 0) {
+            free(t);
+            return r;
+        }
+        e->table[number] = t;
+    }
+    *table = e->table[number];
+    return 0;
+}
+
+/* A crash may leave entries that lie beyond the end of the file: nothing else may be put there. */
+static int find_end(struct gh_image *img, struct vmdk_extent *e, struct gh_error *err)
+{
+    uint64_t size = gh_file_bytes(e->file), limit = size + e->sectors * 512 + (1 << 20);
+    for (uint64_t t = 0; t < e->tables; t++) {
+        uint8_t *table;
+        int r = load_table(e, t, &table);
+        if (r < 0)
+            return r;
+        for (unsigned i = 0; table && i < VMDK_GTES; i++) {
+            uint32_t gte = gh_le32_get(table + i * 4);
+            uint64_t end = ((uint64_t)gte + e->grain) * 512;
+            if (gte <= (e->zeroed ? 1u : 0u))
+                continue;
+            if (end > limit)
+                return img->repair ? 0 : gh_image_bad(img, err, "a grain claims sector %u, far outside the file", gte);
+            if (end > e->end)
+                e->end = gh_round_up(end, e->grain * 512);
+        }
+    }
+    return e->end > size ? gh_file_truncate(e->file, e->end) : 0;
+}
+
 static int vmdk_open(struct gh_image *img, struct gh_error *err)
 {
     struct vmdk *v = calloc(1, sizeof *v);
@@ -196,7 +238,10 @@ static int vmdk_open(struct gh_image *img, struct gh_error *err)
     for (unsigned i = 0; i + 1 < v->extents && img->writable && img->cluster_bytes; i++)
         if (v->extent[i].sectors * 512 % img->cluster_bytes)
             return gh_image_unsupported(img, err, "an extent ends inside a grain; convert it first");
-    return gh_image_check_parent(img, err);
+    for (unsigned i = 0; i < v->extents && img->writable && !v->stream && !r; i++)
+        if (v->extent[i].kind == VMDK_SPARSE)
+            r = find_end(img, &v->extent[i], err);
+    return r < 0 ? r : gh_image_check_parent(img, err);
 }
 
 static void vmdk_close(struct gh_image *img)
@@ -228,25 +273,6 @@ static struct vmdk_extent *find(struct vmdk *v, uint64_t sector)
         if (sector - v->extent[i].start < v->extent[i].sectors)
             return &v->extent[i];
     return NULL;
-}
-
-/* The table entry of a grain of this extent; *table NULL: no table. lock held. */
-static int load_table(struct vmdk_extent *e, uint64_t number, uint8_t **table)
-{
-    *table = NULL;
-    if (number >= e->tables || !e->directory[number])
-        return 0;
-    if (!e->table[number]) {
-        uint8_t *t = gh_file_memory(VMDK_GTES * 4, VMDK_GTES * 4);
-        int r = t ? gh_file_read(e->file, (uint64_t)e->directory[number] * 512, t, VMDK_GTES * 4) : -ENOMEM;
-        if (r < 0) {
-            free(t);
-            return r;
-        }
-        e->table[number] = t;
-    }
-    *table = e->table[number];
-    return 0;
 }
 
 static int map_sparse(struct vmdk *v, struct vmdk_extent *e, uint64_t within, uint64_t len, struct gh_extent *ret)
