@@ -114,13 +114,3 @@ FROM_GPR(cvtsi2ss, "l", 32, "k")
 FROM_GPR(cvtsi2ss, "q", 64, "q")
 FROM_GPR(cvtsi2sd, "l", 32, "k")
 FROM_GPR(cvtsi2sd, "q", 64, "q")
-
-#define TO_GPR(name) SOFT_OP(v##name) { avx_enter(cpu); soft_op_##name(cpu, in); }
-TO_GPR(cvtss2si_32)
-TO_GPR(cvtss2si_64)
-TO_GPR(cvttss2si_32)
-TO_GPR(cvttss2si_64)
-TO_GPR(cvtsd2si_32)
-TO_GPR(cvtsd2si_64)
-TO_GPR(cvttsd2si_32)
-TO_GPR(cvttsd2si_64)

@@ -182,19 +182,6 @@ SOFT_OP(vinsertps)
     avx_clear_upper(cpu, in->reg);
 }
 
-#define EXTRACT(name, sse) SOFT_OP(name) { avx_enter(cpu); soft_op_##sse(cpu, in); }
-EXTRACT(vpextrb, pextrb)
-EXTRACT(vpextrw, pextrw_x)
-EXTRACT(vpextrw_st, pextrw_st)
-EXTRACT(vpextr_32, pextr_32)
-EXTRACT(vpextr_64, pextr_64)
-EXTRACT(vldmxcsr, ldmxcsr)
-EXTRACT(vstmxcsr, stmxcsr)
-EXTRACT(vpcmpestri, pcmpestri)
-EXTRACT(vpcmpistri, pcmpistri)
-
-SOFT_OP(vpcmpestrm) { avx_enter(cpu); soft_op_pcmpestrm(cpu, in); avx_clear_upper(cpu, 0); }
-SOFT_OP(vpcmpistrm) { avx_enter(cpu); soft_op_pcmpistrm(cpu, in); avx_clear_upper(cpu, 0); }
 /* The VEX form has no alignment check: a copy of the operand in the instruction's own terms. */
 SOFT_OP(vaeskeygenassist)
 {

@@ -90,7 +90,6 @@ SOFT_OP(vmovq_st)
     else
         set128(cpu, in->rm, YMM(in->reg)[0], 0);
 }
-SOFT_OP(vmaskmovdqu) { avx_enter(cpu); soft_op_maskmovdqu(cpu, in); }
 
 SOFT_OP(vzeroupper)
 {

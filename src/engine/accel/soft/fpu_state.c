@@ -10,7 +10,7 @@
  * and the standard format have the same offsets. In use means: differs from the initial state.
  */
 #include "engine/accel/soft/fpu.h"
-#include "engine/accel/soft/handlers.h"
+#include "engine/accel/soft/simd.h"
 
 #include <errno.h>
 
@@ -295,6 +295,18 @@ SOFT_OP(stmxcsr)
 {
     mxcsr_enter(cpu);
     soft_stm32(cpu, in, cpu->mxcsr);
+}
+
+SOFT_OP(vldmxcsr)
+{
+    avx_enter(cpu);
+    soft_body_ldmxcsr(cpu, in);
+}
+
+SOFT_OP(vstmxcsr)
+{
+    avx_enter(cpu);
+    soft_body_stmxcsr(cpu, in);
 }
 
 /* ---- For the accelerator ------------------------------------------------------------------------------------ */

@@ -54,6 +54,17 @@ TO_GPR(cvtsd2si, "q", 64, "q", 8)
 TO_GPR(cvttsd2si, "l", 32, "k", 8)
 TO_GPR(cvttsd2si, "q", 64, "q", 8)
 
+/* The VEX forms do the same. */
+#define VEX_TO_GPR(name) SOFT_OP(v##name) { avx_enter(cpu); soft_body_##name(cpu, in); }
+VEX_TO_GPR(cvtss2si_32)
+VEX_TO_GPR(cvtss2si_64)
+VEX_TO_GPR(cvttss2si_32)
+VEX_TO_GPR(cvttss2si_64)
+VEX_TO_GPR(cvtsd2si_32)
+VEX_TO_GPR(cvtsd2si_64)
+VEX_TO_GPR(cvttsd2si_32)
+VEX_TO_GPR(cvttsd2si_64)
+
 /* ---- MMX register <-> packed -------------------------------------------------------------------------- */
 /* The MMX side goes through memory operands of the host instruction or MM0; EMMS afterwards. */
 FP_LEAF(cvtpi2ps_leaf, "movdq2q %%xmm1, %%mm0\n\tcvtpi2ps %%mm0, %%xmm0\n\temms")

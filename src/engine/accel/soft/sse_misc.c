@@ -104,6 +104,12 @@ SOFT_OP(pinsr_64)
     simd_enter(cpu);
     cpu->ymm[in->reg].q[in->imm & 1] = soft_get_rm64(cpu, in);
 }
+/* The VEX forms do the same. */
+SOFT_OP(vpextrb) { avx_enter(cpu); soft_body_pextrb(cpu, in); }
+SOFT_OP(vpextrw) { avx_enter(cpu); soft_body_pextrw_x(cpu, in); }
+SOFT_OP(vpextrw_st) { avx_enter(cpu); soft_body_pextrw_st(cpu, in); }
+SOFT_OP(vpextr_32) { avx_enter(cpu); soft_body_pextr_32(cpu, in); }
+SOFT_OP(vpextr_64) { avx_enter(cpu); soft_body_pextr_64(cpu, in); }
 /* From memory the element is the doubleword itself and the source selector is ignored. */
 SOFT_OP(insertps)
 {
@@ -235,6 +241,11 @@ STRING_COMPARE(pcmpestri, in->prefixes & SOFT_P_REXW ? soft_t_pcmpestri_w[IMMED]
                cpu->gpr[GH_RCX] = (uint32_t)rcx)
 STRING_COMPARE(pcmpistrm, soft_t_pcmpistrm[IMMED], TO_XMM0)
 STRING_COMPARE(pcmpistri, soft_t_pcmpistri[IMMED], cpu->gpr[GH_RCX] = (uint32_t)rcx)
+
+SOFT_OP(vpcmpestri) { avx_enter(cpu); soft_body_pcmpestri(cpu, in); }
+SOFT_OP(vpcmpistri) { avx_enter(cpu); soft_body_pcmpistri(cpu, in); }
+SOFT_OP(vpcmpestrm) { avx_enter(cpu); soft_body_pcmpestrm(cpu, in); avx_clear_upper(cpu, 0); }
+SOFT_OP(vpcmpistrm) { avx_enter(cpu); soft_body_pcmpistrm(cpu, in); avx_clear_upper(cpu, 0); }
 
 /* ---- Shifts by an immediate: the count as a register operand, same result ------------------------------------------ */
 #define SHIFT_X(name)                                                                              \

@@ -198,3 +198,4 @@ SOFT_OP(maskmovdqu)
     simd_enter(cpu);
     masked_store(cpu, in, xmm_reg(cpu, in->reg), xmm_reg(cpu, in->rm), 16);
 }
+SOFT_OP(vmaskmovdqu) { avx_enter(cpu); soft_body_maskmovdqu(cpu, in); }
