@@ -159,10 +159,7 @@ static int default_hardware(struct gh_definition *def, GVariantDict *settings, c
             return r;
     }
     g_autofree char *absolute = media && media[0] ? g_canonicalize_filename(media, NULL) : NULL;
-    r = gh_definition_add_medium(def, GH_MEDIUM_CDROM, "ide", "raw", absolute, err);
-    if (r == 0 && !gh_definition_add_network(def, "e1000", "nat", err))
-        r = -ENOSPC;
-    return r;
+    return gh_definition_add_medium(def, GH_MEDIUM_CDROM, "ide", "raw", absolute, err);
 }
 
 static int make_parts(struct gh_definition *def, GVariant *settings, const char *folder, struct gh_error *err)

@@ -398,6 +398,12 @@ static GPtrArray *command(const struct gh_daemon_machine *m, const char *folder,
     arg(args, "--device", video);
     if (d->cpu_model[0])
         arg(args, "--cpu", d->cpu_model);
+    /* Windows brings no drivers for these; everything else that people run today does. */
+    gboolean virtio = !strstr(d->os_id, "microsoft");
+    if (!strcmp(d->pointer, "tablet") || (!strcmp(d->pointer, "auto") && virtio))
+        arg(args, "--device", "virtio-tablet,id=tablet");
+    if (virtio)
+        arg(args, "--device", "virtio-rng,id=rng");
     if (paused)
         arg(args, "--paused", NULL);
     static const char *const sockets[][2] = { { "--display", "display" }, { "--control", "control" }, { "--serial", "serial" } };
