@@ -110,6 +110,9 @@ static void test_commands(void)
     SEND(0x1f);
     CHECK_EQ(results(), 1);
     CHECK_EQ(result[0], 0x80);
+    SEND(0x18);                           /* PART ID: of the 82078, by which systems tell it */
+    CHECK_EQ(results(), 1);
+    CHECK_EQ(result[0], 0x80);
 
     CHECK_EQ(fake_inb(b, 0x3f7) & 0x80, 0x80); /* nobody moved the head since the disk came */
     seek_to(5);

@@ -4,6 +4,8 @@
 #include "fakeboard.h"
 #include "devices/irq/i8259.h"
 
+#include <sched.h>
+
 static struct gh_board *b;
 static struct gh_pic *pic;
 static unsigned output_changes;
@@ -215,6 +217,53 @@ static void test_poll(void)
     fake_outb(b, 0x20, 0x20);
 }
 
+/* Two threads drive lines while a third acknowledges: no edge is lost, none is invented. */
+enum { EDGES = 2000 };
+static _Atomic unsigned acknowledged[16];
+static _Atomic unsigned running;
+
+static void *drive(void *arg)
+{
+    unsigned n = (unsigned)(uintptr_t)arg;
+
+    for (unsigned i = 0; i < EDGES; i++) {
+        gh_pic_set_irq(pic, n, true);
+        gh_pic_set_irq(pic, n, false);
+        while (acknowledged[n] <= i)
+            sched_yield();
+    }
+    running--;
+    return NULL;
+}
+
+static void test_threads(void)
+{
+    pthread_t thread[2];
+    static const unsigned line[2] = {5, 10};
+
+    init(1);
+    gh_pic_set_output(pic, NULL, NULL);
+    running = 2;
+    for (unsigned i = 0; i < 2; i++)
+        CHECK_FATAL(pthread_create(&thread[i], NULL, drive, (void *)(uintptr_t)line[i]) == 0);
+    while (running) {
+        if (!gh_pic_output(pic)) {
+            sched_yield();
+            continue;
+        }
+        unsigned n = (unsigned)gh_pic_intack(pic) - 0x20;
+        CHECK(n == 5 || n == 10);
+        fake_outb(b, 0xa0, 0x20);
+        fake_outb(b, 0x20, 0x20);
+        if (n < 16)
+            acknowledged[n]++;
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        pthread_join(thread[i], NULL);
+        CHECK_EQ(acknowledged[line[i]], EDGES);
+    }
+}
+
 int main(void)
 {
     b = fake_board_new();
@@ -229,6 +278,7 @@ int main(void)
     test_aeoi_and_rotation();
     test_special_mask_and_nesting();
     test_poll();
+    test_threads();
     fake_outb(b, 0x20, 0x13);             /* single, ICW4: no ICW3 */
     fake_outb(b, 0x21, 0x48);
     fake_outb(b, 0x21, 0x01);

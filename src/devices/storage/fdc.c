@@ -226,11 +226,6 @@ static void version(struct fdc *f)
     result_byte(f, VERSION);
 }
 
-static void part_id(struct fdc *f)
-{
-    result_byte(f, 0x41);
-}
-
 static void dump_registers(struct fdc *f)
 {
     const uint8_t result[10] = {
@@ -264,7 +259,6 @@ static const struct { uint8_t mask, code, len; void (*run)(struct fdc *f); } com
     {0xff, 0x0f, 3, seek_command},
     {0xbf, 0x8f, 3, relative_seek},
     {0xff, 0x10, 1, version},
-    {0xff, 0x18, 1, part_id},
     {0xff, 0x13, 4, configure},
     {0xff, 0x0e, 1, dump_registers},
     {0xff, 0x12, 2, perpendicular},
