@@ -9,6 +9,9 @@ const struct gh_image_driver *const gh_image_drivers[] = {
     &gh_image_vdi,
     &gh_image_vmdk,
     &gh_image_vhd,
+    &gh_image_vhdx,
+    &gh_image_qed,
+    &gh_image_hdd,
     NULL,
 };
 

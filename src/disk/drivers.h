@@ -4,4 +4,5 @@
 #include "base/bytes.h"
 #include "disk/driver.h"
 
-extern const struct gh_image_driver gh_image_raw, gh_image_qcow2, gh_image_vdi, gh_image_vhd, gh_image_vmdk;
+extern const struct gh_image_driver gh_image_raw, gh_image_qcow2, gh_image_vdi, gh_image_vhd, gh_image_vmdk,
+    gh_image_vhdx, gh_image_qed, gh_image_hdd;

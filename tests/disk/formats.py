@@ -69,7 +69,7 @@ READ = [
     ('vmdk', 'vmdk', 'subformat=streamOptimized'),
     ('vhd', 'vpc', 'subformat=dynamic,force_size=on'), ('vhd', 'vpc', 'subformat=fixed,force_size=on'),
     ('vhdx', 'vhdx', 'subformat=dynamic'), ('vhdx', 'vhdx', 'subformat=fixed'),
-    ('qed', 'qed', ''), ('qed', 'qed', 'cluster_size=4k,table_size=1'), ('hdd', 'parallels', ''),
+    ('qed', 'qed', ''), ('qed', 'qed', 'cluster_size=16k,table_size=2'), ('hdd', 'parallels', ''),
 ]
 # our name, options of ours, qemu's name
 WRITE = [
