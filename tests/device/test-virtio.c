@@ -255,6 +255,41 @@ static void test_hostile(void)
     fake_board_free(b);
 }
 
+/* Rings full of noise: whatever comes of it, the process lives and no mapping stays behind. */
+static void test_noise(void)
+{
+    struct gh_device *dev;
+    struct gh_board *b = board("virtio-console", &dev);
+    struct vio d;
+    uint64_t x = 88172645463325252ull;
+    unsigned failed = 0;
+    for (unsigned round = 0; round < 3000; round++) {
+        vio_start(&d, b, DEVFN, ~0ull, 2, 16);
+        for (unsigned q = 0; q < 2; q++)
+            for (unsigned i = 0; i < 64; i++) {
+                x ^= x << 13;
+                x ^= x >> 7;
+                x ^= x << 17;
+                /* Mostly near the truth: addresses in or about RAM, small lengths, some flags. */
+                uint64_t address = x & 7 ? x >> 8 & 0x1ffffff : x;
+                uint32_t length = x & 24 ? (uint32_t)(x >> 40 & 0xfff) : (uint32_t)(x >> 20);
+                if (i < 16)
+                    vq_set(&d, q, i, address & 3 ? address : vq_desc(q), length & 3 ? length : length & 0xff0, x >> 33 & 7, x >> 36 & 0x1f);
+                else
+                    gh_le16_put(b->ram + vq_desc(q) + VQ_AVAIL + 4 + (i & 15) * 2, x >> 50 & 0x1f);
+            }
+        for (unsigned q = 0; q < 2; q++) {
+            gh_le16_put(b->ram + vq_desc(q) + VQ_AVAIL + 2, (uint16_t)(round % 18));
+            vq_kick(&d, q);
+        }
+        failed += vio_status(&d) == 0x4f;
+        fake_write(b, VIO_BAR + 0x14, 1, 0);
+        CHECK_EQ(b->dma_maps_open, 0);
+    }
+    CHECK(failed > 1000 && failed < 3000);                    /* both outcomes were met */
+    fake_board_free(b);
+}
+
 static void test_console(void)
 {
     struct gh_board *b = fake_board_new();
@@ -419,6 +454,7 @@ int main(void)
     test_transport();
     test_msix_event();
     test_hostile();
+    test_noise();
     test_console();
     test_input();
     test_state();

@@ -317,5 +317,5 @@ void gh_virtq_reset(struct gh_virtq *vq)
     vq->vector = 0xffff;
     vq->desc = vq->driver = vq->device = 0;
     vq->last_avail = vq->used = vq->signalled = 0;
-    vq->signalled_valid = false;
+    vq->signalled_valid = true;
 }

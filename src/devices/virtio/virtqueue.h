@@ -28,7 +28,7 @@ struct gh_virtq {
     uint64_t desc, driver, device;        /* addresses of the three parts */
     uint16_t last_avail, used;            /* positions, modulo 2^16 */
     uint16_t signalled;                   /* used position of the last interrupt decision */
-    bool     signalled_valid;
+    bool     signalled_valid;             /* not after a state was loaded: then better once too often */
     unsigned in_flight;                   /* popped and neither pushed nor dropped */
 };
 
