@@ -81,8 +81,12 @@ static void make_fpu(struct dt_rng *r, uint8_t *x)
         fsw &= (uint16_t)~(~fcw & 0x3f); /* no exception pending */
     if (fsw & ~fcw & 0x3f)
         fsw |= 0x8080;
-    if (dt_chance(r, 30))
+    if (dt_chance(r, 30)) {
         tags = (uint8_t)dt_rand(r);
+    } else if (dt_chance(r, 60)) { /* a stack with room: ST(0) and the next few in use */
+        unsigned top = (fsw >> 11) & 7, used = (1u << (1 + dt_below(r, 7))) - 1;
+        tags = (uint8_t)(used << top | used >> (8 - top));
+    }
     if (dt_chance(r, 40)) {
         mxcsr = (uint32_t)dt_rand(r) & 0xe07f;
         mxcsr |= dt_chance(r, 60) ? 0x1f80 : (uint32_t)dt_rand(r) & 0x1f80;

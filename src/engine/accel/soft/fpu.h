@@ -69,6 +69,10 @@ void soft_x87_update_summary(struct soft_cpu *cpu);
 /* x87_env.c: the control instructions; esc and /reg select. True if it was one. */
 bool soft_x87_control(struct soft_cpu *cpu, const struct soft_insn *in, unsigned esc);
 
+/* x87_fast.c: true: done, but for the pointers. */
+bool soft_x87_fast_reg(struct soft_cpu *cpu, const struct soft_insn *in, unsigned esc);
+bool soft_x87_fast_mem(struct soft_cpu *cpu, const struct soft_insn *in, unsigned esc);
+
 /* Reports a pending exception the DOS way; returns where it is to be ignored. */
 void soft_x87_ferr(struct soft_cpu *cpu);
 

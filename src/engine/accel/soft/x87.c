@@ -13,7 +13,6 @@
  */
 #include "engine/accel/soft/fpu.h"
 #include "engine/accel/soft/handlers.h"
-#include "engine/accel/soft/x87_fast.h"
 
 #include <string.h>
 
@@ -159,7 +158,7 @@ static soft_aflags run(struct soft_x87_image *image, const void *thunk, void *op
     return flags;
 }
 
-static void reg_general(struct soft_cpu *cpu, const struct soft_insn *in, unsigned esc)
+static __attribute__((noinline)) void reg_general(struct soft_cpu *cpu, const struct soft_insn *in, unsigned esc)
 {
     struct soft_x87_image image;
     soft_x87_to_image(cpu, &image);
@@ -168,7 +167,7 @@ static void reg_general(struct soft_cpu *cpu, const struct soft_insn *in, unsign
     record_pointers(cpu, in, esc, 0);
 }
 
-static void load_general(struct soft_cpu *cpu, const struct soft_insn *in, unsigned esc,
+static __attribute__((noinline)) void load_general(struct soft_cpu *cpu, const struct soft_insn *in, unsigned esc,
                          unsigned bytes)
 {
     struct soft_x87_image image;
@@ -181,7 +180,7 @@ static void load_general(struct soft_cpu *cpu, const struct soft_insn *in, unsig
     record_pointers(cpu, in, esc, soft_offset(cpu, in));
 }
 
-static void store_general(struct soft_cpu *cpu, const struct soft_insn *in, unsigned esc,
+static __attribute__((noinline)) void store_general(struct soft_cpu *cpu, const struct soft_insn *in, unsigned esc,
                           unsigned bytes)
 {
     struct soft_x87_image image, again;
