@@ -12,6 +12,7 @@ const struct gh_image_driver *const gh_image_drivers[] = {
     &gh_image_vhdx,
     &gh_image_qed,
     &gh_image_hdd,
+    &gh_image_dmg,
     NULL,
 };
 

@@ -5,4 +5,4 @@
 #include "disk/driver.h"
 
 extern const struct gh_image_driver gh_image_raw, gh_image_qcow2, gh_image_vdi, gh_image_vhd, gh_image_vmdk,
-    gh_image_vhdx, gh_image_qed, gh_image_hdd;
+    gh_image_vhdx, gh_image_qed, gh_image_hdd, gh_image_dmg;

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "disk/resolve.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -82,6 +84,40 @@ static int follow(const char *from, const char *name, const char *root, const ch
         return gh_error_set(err, -EPERM, "DiskReferenceRefused",
                             "“%s” refers to “%s”, which lies outside its folder. Allow that folder if you trust the image.", from, ret);
     return 0;
+}
+
+/* VDI images name their parent by UUID alone: it lies beside them, or above a folder “Snapshots”. */
+static int find_by_uuid(const char *from, const char *uuid, char *root, char *ret, struct gh_error *err)
+{
+    char dir[PATH_MAX];
+    snprintf(dir, sizeof dir, "%s", from);
+    char *end = strrchr(dir, '/');
+    *end = 0;
+    for (unsigned up = 0; up < 2; up++) {
+        DIR *d = opendir(dir[0] ? dir : "/");
+        for (struct dirent *e; d && (e = readdir(d));) {
+            uint8_t h[0x198];
+            char text[37];
+            const char *dot = strrchr(e->d_name, '.');
+            gh_autoclose int fd = dot && !strcasecmp(dot, ".vdi") ? openat(dirfd(d), e->d_name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW) : -1;
+            if (fd < 0 || pread(fd, h, sizeof h, 0) != sizeof h)
+                continue;
+            gh_uuid_text(text, h + 0x188, true);
+            if (strcmp(text, uuid) || snprintf(ret, PATH_MAX, "%s/%s", dir, e->d_name) >= PATH_MAX)
+                continue;
+            closedir(d);
+            snprintf(root, PATH_MAX, "%s", dir);
+            return 0;
+        }
+        if (d)
+            closedir(d);
+        end = strrchr(dir, '/');
+        if (!end || strcmp(end, "/Snapshots"))
+            break;
+        *end = 0;
+    }
+    return gh_error_set(err, -ENOENT, "DiskParentMissing", "“%s” builds on the disk %s, which is not in its folder. Restore that file or choose its new place.",
+                        from, uuid);
 }
 
 static void take_name(void *opaque, const char *name)
@@ -187,7 +223,8 @@ struct gh_image *gh_image_open_path(const char *path, const struct gh_image_open
             r = look_behind(l, &info, err);
         if (r < 0 || how->top_only || !info.has_parent)
             break;
-        r = follow(l->path, info.parent_name, root, grant, next, err);
+        r = info.parent_name[0] || !info.parent_uuid[0] ? follow(l->path, info.parent_name, root, grant, next, err)
+                                                        : find_by_uuid(l->path, info.parent_uuid, root, next, err);
         static const char *const formats[] = { "raw", "qcow2", "vdi", "vmdk", "vhd", "vhdx", "qed", "hdd", "dmg" };
         format = NULL;
         for (unsigned i = 0; i < sizeof formats / sizeof *formats; i++)
