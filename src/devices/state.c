@@ -334,3 +334,77 @@ int gh_state_load_device(const struct gh_state_section *section, struct gh_devic
                             section->name, section->instance, dev->class->name, dev->id);
     return gh_state_load(section, dev->class->version, dev->class->saved, dev->state, err);
 }
+
+/* ---- All devices of a machine ------------------------------------------------------------------------ */
+
+static struct gh_device *find_device(struct gh_device *const *devices, unsigned count, const char *id,
+                                     unsigned *ret_index)
+{
+    for (*ret_index = 0; *ret_index < count; ++*ret_index)
+        if (!strcmp(devices[*ret_index]->id, id))
+            return devices[*ret_index];
+    return NULL;
+}
+
+static int fill_all(struct gh_device *const *devices, unsigned count, const uint8_t *data, size_t len, bool *filled,
+                    int (*other)(void *, const struct gh_state_section *, struct gh_error *), void *opaque,
+                    struct gh_error *err)
+{
+    struct gh_state_section section;
+    unsigned index;
+    int r;
+
+    while ((r = gh_state_next(&data, &len, &section, err)) > 0) {
+        struct gh_device *dev = find_device(devices, count, section.instance, &index);
+        if (dev && filled[index])
+            return damaged(err, section.name, section.instance, "it is there twice");
+        if (dev) {
+            r = gh_state_load_device(&section, dev, err);
+            filled[index] = true;
+        } else if (other) {
+            r = other(opaque, &section, err);
+        } else {
+            r = gh_error_set(err, -ENOTSUP, "SavedStateUnfit",
+                             "The saved state holds %s \"%s\", which this machine does not have; "
+                             "restore the machine's settings or discard the saved state.",
+                             section.name, section.instance);
+        }
+        if (r < 0)
+            return r;
+    }
+    for (unsigned i = 0; r == 0 && i < count; i++)
+        if (!filled[i])
+            return gh_error_set(err, -ENOTSUP, "SavedStateUnfit",
+                                "The saved state does not hold %s \"%s\"; "
+                                "restore the machine's settings or discard the saved state.",
+                                devices[i]->class->name, devices[i]->id);
+    return r;
+}
+
+int gh_state_load_devices(struct gh_device *const *devices, unsigned count, const void *data, size_t len,
+                          int (*other)(void *opaque, const struct gh_state_section *section, struct gh_error *err),
+                          void *opaque, struct gh_error *err)
+{
+    struct gh_state_buffer before = {0};
+    bool *filled = calloc(count + 1u, sizeof *filled);
+    int r = filled ? 0 : -ENOMEM;
+
+    for (unsigned i = 0; r == 0 && i < count; i++)
+        r = gh_state_save_device(&before, devices[i]);
+    if (r < 0) {
+        gh_error_set(err, r, "NoMemory", "The host has no memory left to load the saved state.");
+        goto out;
+    }
+    r = fill_all(devices, count, data, len, filled, other, opaque, err);
+    for (unsigned i = 0; r == 0 && i < count; i++)
+        if (devices[i]->class->loaded)
+            r = devices[i]->class->loaded(devices[i], err);
+    if (r < 0) {
+        memset(filled, 0, count * sizeof *filled);
+        fill_all(devices, count, before.data, before.len, filled, NULL, NULL, NULL);
+    }
+out:
+    gh_state_buffer_fini(&before);
+    free(filled);
+    return r;
+}

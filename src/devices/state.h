@@ -47,3 +47,12 @@ int gh_state_load(const struct gh_state_section *section, uint16_t version, cons
                   void *object, struct gh_error *err);
 /* Name and instance must match. Does not call loaded(): the board does so after it filled all. */
 int gh_state_load_device(const struct gh_state_section *section, struct gh_device *dev, struct gh_error *err);
+
+/*
+ * A whole machine's devices: every device must have exactly one section, and every section a device,
+ * or `other` (may be NULL) takes it. Fills all, then calls loaded() of all. On failure the devices'
+ * fields are what they were before, so that resetting or detaching them is safe.
+ */
+int gh_state_load_devices(struct gh_device *const *devices, unsigned count, const void *data, size_t len,
+                          int (*other)(void *opaque, const struct gh_state_section *section, struct gh_error *err),
+                          void *opaque, struct gh_error *err);

@@ -40,7 +40,7 @@ static uint64_t roll_value(void)
     switch (roll(4)) {
     case 0:  return edges[roll(GH_ARRAY_LEN(edges))];
     case 1:  return v & 0xff;
-    case 2:  return v & (FAKE_RAM_BYTES - 1); /* often a good address */
+    case 2:  return v & (roll(2) ? 0xffff0 : FAKE_RAM_BYTES - 1); /* often a good address */
     default: return v;
     }
 }
@@ -58,6 +58,48 @@ static void connect(struct world *w)
             fake_net_init(&w->net[w->nets]);
             fake_set_backend(w->dev, o->name, &w->net[w->nets++].net);
         }
+    }
+}
+
+static uint32_t config(struct gh_board *b, unsigned devfn, unsigned offset)
+{
+    fake_outl(b, 0xcf8, 0x80000000u | devfn << 8 | offset);
+    return fake_inl(b, 0xcfc);
+}
+
+static void set_config(struct gh_board *b, unsigned devfn, unsigned offset, uint32_t v)
+{
+    fake_outl(b, 0xcf8, 0x80000000u | devfn << 8 | offset);
+    fake_outl(b, 0xcfc, v);
+}
+
+/* As firmware does: every BAR gets a place, every function is switched on. */
+static void assign_bars(struct gh_board *b)
+{
+    uint32_t memory = 0xc0000000, port = 0xc000;
+
+    for (unsigned devfn = 0; devfn < 256; devfn++) {
+        if (config(b, devfn, 0) == 0xffffffff)
+            continue;
+        for (unsigned bar = 0x10; bar < 0x28; bar += 4) {
+            set_config(b, devfn, bar, 0xffffffff);
+            uint32_t mask = config(b, devfn, bar), size = mask & 1 ? ~(mask & 0xfffc) + 1 : ~(mask & ~15u) + 1;
+            if (!mask)
+                continue;
+            if (mask & 1) {
+                size &= 0xffff;
+                port = (port + size - 1) & ~(size - 1);
+                set_config(b, devfn, bar, port);
+                port += size;
+            } else {
+                memory = (memory + size - 1) & ~(size - 1);
+                set_config(b, devfn, bar, memory);
+                memory += size;
+                if ((mask & 6) == 4)
+                    set_config(b, devfn, bar += 4, 0);
+            }
+        }
+        set_config(b, devfn, 4, 7);
     }
 }
 
@@ -82,6 +124,7 @@ static bool build(struct world *w, const char *class_name)
         fprintf(stderr, "%s does not attach: %s\n", class_name, err.text);
         return false;
     }
+    assign_bars(w->b);
     return true;
 }
 
@@ -188,7 +231,7 @@ static void poke(struct world *w, unsigned accesses)
         if (!roll(512))
             fake_reset(w->b, roll(2) ? GH_RESET_WARM : GH_RESET_COLD);
         if (!roll(8))
-            gh_le64_put(w->b->ram + roll(FAKE_RAM_BYTES - 8), roll_value());
+            gh_le64_put(w->b->ram + roll(roll(4) ? 1 << 20 : FAKE_RAM_BYTES - 8), roll_value());
     }
 }
 
@@ -198,7 +241,9 @@ static bool twin(struct world *to, const struct world *from, const char *class_n
     if (!build(to, class_name))
         return false;
     to->b->now_ns = from->b->now_ns;
-    memcpy(to->b->ram, from->b->ram, FAKE_RAM_BYTES);
+    for (unsigned at = 0; at < FAKE_RAM_BYTES; at += 4096) /* leaves untouched pages untouched */
+        if (memcmp(from->b->ram + at, to->b->ram + at, 4096))
+            memcpy(to->b->ram + at, from->b->ram + at, 4096);
     for (unsigned i = 0; i < to->disks; i++) {
         fake_disk_medium(&to->disk[i], from->disk[i].info.bytes);
         to->disk[i].info = from->disk[i].info;

@@ -48,8 +48,53 @@ static int load(const struct gh_state_buffer *buf, uint16_t version, const struc
     return gh_state_load(&s, version, table, to, err);
 }
 
+/* Several devices: all or nothing. */
+static int box_loaded(struct gh_device *dev, struct gh_error *err)
+{
+    return ((const struct box *)dev->state)->d > 100 ? gh_error_set(err, -EBADMSG, "SavedStateDamaged", "No.") : 0;
+}
+
+static const struct gh_device_class box_class = {
+    .name = "box", .state_size = sizeof(struct box), .version = 2, .saved = fields, .loaded = box_loaded};
+
+static unsigned foreign_sections;
+static int foreign(void *opaque, const struct gh_state_section *section, struct gh_error *err)
+{
+    foreign_sections++;
+    return 0;
+}
+
+static void test_devices(void)
+{
+    struct box a = {.d = 1}, b = {.d = 2}, small = {.d = 50}, big = {.d = 101};
+    struct gh_device one = {.class = &box_class, .id = "one", .state = &a};
+    struct gh_device two = {.class = &box_class, .id = "two", .state = &b};
+    struct gh_device *both[2] = {&one, &two};
+    struct gh_state_buffer buf = {0};
+
+    gh_state_save(&buf, "box", "one", 2, fields, &small);
+    CHECK_EQ(gh_state_load_devices(both, 2, buf.data, buf.len, NULL, NULL, NULL), -ENOTSUP); /* two is missing */
+    CHECK_EQ(a.d, 1);
+    size_t first = buf.len;
+    gh_state_save(&buf, "box", "two", 2, fields, &big);
+    CHECK_EQ(gh_state_load_devices(both, 2, buf.data, buf.len, NULL, NULL, NULL), -EBADMSG); /* loaded() refuses */
+    CHECK(a.d == 1 && b.d == 2);
+    buf.len = first;
+    gh_state_save(&buf, "box", "two", 2, fields, &small);
+    CHECK_EQ(gh_state_load_devices(both, 2, buf.data, buf.len, NULL, NULL, NULL), 0);
+    CHECK(a.d == 50 && b.d == 50);
+    gh_state_save(&buf, "cpu", "0", 1, NULL, NULL);
+    CHECK_EQ(gh_state_load_devices(both, 2, buf.data, buf.len, NULL, NULL, NULL), -ENOTSUP);
+    CHECK_EQ(gh_state_load_devices(both, 2, buf.data, buf.len, foreign, NULL, NULL), 0);
+    CHECK_EQ(foreign_sections, 1);
+    gh_state_save(&buf, "box", "one", 2, fields, &small);
+    CHECK_EQ(gh_state_load_devices(both, 2, buf.data, buf.len, foreign, NULL, NULL), -EBADMSG); /* twice */
+    gh_state_buffer_fini(&buf);
+}
+
 int main(void)
 {
+    test_devices();
     static const struct box sample = {
         .flag = true, .bytes = {1, 2, 3, 4, 5}, .words = {0x1234, 0xffff, 7}, .d = 0xdeadbeef,
         .q = 0x0123456789abcdef, .text = "hello", .one = {42, true}, .many = {{1, false}, {2, true}}, .young = 9,
