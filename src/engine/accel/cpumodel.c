@@ -21,7 +21,7 @@
 #define SIGNATURE 0x00030661u      /* family 6, model 0x36, stepping 1 */
 
 /* Leaf 1 ECX. */
-#define V2_1_ECX (BIT(0) /* SSE3 */ | BIT(9) /* SSSE3 */ | BIT(13) /* CX16 */ | BIT(19) | BIT(20) /* SSE4 */ |     \
+#define V2_1_ECX (BIT(0) /* SSE3 */ | BIT(9) /* SSSE3 */ | BIT(13) /* CX16 */ | BIT(17) /* PCID */ | BIT(19) | BIT(20) /* SSE4 */ |     \
                   BIT(21) /* x2APIC */ | BIT(23) /* POPCNT */ | BIT(24) /* TSC deadline */ | BIT(31) /* hypervisor */)
 #define V3_1_ECX (V2_1_ECX | BIT(1) /* PCLMULQDQ */ | BIT(12) /* FMA */ | BIT(22) /* MOVBE */ | BIT(25) /* AES */ | \
                   BIT(26) /* XSAVE */ | BIT(28) /* AVX */ | BIT(29) /* F16C */)
@@ -31,7 +31,7 @@
                    BIT(13) /* PGE */ | BIT(14) /* MCA */ | BIT(15) /* CMOV */ | BIT(16) /* PAT */ | BIT(17) /* PSE36 */ | \
                    BIT(19) /* CLFLUSH */ | BIT(23) /* MMX */ | BIT(24) /* FXSR */ | BIT(25) | BIT(26) /* SSE2 */)
 /* Leaf 7. */
-#define V2_7_EBX (BIT(0) /* FSGSBASE */ | BIT(1) /* TSC_ADJUST */ | BIT(7) /* SMEP */ | BIT(9) /* ERMS */ | BIT(20) /* SMAP */ | \
+#define V2_7_EBX (BIT(0) /* FSGSBASE */ | BIT(1) /* TSC_ADJUST */ | BIT(7) /* SMEP */ | BIT(9) /* ERMS */ | BIT(10) /* INVPCID */ | BIT(20) /* SMAP */ | \
                   BIT(23) /* CLFLUSHOPT */)
 #define V3_7_EBX (V2_7_EBX | BIT(3) /* BMI1 */ | BIT(5) /* AVX2 */ | BIT(8) /* BMI2 */)
 #define ANY_7_ECX (BIT(2) /* UMIP */ | BIT(22) /* RDPID */)

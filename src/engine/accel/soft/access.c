@@ -187,7 +187,7 @@ void soft_write(struct soft_cpu *cpu, uint64_t linear, const void *buf, unsigned
 static uint64_t load_in(struct soft_cpu *cpu, uint64_t linear, unsigned bytes, unsigned mode)
 {
     uint64_t v = 0;
-    const struct soft_tlb_entry *e = soft_tlb_at(cpu->tlb_sets[mode], linear);
+    const struct soft_tlb_entry *e = soft_tlb_at(cpu->ctx->set[mode], linear);
 
     if (soft_likely(((linear + bytes - 1) & ~SOFT_PAGE_MASK) == e->tag_read))
         memcpy(&v, (const void *)(uintptr_t)(linear + e->addend), bytes);
@@ -198,7 +198,7 @@ static uint64_t load_in(struct soft_cpu *cpu, uint64_t linear, unsigned bytes, u
 
 static void store_in(struct soft_cpu *cpu, uint64_t linear, uint64_t value, unsigned bytes, unsigned mode)
 {
-    const struct soft_tlb_entry *e = soft_tlb_at(cpu->tlb_sets[mode], linear);
+    const struct soft_tlb_entry *e = soft_tlb_at(cpu->ctx->set[mode], linear);
 
     if (soft_likely(((linear + bytes - 1) & ~SOFT_PAGE_MASK) == e->tag_write))
         memcpy((void *)(uintptr_t)(linear + e->addend), &value, bytes);

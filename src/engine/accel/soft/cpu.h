@@ -65,6 +65,20 @@ enum soft_right { SOFT_R_READ = 1, SOFT_R_WRITE = 2, SOFT_R_EXEC = 4, SOFT_R_DIR
                   SOFT_R_LOGGED = 32 /* way is in the fill log */ };
 enum soft_mmu_mode { SOFT_MMU_KERNEL, SOFT_MMU_KERNEL_SMAP, SOFT_MMU_USER, SOFT_MMU_MODES };
 
+/* Translations of one address space (PCID). Without CR4.PCIDE there is one. */
+#define SOFT_TLB_CONTEXTS 6
+struct soft_tlb_ctx {
+    struct soft_tlb_entry set[SOFT_MMU_MODES][SOFT_TLB_SIZE];
+    struct soft_tlb_info  info[SOFT_MMU_MODES][SOFT_TLB_SIZE];
+    uint16_t log[SOFT_MMU_MODES][SOFT_TLB_SIZE];       /* ways filled since the last flush */
+    unsigned log_count[SOFT_MMU_MODES];
+    uint64_t large[8];               /* filter: 2 MiB regions that hold pieces of large pages */
+    bool     huge;                   /* pieces of 1 GiB pages are present */
+    bool     valid;                  /* pcid is one that the guest used since the last full flush */
+    uint16_t pcid;
+    uint64_t gen, used;              /* tlb_gen while it is current; when it was left */
+};
+
 /* The vector registers in FXSAVE order: ymm[i] low half is XMM i. */
 struct soft_ymm { uint64_t q[4]; };
 
@@ -98,13 +112,8 @@ struct soft_cpu {
     uint64_t state_key;              /* SOFT_KEY_*: what decoded blocks depend on; recomputed by soft_update_mode */
     uint64_t tlb_gen;                /* grows with every TLB flush, also of one page: block lookups by rip end */
     struct gh_segment seg[GH_SEG_COUNT];
-    struct soft_tlb_entry *tlb;      /* = tlb_sets[mmu_mode] */
-    struct soft_tlb_entry tlb_sets[SOFT_MMU_MODES][SOFT_TLB_SIZE];
-    struct soft_tlb_info  tlb_info[SOFT_MMU_MODES][SOFT_TLB_SIZE];
-    uint16_t tlb_log[SOFT_MMU_MODES][SOFT_TLB_SIZE];   /* ways filled since the last flush */
-    unsigned tlb_log_count[SOFT_MMU_MODES];
-    uint64_t tlb_large[8];           /* filter: 2 MiB regions that hold pieces of large pages */
-    bool     tlb_huge;               /* pieces of 1 GiB pages are present */
+    struct soft_tlb_entry *tlb;      /* = ctx->set[mmu_mode] */
+    struct soft_tlb_ctx *ctx;        /* the current address space's translations */
     uint64_t map_generation;         /* of the vm map the TLB was filled from */
 
     /* ---- system registers ---------------------------------------------------------------- */
@@ -147,6 +156,8 @@ struct soft_cpu {
     unsigned index;
     struct soft_vm *vm;
     struct gh_lapic lapic;
+    uint64_t tlb_gen_last;           /* generations given out */
+    struct soft_tlb_ctx tlb_ctx[SOFT_TLB_CONTEXTS];
     void *block_state;               /* block.c's per-vCPU lookup caches */
     void *jit_state;
 };

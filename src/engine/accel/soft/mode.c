@@ -50,7 +50,7 @@ void soft_update_mode(struct soft_cpu *cpu)
     }
     cpu->stack32 = cpu->seg[GH_SS].attr & GH_SEG_DB;
     cpu->mmu_mode = (uint8_t)soft_mode_cpl(cpu, cpu->cpl);
-    cpu->tlb = cpu->tlb_sets[cpu->mmu_mode];
+    cpu->tlb = cpu->ctx->set[cpu->mmu_mode];
     if (cpu->stack32)
         key |= SOFT_KEY_STACK32;
     if (cpu->cpl == 3)

@@ -101,6 +101,7 @@ static int set_sregs(struct soft_cpu *cpu, const struct gh_cpu_state *s, struct 
     else
         cpu->cpl = GH_SEG_DPL(s->seg[GH_SS].attr);
     soft_load_pdptes_quiet(cpu);
+    soft_tlb_switch(cpu, cpu->cr4 & CR4_PCIDE ? cpu->cr3 & 0xfff : 0, false);
     return 0;
 }
 

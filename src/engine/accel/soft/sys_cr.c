@@ -5,7 +5,7 @@
 
 #define CR0_WRITABLE (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
 #define CR4_WRITABLE (CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE | CR4_OSFXSR |      \
-                      CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE | CR4_OSXSAVE | CR4_SMEP | CR4_SMAP)
+                      CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE | CR4_OSXSAVE | CR4_SMEP | CR4_SMAP | CR4_PCIDE)
 
 static void need_ring0(struct soft_cpu *cpu)
 {
@@ -48,7 +48,7 @@ static void write_cr0(struct soft_cpu *cpu, uint64_t value)
     if (lme && (value & CR0_PG) && !(old & CR0_PG) &&
         (!(cpu->cr4 & CR4_PAE) || (cpu->seg[GH_CS].attr & GH_SEG_L)))
         soft_gp(cpu, 0);
-    if (cpu->code_mode == 64 && !(value & CR0_PG))
+    if (!(value & CR0_PG) && (cpu->code_mode == 64 || (cpu->cr4 & CR4_PCIDE)))
         soft_gp(cpu, 0);
     if ((value ^ old) & (CR0_PG | CR0_CD | CR0_NW) && !soft_load_pdptes(cpu, value, cpu->cr3, cpu->cr4))
         soft_gp(cpu, 0);
@@ -63,12 +63,19 @@ static void write_cr0(struct soft_cpu *cpu, uint64_t value)
 
 static void write_cr3(struct soft_cpu *cpu, uint64_t value)
 {
+    bool pcid = cpu->cr4 & CR4_PCIDE, keep = pcid && value >> 63;
+
+    if (keep)
+        value &= ~(1ull << 63);
     if (cpu->long_mode && (value & ~SOFT_PHYS_MASK))
         soft_gp(cpu, 0);
     if (!soft_load_pdptes(cpu, cpu->cr0, value, cpu->cr4))
         soft_gp(cpu, 0);
     cpu->cr3 = value;
-    soft_tlb_flush(cpu, false);
+    if (pcid)
+        soft_tlb_switch(cpu, value & 0xfff, keep);
+    else
+        soft_tlb_flush(cpu, false);
 }
 
 static void write_cr4(struct soft_cpu *cpu, uint64_t value)
@@ -80,8 +87,12 @@ static void write_cr4(struct soft_cpu *cpu, uint64_t value)
     if (((value ^ old) & (CR4_PAE | CR4_PSE | CR4_PGE | CR4_SMEP)) &&
         !soft_load_pdptes(cpu, cpu->cr0, cpu->cr3, value))
         soft_gp(cpu, 0);
+    if ((value & ~old & CR4_PCIDE) && (!cpu->long_mode || (cpu->cr3 & 0xfff)))
+        soft_gp(cpu, 0);
     cpu->cr4 = value;
-    if ((value ^ old) & (CR4_PAE | CR4_PSE | CR4_PGE | CR4_SMEP | CR4_SMAP))
+    if ((old & ~value) & CR4_PCIDE)
+        soft_tlb_switch(cpu, 0, false);
+    if ((value ^ old) & (CR4_PCIDE | CR4_PAE | CR4_PSE | CR4_PGE | CR4_SMEP | CR4_SMAP))
         soft_tlb_flush(cpu, true);
 }
 
@@ -159,6 +170,32 @@ SOFT_OP(invlpg)
     need_ring0(cpu);
     uint64_t linear = soft_offset(cpu, in) + (cpu->code_mode == 64 && in->seg < GH_FS ? 0 : cpu->seg[in->seg].base);
     soft_tlb_flush_page(cpu, cpu->code_mode == 64 ? linear : (uint32_t)linear);
+    soft_next(cpu, in);
+}
+
+SOFT_OP(invpcid)
+{
+    uint64_t type = in->opsize == 8 ? cpu->gpr[in->reg] : (uint32_t)cpu->gpr[in->reg], d[2];
+
+    if (!soft_cpu_has(cpu, 7, GH_RBX, 10))
+        soft_ud(cpu);
+    need_ring0(cpu);
+    soft_read(cpu, soft_addr(cpu, in, 16, false), d, 16);
+    if (type > 3 || d[0] >> 12)
+        soft_gp(cpu, 0);
+    if (type < 2 && !(cpu->cr4 & CR4_PCIDE) && d[0])
+        soft_gp(cpu, 0);
+    if (type == 0) {
+        if (!soft_canonical(d[1]))
+            soft_gp(cpu, 0);
+        soft_tlb_flush_pcid_page(cpu, (uint16_t)d[0], d[1]);
+    } else if (type == 1) {
+        soft_tlb_flush_pcid(cpu, (uint16_t)d[0]);
+    } else if (type == 2) {
+        soft_tlb_flush(cpu, true);
+    } else {
+        soft_tlb_flush_all_but_global(cpu);
+    }
     soft_next(cpu, in);
 }
 

@@ -31,104 +31,208 @@ static void entry_clear(struct soft_tlb_entry *e)
     __atomic_store_n(&e->tag_write, SOFT_TAG_NONE, __ATOMIC_RELAXED);
 }
 
+/* Every flush is a new generation: what was found by linear address under an old one is stale. */
+static void new_generation(struct soft_cpu *cpu, struct soft_tlb_ctx *x)
+{
+    x->gen = ++cpu->tlb_gen_last;
+    if (x == cpu->ctx)
+        cpu->tlb_gen = x->gen;
+}
+
 void soft_tlb_init(struct soft_cpu *cpu)
 {
-    for (unsigned m = 0; m < SOFT_MMU_MODES; m++) {
-        for (unsigned i = 0; i < SOFT_TLB_SIZE; i++) {
-            entry_clear(&cpu->tlb_sets[m][i]);
-            cpu->tlb_info[m][i] = (struct soft_tlb_info){ .page = SOFT_TAG_NONE };
+    for (unsigned c = 0; c < SOFT_TLB_CONTEXTS; c++) {
+        struct soft_tlb_ctx *x = &cpu->tlb_ctx[c];
+        for (unsigned m = 0; m < SOFT_MMU_MODES; m++) {
+            for (unsigned i = 0; i < SOFT_TLB_SIZE; i++) {
+                entry_clear(&x->set[m][i]);
+                x->info[m][i] = (struct soft_tlb_info){ .page = SOFT_TAG_NONE };
+            }
+            x->log_count[m] = 0;
         }
-        cpu->tlb_log_count[m] = 0;
+        x->valid = c == 0;
+        x->pcid = 0;
+        new_generation(cpu, x);
     }
-    cpu->tlb = cpu->tlb_sets[cpu->mmu_mode];
+    cpu->ctx = &cpu->tlb_ctx[0];
+    cpu->tlb_gen = cpu->ctx->gen;
+    cpu->tlb = cpu->ctx->set[cpu->mmu_mode];
+}
+
+static void flush_context(struct soft_cpu *cpu, struct soft_tlb_ctx *x, bool global_too)
+{
+    for (unsigned m = 0; m < SOFT_MMU_MODES; m++) {
+        unsigned kept = 0;
+        for (unsigned n = 0; n < x->log_count[m]; n++) {
+            unsigned i = x->log[m][n];
+            if (!global_too && (x->info[m][i].rights & SOFT_R_GLOBAL)) {
+                x->log[m][kept++] = (uint16_t)i;
+                continue;
+            }
+            entry_clear(&x->set[m][i]);
+            x->info[m][i].page = SOFT_TAG_NONE;
+            x->info[m][i].rights = 0;
+        }
+        x->log_count[m] = kept;
+    }
+    if (global_too) {
+        memset(x->large, 0, sizeof x->large);
+        x->huge = false;
+    }
+    new_generation(cpu, x);
+}
+
+/* Everything of the other address spaces goes when they are entered next. */
+static void forget_others(struct soft_cpu *cpu)
+{
+    for (unsigned c = 0; c < SOFT_TLB_CONTEXTS; c++)
+        if (&cpu->tlb_ctx[c] != cpu->ctx)
+            cpu->tlb_ctx[c].valid = false;
 }
 
 void soft_tlb_flush(struct soft_cpu *cpu, bool global_too)
 {
     SOFT_COUNT(cpu->vm, tlb_flush);
-    cpu->tlb_gen++;
-    for (unsigned m = 0; m < SOFT_MMU_MODES; m++) {
-        unsigned kept = 0;
-        for (unsigned n = 0; n < cpu->tlb_log_count[m]; n++) {
-            unsigned i = cpu->tlb_log[m][n];
-            if (!global_too && (cpu->tlb_info[m][i].rights & SOFT_R_GLOBAL)) {
-                cpu->tlb_log[m][kept++] = (uint16_t)i;
-                continue;
-            }
-            entry_clear(&cpu->tlb_sets[m][i]);
-            cpu->tlb_info[m][i].page = SOFT_TAG_NONE;
-            cpu->tlb_info[m][i].rights = 0;
-        }
-        cpu->tlb_log_count[m] = kept;
-    }
-    if (global_too) {
-        memset(cpu->tlb_large, 0, sizeof cpu->tlb_large);
-        cpu->tlb_huge = false;
-    }
+    flush_context(cpu, cpu->ctx, global_too);
+    if (global_too)
+        forget_others(cpu);
     cpu->map_generation = (cpu->vm->map ? cpu->vm->map->generation : 0) + cpu->vm->a20_generation;
+}
+
+static struct soft_tlb_ctx *context_of(struct soft_cpu *cpu, uint16_t pcid)
+{
+    for (unsigned c = 0; c < SOFT_TLB_CONTEXTS; c++)
+        if (cpu->tlb_ctx[c].valid && cpu->tlb_ctx[c].pcid == pcid)
+            return &cpu->tlb_ctx[c];
+    return NULL;
+}
+
+void soft_tlb_switch(struct soft_cpu *cpu, uint16_t pcid, bool keep)
+{
+    struct soft_tlb_ctx *x = context_of(cpu, pcid);
+
+    cpu->ctx->used = ++cpu->tlb_gen_last;
+    if (x) {
+        if (!keep)
+            flush_context(cpu, x, false);
+    } else {
+        x = &cpu->tlb_ctx[0];
+        for (unsigned c = 0; c < SOFT_TLB_CONTEXTS; c++) {
+            struct soft_tlb_ctx *t = &cpu->tlb_ctx[c];
+            if (!t->valid) {
+                x = t;
+                break;
+            }
+            if (t->used < x->used)
+                x = t;
+        }
+        flush_context(cpu, x, true);
+        x->valid = true;
+        x->pcid = pcid;
+    }
+    cpu->ctx = x;
+    cpu->tlb_gen = x->gen;
+    cpu->tlb = x->set[cpu->mmu_mode];
+}
+
+void soft_tlb_flush_pcid(struct soft_cpu *cpu, uint16_t pcid)
+{
+    struct soft_tlb_ctx *x = context_of(cpu, pcid);
+
+    if (x)
+        flush_context(cpu, x, false);
+}
+
+void soft_tlb_flush_all_but_global(struct soft_cpu *cpu)
+{
+    for (unsigned c = 0; c < SOFT_TLB_CONTEXTS; c++)
+        if (cpu->tlb_ctx[c].valid)
+            flush_context(cpu, &cpu->tlb_ctx[c], false);
 }
 
 static unsigned large_hash(uint64_t linear) { return (unsigned)((linear >> 21) ^ (linear >> 30)) & 511; }
 
-void soft_tlb_flush_page(struct soft_cpu *cpu, uint64_t linear)
+static void drop_page(struct soft_cpu *cpu, struct soft_tlb_ctx *x, uint64_t linear)
 {
     unsigned h = large_hash(linear);
-    cpu->tlb_gen++;
-    bool pieces = cpu->tlb_huge || (cpu->tlb_large[h >> 6] >> (h & 63) & 1);
+    bool pieces = x->huge || (x->large[h >> 6] >> (h & 63) & 1);
 
     for (unsigned m = 0; m < SOFT_MMU_MODES; m++) {
         unsigned i = (unsigned)(linear >> 12) & (SOFT_TLB_SIZE - 1);
-        struct soft_tlb_info *info = &cpu->tlb_info[m][i];
+        struct soft_tlb_info *info = &x->info[m][i];
         if (info->page == (linear & ~SOFT_PAGE_MASK)) {
-            entry_clear(&cpu->tlb_sets[m][i]);
+            entry_clear(&x->set[m][i]);
             info->page = SOFT_TAG_NONE;
         }
-        for (unsigned n = 0; pieces && n < cpu->tlb_log_count[m]; n++) {
-            i = cpu->tlb_log[m][n];
-            info = &cpu->tlb_info[m][i];
+        for (unsigned n = 0; pieces && n < x->log_count[m]; n++) {
+            i = x->log[m][n];
+            info = &x->info[m][i];
             if (info->page != SOFT_TAG_NONE && info->shift > 12 && (info->page ^ linear) >> info->shift == 0) {
-                entry_clear(&cpu->tlb_sets[m][i]);
+                entry_clear(&x->set[m][i]);
                 info->page = SOFT_TAG_NONE;
             }
         }
     }
+    new_generation(cpu, x);
+}
+
+/* INVLPG takes global translations, too, and those are in every context: so it takes the page everywhere. */
+void soft_tlb_flush_page(struct soft_cpu *cpu, uint64_t linear)
+{
+    for (unsigned c = 0; c < SOFT_TLB_CONTEXTS; c++)
+        if (cpu->tlb_ctx[c].valid)
+            drop_page(cpu, &cpu->tlb_ctx[c], linear);
+}
+
+void soft_tlb_flush_pcid_page(struct soft_cpu *cpu, uint16_t pcid, uint64_t linear)
+{
+    struct soft_tlb_ctx *x = context_of(cpu, pcid);
+
+    if (x)
+        drop_page(cpu, x, linear);
 }
 
 void soft_tlb_drop_dirty(struct soft_cpu *cpu)
 {
     struct soft_map *map = cpu->vm->map;
 
-    for (unsigned m = 0; m < SOFT_MMU_MODES; m++)
-        for (unsigned n = 0; n < cpu->tlb_log_count[m]; n++) {
-            unsigned i = cpu->tlb_log[m][n];
-            struct soft_tlb_info *info = &cpu->tlb_info[m][i];
-            struct soft_tlb_entry *e = &cpu->tlb_sets[m][i];
-            if (info->page == SOFT_TAG_NONE || e->tag_write == SOFT_TAG_NONE || info->slot >= map->count)
-                continue;
-            struct soft_slot *s = &map->slot[info->slot];
-            if (!s->dirty)
-                continue;
-            __atomic_store_n(&e->tag_write, SOFT_TAG_NONE, __ATOMIC_RELAXED);
-            soft_slot_mark_dirty(s, info->gpa);   /* written between the harvest and now, perhaps */
+    for (unsigned c = 0; c < SOFT_TLB_CONTEXTS; c++)
+        for (unsigned m = 0; m < SOFT_MMU_MODES; m++) {
+            struct soft_tlb_ctx *x = &cpu->tlb_ctx[c];
+            for (unsigned n = 0; n < x->log_count[m]; n++) {
+                unsigned i = x->log[m][n];
+                struct soft_tlb_info *info = &x->info[m][i];
+                struct soft_tlb_entry *e = &x->set[m][i];
+                if (info->page == SOFT_TAG_NONE || e->tag_write == SOFT_TAG_NONE || info->slot >= map->count)
+                    continue;
+                struct soft_slot *s = &map->slot[info->slot];
+                if (!s->dirty)
+                    continue;
+                __atomic_store_n(&e->tag_write, SOFT_TAG_NONE, __ATOMIC_RELAXED);
+                if (x->valid)         /* written between the harvest and now, perhaps */
+                    soft_slot_mark_dirty(s, info->gpa);
+            }
         }
+}
+
+static void revoke_in(struct soft_tlb_entry *set, const uint8_t *host_page)
+{
+    for (unsigned i = 0; i < SOFT_TLB_SIZE; i++) {
+        uint64_t tag = __atomic_load_n(&set[i].tag_write, __ATOMIC_RELAXED);
+        if (tag != SOFT_TAG_NONE && tag + __atomic_load_n(&set[i].addend, __ATOMIC_RELAXED) == (uintptr_t)host_page)
+            __atomic_store_n(&set[i].tag_write, SOFT_TAG_NONE, __ATOMIC_SEQ_CST);
+    }
 }
 
 void soft_tlb_revoke_write(struct soft_vm *vm, const uint8_t *host_page)
 {
-    for (unsigned c = 0; c < vm->vcpu_count; c++) {
-        struct soft_cpu *cpu = vm->cpu[c];
-        if (!cpu)
-            continue;
-        for (unsigned m = 0; m < SOFT_MMU_MODES; m++)
-            for (unsigned i = 0; i < SOFT_TLB_SIZE; i++) {
-                struct soft_tlb_entry *e = &cpu->tlb_sets[m][i];
-                uint64_t tag = __atomic_load_n(&e->tag_write, __ATOMIC_RELAXED);
-                if (tag == SOFT_TAG_NONE ||
-                    tag + __atomic_load_n(&e->addend, __ATOMIC_RELAXED) != (uintptr_t)host_page)
-                    continue;
-                __atomic_store_n(&e->tag_write, SOFT_TAG_NONE, __ATOMIC_SEQ_CST);
-            }
-    }
+    for (unsigned v = 0; v < vm->vcpu_count; v++)
+        for (unsigned c = 0; vm->cpu[v] && c < SOFT_TLB_CONTEXTS; c++) {
+            /* A context that turns valid meanwhile starts empty, and fills see that the page has code. */
+            struct soft_tlb_ctx *x = &vm->cpu[v]->tlb_ctx[c];
+            for (unsigned m = 0; x->valid && m < SOFT_MMU_MODES; m++)
+                revoke_in(x->set[m], host_page);
+        }
 }
 
 /* The fast write tag of a page: only where a store has nothing else to do. */
@@ -155,7 +259,7 @@ static void install(struct soft_cpu *cpu, unsigned mode, uint64_t page, const st
                     bool for_write)
 {
     unsigned i = (unsigned)(page >> 12) & (SOFT_TLB_SIZE - 1);
-    struct soft_tlb_entry *e = &cpu->tlb_sets[mode][i];
+    struct soft_tlb_entry *e = &cpu->ctx->set[mode][i];
     struct soft_slot *s = info->slot == SOFT_NO_SLOT ? NULL : &cpu->vm->map->slot[info->slot];
     unsigned fast = info->rights & ~watched_rights(cpu, page);
 
@@ -206,9 +310,9 @@ struct soft_xlat soft_translate(struct soft_cpu *cpu, uint64_t linear, enum soft
 {
     static const uint8_t need[] = { SOFT_R_READ, SOFT_R_WRITE | SOFT_R_DIRTY, SOFT_R_EXEC };
     uint64_t page = linear & ~SOFT_PAGE_MASK;
-    struct soft_tlb_info *info = &cpu->tlb_info[mode][(page >> 12) & (SOFT_TLB_SIZE - 1)];
+    struct soft_tlb_info *info = &cpu->ctx->info[mode][(page >> 12) & (SOFT_TLB_SIZE - 1)];
     struct soft_map *map = cpu->vm->map;
-    unsigned i = (unsigned)(info - cpu->tlb_info[mode]);
+    unsigned i = (unsigned)(info - cpu->ctx->info[mode]);
 
     if (soft_unlikely(cpu->long_mode && !soft_canonical(linear)))
         soft_raise_not_canonical(cpu, linear);
@@ -225,18 +329,18 @@ struct soft_xlat soft_translate(struct soft_cpu *cpu, uint64_t linear, enum soft
         w.gpa &= cpu->vm->a20_mask;
         struct soft_slot *s = apic_page(cpu, w.gpa) ? NULL : soft_map_find(cpu->vm, w.gpa);
         if (!(info->rights & SOFT_R_LOGGED))
-            cpu->tlb_log[mode][cpu->tlb_log_count[mode]++] = (uint16_t)i;
+            cpu->ctx->log[mode][cpu->ctx->log_count[mode]++] = (uint16_t)i;
         *info = (struct soft_tlb_info){ .page = page, .gpa = w.gpa, .shift = w.shift,
                                         .slot = s ? (uint16_t)(s - map->slot) : SOFT_NO_SLOT,
                                         .rights = w.rights | SOFT_R_LOGGED };
         if (w.shift > 12) {
             unsigned h = large_hash(linear);
-            cpu->tlb_large[h >> 6] |= 1ull << (h & 63);
-            cpu->tlb_huge |= w.shift == 30;
+            cpu->ctx->large[h >> 6] |= 1ull << (h & 63);
+            cpu->ctx->huge |= w.shift == 30;
         }
         install(cpu, mode, page, info, access == SOFT_WRITE);
     } else if (access == SOFT_WRITE && info->slot != SOFT_NO_SLOT &&
-               cpu->tlb_sets[mode][i].tag_write == SOFT_TAG_NONE) {
+               cpu->ctx->set[mode][i].tag_write == SOFT_TAG_NONE) {
         install(cpu, mode, page, info, true);   /* code gone from the page, or dirty bit harvested */
     }
     struct soft_xlat x = { .gpa = info->gpa | (linear & SOFT_PAGE_MASK) };

@@ -238,6 +238,7 @@ void soft_vcpu_reset(struct soft_cpu *cpu, bool init)
     }
     cpu->run_state = cpu->index == 0 ? GH_RUN_RUNNABLE : GH_RUN_WAIT_SIPI;
     soft_timer_arm(cpu, UINT64_MAX);
+    soft_tlb_switch(cpu, 0, false);
     soft_tlb_flush(cpu, true);
     soft_update_mode(cpu);
 }

@@ -103,6 +103,11 @@ struct soft_xlat soft_translate(struct soft_cpu *cpu, uint64_t linear, enum soft
 _Noreturn void soft_raise_not_canonical(struct soft_cpu *cpu, uint64_t linear);
 void soft_tlb_drop_dirty(struct soft_cpu *cpu);   /* SOFT_ATTN_DIRTY */
 void soft_tlb_init(struct soft_cpu *cpu);
+/* Enters the address space of a PCID; keep: with what is cached of it (bit 63 of MOV to CR3). */
+void soft_tlb_switch(struct soft_cpu *cpu, uint16_t pcid, bool keep);
+void soft_tlb_flush_pcid(struct soft_cpu *cpu, uint16_t pcid);            /* but not global entries */
+void soft_tlb_flush_pcid_page(struct soft_cpu *cpu, uint16_t pcid, uint64_t linear);
+void soft_tlb_flush_all_but_global(struct soft_cpu *cpu);
 /* Any thread: takes the fast write tag of a host page out of every vCPU's TLB. */
 void soft_tlb_revoke_write(struct soft_vm *vm, const uint8_t *host_page);
 /* After a callback of the machine: a publish may have changed the map under this vCPU. */
