@@ -73,6 +73,7 @@ struct soft_tlb_ctx {
     uint16_t log[SOFT_MMU_MODES][SOFT_TLB_SIZE];       /* ways filled since the last flush */
     unsigned log_count[SOFT_MMU_MODES];
     uint64_t large[8];               /* filter: 2 MiB regions that hold pieces of large pages */
+    uint64_t exec[64];               /* filter: pages that were executable since the last flush */
     bool     huge;                   /* pieces of 1 GiB pages are present */
     bool     valid;                  /* pcid is one that the guest used since the last full flush */
     uint16_t pcid;

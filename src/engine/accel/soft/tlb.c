@@ -78,6 +78,7 @@ static void flush_context(struct soft_cpu *cpu, struct soft_tlb_ctx *x, bool glo
     if (global_too) {
         memset(x->large, 0, sizeof x->large);
         x->huge = false;
+        memset(x->exec, 0, sizeof x->exec);
     }
     new_generation(cpu, x);
 }
@@ -152,10 +153,13 @@ void soft_tlb_flush_all_but_global(struct soft_cpu *cpu)
 
 static unsigned large_hash(uint64_t linear) { return (unsigned)((linear >> 21) ^ (linear >> 30)) & 511; }
 
+static unsigned exec_hash(uint64_t linear) { return (unsigned)((linear >> 12) ^ (linear >> 24)) & 4095; }
+
 static void drop_page(struct soft_cpu *cpu, struct soft_tlb_ctx *x, uint64_t linear)
 {
     unsigned h = large_hash(linear);
     bool pieces = x->huge || (x->large[h >> 6] >> (h & 63) & 1);
+    unsigned e = exec_hash(linear);
 
     for (unsigned m = 0; m < SOFT_MMU_MODES; m++) {
         unsigned i = (unsigned)(linear >> 12) & (SOFT_TLB_SIZE - 1);
@@ -173,7 +177,9 @@ static void drop_page(struct soft_cpu *cpu, struct soft_tlb_ctx *x, uint64_t lin
             }
         }
     }
-    new_generation(cpu, x);
+    /* Blocks are found by linear address without a look at the TLB: only a page that had code matters to them. */
+    if (pieces || (x->exec[e >> 6] >> (e & 63) & 1))
+        new_generation(cpu, x);
 }
 
 /* INVLPG takes global translations, too, and those are in every context: so it takes the page everywhere. */
@@ -270,8 +276,11 @@ static void install(struct soft_cpu *cpu, unsigned mode, uint64_t page, const st
     __atomic_store_n(&e->addend, (uintptr_t)(s->host + (info->gpa - s->gpa)) - page, __ATOMIC_RELEASE);
     if (fast & SOFT_R_READ)
         e->tag_read = page;
-    if (info->rights & SOFT_R_EXEC)
+    if (info->rights & SOFT_R_EXEC) {
+        unsigned h = exec_hash(page);
+        cpu->ctx->exec[h >> 6] |= 1ull << (h & 63);
         e->tag_exec = page;
+    }
     if ((fast & SOFT_R_WRITE) && (fast & SOFT_R_DIRTY) && (s->flags & GH_SLOT_WRITABLE)) {
         if (!s->dirty)
             install_write_tag(cpu, e, s, info->gpa, page);
