@@ -35,7 +35,7 @@ struct gh_daemon {
     char *vm_program;
     GDBusServer *server;
     GhEngine1 *iface;
-    GList *managers;                       /* GDBusObjectManagerServer, one per connection */
+    GList *connections;                    /* GDBusConnection: everybody who is connected */
     GHashTable *machines;                  /* uuid -> struct gh_daemon_machine */
     guint next_job;
 };
@@ -48,8 +48,8 @@ char *gh_paths_program(const char *name);           /* beside this program, in t
 /* server.c */
 int  gh_server_start(struct gh_daemon *d, struct gh_error *err);
 void gh_server_stop(struct gh_daemon *d);
-void gh_server_export(struct gh_daemon *d, GDBusObjectSkeleton *object);
-void gh_server_unexport(struct gh_daemon *d, GDBusObjectSkeleton *object);
+void gh_server_export(struct gh_daemon *d, struct gh_daemon_machine *m);
+void gh_server_unexport(struct gh_daemon *d, struct gh_daemon_machine *m);
 
 /* registry.c */
 void gh_registry_scan(struct gh_daemon *d);

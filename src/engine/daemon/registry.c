@@ -33,7 +33,7 @@ struct gh_daemon_machine *gh_registry_add(struct gh_daemon *d, const char *folde
     }
     gh_instance_attach(m);
     gh_daemon_machine_refresh(m);
-    gh_server_export(d, G_DBUS_OBJECT_SKELETON(m->object));
+    gh_server_export(d, m);
     return m;
 }
 
@@ -42,7 +42,7 @@ void gh_registry_remove(struct gh_daemon_machine *m)
     struct gh_daemon *d = m->daemon;
     g_autofree char *uuid = g_strdup(m->definition->uuid);
 
-    gh_server_unexport(d, G_DBUS_OBJECT_SKELETON(m->object));
+    gh_server_unexport(d, m);
     g_hash_table_remove(d->machines, uuid);
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * Where the API is served: the private socket (always), and the session bus where there is one.
- * Each connection has its own object manager over the same object skeletons.
+ * GDBusObjectManagerServer takes objects off every connection when one closes, so the object manager's
+ * interface is served here by hand over skeletons that each connection shares.
  */
 #include <errno.h>
 #include <glib/gstdio.h>
@@ -10,19 +11,67 @@
 
 #include "engine/daemon/daemon.h"
 
-static void manager_closed(GDBusConnection *connection, gboolean by_peer, GError *error, gpointer data)
+static const char object_manager_xml[] =
+    "<node><interface name='org.freedesktop.DBus.ObjectManager'>"
+    "<method name='GetManagedObjects'><arg type='a{oa{sa{sv}}}' name='objects' direction='out'/></method>"
+    "<signal name='InterfacesAdded'><arg type='o' name='object'/><arg type='a{sa{sv}}' name='interfaces'/></signal>"
+    "<signal name='InterfacesRemoved'><arg type='o' name='object'/><arg type='as' name='interfaces'/></signal>"
+    "</interface></node>";
+static const char machine_interface[] = "org.gasthaus.Engine1.Machine";
+
+static char *object_path(struct gh_daemon_machine *m)
+{ return g_strdup(g_dbus_object_get_object_path(G_DBUS_OBJECT(m->object))); }
+
+/* a{sa{sv}}: the one interface of a machine's object with its properties. */
+static GVariant *describe_object(struct gh_daemon_machine *m)
+{
+    GVariantBuilder b;
+
+    g_variant_builder_init(&b, G_VARIANT_TYPE("a{sa{sv}}"));
+    g_variant_builder_add(&b, "{s@a{sv}}", machine_interface, g_dbus_interface_skeleton_get_properties(G_DBUS_INTERFACE_SKELETON(m->iface)));
+    return g_variant_builder_end(&b);
+}
+
+static void get_managed_objects(GDBusConnection *connection, const char *sender, const char *path, const char *interface,
+                                const char *method, GVariant *parameters, GDBusMethodInvocation *inv, gpointer data)
 {
     struct gh_daemon *d = data;
+    GVariantBuilder b;
+    GHashTableIter iter;
+    gpointer value;
 
-    for (GList *l = d->managers; l; l = l->next) {
-        GDBusObjectManagerServer *manager = l->data;
-        g_autoptr(GDBusConnection) own = g_dbus_object_manager_server_get_connection(manager);
-        if (own != connection)
-            continue;
-        g_dbus_object_manager_server_set_connection(manager, NULL);
-        d->managers = g_list_delete_link(d->managers, l);
-        g_object_unref(manager);
-        break;
+    g_variant_builder_init(&b, G_VARIANT_TYPE("a{oa{sa{sv}}}"));
+    g_hash_table_iter_init(&iter, d->machines);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        g_autofree char *object = object_path(value);
+        g_variant_builder_add(&b, "{o@a{sa{sv}}}", object, describe_object(value));
+    }
+    g_dbus_method_invocation_return_value(inv, g_variant_new("(a{oa{sa{sv}}})", &b));
+}
+
+static const GDBusInterfaceVTable object_manager_vtable = { .method_call = get_managed_objects };
+
+static void export_machine(struct gh_daemon_machine *m, GDBusConnection *connection)
+{
+    g_autofree char *path = object_path(m);
+
+    g_dbus_interface_skeleton_export(G_DBUS_INTERFACE_SKELETON(m->iface), connection, path, NULL);
+}
+
+static void connection_closed(GDBusConnection *connection, gboolean by_peer, GError *error, gpointer data)
+{
+    struct gh_daemon *d = data;
+    GHashTableIter iter;
+    gpointer value;
+
+    if (!g_list_find(d->connections, connection))
+        return;
+    d->connections = g_list_remove(d->connections, connection);
+    g_hash_table_iter_init(&iter, d->machines);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        GDBusInterfaceSkeleton *iface = G_DBUS_INTERFACE_SKELETON(((struct gh_daemon_machine *)value)->iface);
+        if (g_dbus_interface_skeleton_has_connection(iface, connection))
+            g_dbus_interface_skeleton_unexport_from_connection(iface, connection);
     }
     g_dbus_interface_skeleton_unexport_from_connection(G_DBUS_INTERFACE_SKELETON(d->iface), connection);
     g_signal_handlers_disconnect_by_data(connection, d);
@@ -31,19 +80,19 @@ static void manager_closed(GDBusConnection *connection, gboolean by_peer, GError
 
 static void serve(struct gh_daemon *d, GDBusConnection *connection)
 {
-    GDBusObjectManagerServer *manager = g_dbus_object_manager_server_new(GH_ENGINE_PATH);
+    static GDBusNodeInfo *node;
     GHashTableIter iter;
     gpointer value;
 
-    g_hash_table_iter_init(&iter, d->machines);
-    while (g_hash_table_iter_next(&iter, NULL, &value)) {
-        struct gh_daemon_machine *m = value;
-        g_dbus_object_manager_server_export(manager, G_DBUS_OBJECT_SKELETON(m->object));
-    }
+    if (!node)
+        node = g_dbus_node_info_new_for_xml(object_manager_xml, NULL);
     g_dbus_interface_skeleton_export(G_DBUS_INTERFACE_SKELETON(d->iface), connection, GH_ENGINE_PATH, NULL);
-    g_dbus_object_manager_server_set_connection(manager, connection);
-    d->managers = g_list_prepend(d->managers, manager);
-    g_signal_connect(g_object_ref(connection), "closed", G_CALLBACK(manager_closed), d);
+    g_hash_table_iter_init(&iter, d->machines);
+    while (g_hash_table_iter_next(&iter, NULL, &value))
+        export_machine(value, connection);
+    g_dbus_connection_register_object(connection, GH_ENGINE_PATH, node->interfaces[0], &object_manager_vtable, d, NULL, NULL);
+    d->connections = g_list_prepend(d->connections, g_object_ref(connection));
+    g_signal_connect(connection, "closed", G_CALLBACK(connection_closed), d);
 }
 
 static gboolean new_connection(GDBusServer *server, GDBusConnection *connection, gpointer data)
@@ -58,18 +107,31 @@ static gboolean authorize(GDBusAuthObserver *observer, GIOStream *stream, GCrede
     return credentials && g_credentials_get_unix_user(credentials, NULL) == getuid();
 }
 
-void gh_server_export(struct gh_daemon *d, GDBusObjectSkeleton *object)
+static void tell(struct gh_daemon *d, const char *signal, GVariant *parameters)
 {
-    for (GList *l = d->managers; l; l = l->next)
-        g_dbus_object_manager_server_export(l->data, object);
+    g_autoptr(GVariant) held = g_variant_ref_sink(parameters);
+
+    for (GList *l = d->connections; l; l = l->next)
+        g_dbus_connection_emit_signal(l->data, NULL, GH_ENGINE_PATH, "org.freedesktop.DBus.ObjectManager", signal, held, NULL);
 }
 
-void gh_server_unexport(struct gh_daemon *d, GDBusObjectSkeleton *object)
+void gh_server_export(struct gh_daemon *d, struct gh_daemon_machine *m)
 {
-    const char *path = g_dbus_object_get_object_path(G_DBUS_OBJECT(object));
+    g_autofree char *path = object_path(m);
 
-    for (GList *l = d->managers; l; l = l->next)
-        g_dbus_object_manager_server_unexport(l->data, path);
+    for (GList *l = d->connections; l; l = l->next)
+        export_machine(m, l->data);
+    tell(d, "InterfacesAdded", g_variant_new("(o@a{sa{sv}})", path, describe_object(m)));
+}
+
+void gh_server_unexport(struct gh_daemon *d, struct gh_daemon_machine *m)
+{
+    static const char *const interfaces[] = { machine_interface, NULL };
+    g_autofree char *path = object_path(m);
+
+    if (g_dbus_interface_skeleton_get_connection(G_DBUS_INTERFACE_SKELETON(m->iface)))
+        g_dbus_interface_skeleton_unexport(G_DBUS_INTERFACE_SKELETON(m->iface));
+    tell(d, "InterfacesRemoved", g_variant_new("(o^as)", path, interfaces));
 }
 
 static void bus_acquired(GDBusConnection *connection, const char *name, gpointer data) { serve(data, connection); }
