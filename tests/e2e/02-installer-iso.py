@@ -11,8 +11,10 @@ iso = guest("installer-iso") + "/installer.iso"
 with Engine("installer") as e:
     e.ctl("create", "text", "--media", iso, "--memory", "1G", "--disk", "2G", "--accel", "soft")
     e.ctl("start", "text")
-    # Newt's blue background and grey dialogue fill the screen.
-    shot = e.wait_screen("text", lambda p: p.share((0, 0, 170), 40) > 0.4 and p.share((170, 170, 170), 40) > 0.05, 600)
+    # Newt's grey dialogue on blue, and the chosen language on red.
+    def language_screen(p):
+        return p.share((170, 170, 170), 8) > 0.6 and p.share((0, 0, 170), 8) > 0.04 and p.share((170, 0, 0), 8) > 0.003
+    shot = e.wait_screen("text", language_screen, 600)
     check(True, f"the text installer shows its first screen: {shot}")
     before = pixels(shot)
     e.ctl("send-keys", "text", "down")
