@@ -151,7 +151,8 @@ static void ended(struct gh_daemon_machine *m, gboolean failed, int status)
 static void child_exited(GPid pid, int status, gpointer data)
 {
     struct gh_daemon_machine *m = data;
-    gboolean clean = WIFEXITED(status) && WEXITSTATUS(status) != 2;
+    /* 2: it could not start; 128 + n: its supervisor saw the machine killed by signal n. */
+    gboolean clean = WIFEXITED(status) && WEXITSTATUS(status) != 2 && WEXITSTATUS(status) <= 128;
 
     m->instance->child_watch = 0;
     g_spawn_close_pid(pid);

@@ -1,0 +1,83 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# gasthaus-test: long 600
+#
+# The whole product on KVM where the computer at hand cannot: a Debian host with AMD-V and kvm-amd, emulated
+# by QEMU, whose initramfs holds gasthaus-vm. In it
+#   1. the kvm accelerator's own test runs against real nested paging,
+#   2. gasthaus-vm boots Debian's kernel through KVM to a marker, sandboxed, and ends with status 0,
+#   3. --accel auto chooses kvm there.
+# The verdict is the host's serial output; a marker is printed only after the step before it was checked.
+set -uo pipefail
+top=${GH_TOP:-$(cd "$(dirname "$0")/../.." && pwd)}
+build=${GH_BUILD:-$top/build}
+out=${GH_OUT:-$build/test-output}
+log=$out/kvm-in-emulated-host.serial
+cpu=${GH_HOST_CPU:-EPYC}
+mkdir -p "$out"
+
+skip() { echo "skipped: $*"; exit 77; }
+for program in qemu-system-x86_64 busybox cpio; do
+    command -v $program >/dev/null || skip "$program is not installed"
+done
+vm=$build/src/engine/machine/gasthaus-vm
+[ -x "$vm" ] || { echo "FAILED: $vm is not built"; exit 1; }
+host=$("$top/tools/guest-image" kvm-host) || { echo "FAILED: tools/guest-image kvm-host"; exit 1; }
+guest=$("$top/tools/guest-image" linux) || { echo "FAILED: tools/guest-image linux"; exit 1; }
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+root=$work/root
+mkdir -p "$root"/{bin,dev,proc,sys,run,tmp,m,g,usr/share/seabios}
+cp "$(command -v busybox)" "$root/bin/busybox"
+ln -s busybox "$root/bin/sh"
+cp "$host"/*.ko "$root/m/"
+cp "$guest/vmlinuz" "$guest/initrd.gz" "$root/g/"
+cp -L /usr/share/seabios/bios-256k.bin /usr/share/seabios/vgabios-stdvga.bin "$root/usr/share/seabios/"
+for program in "$vm" "$build/tests/guest/test-kvm"; do
+    cp "$program" "$root/bin/"
+    strip "$root/bin/$(basename "$program")" 2>/dev/null
+    ldd "$program" | grep -o '/[^ ]*' | while read -r lib; do
+        mkdir -p "$root$(dirname "$lib")"
+        cp -Ln "$lib" "$root$lib"
+    done
+done
+
+cat > "$root/init" <<'INIT'
+#!/bin/busybox sh
+/bin/busybox --install -s /bin
+export PATH=/bin XDG_RUNTIME_DIR=/run
+mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
+chmod 700 /run
+for m in irqbypass kvm ccp kvm-amd; do insmod /m/$m.ko; done
+[ -c /dev/kvm ] && echo HOST-KVM-THERE
+test-kvm && echo HOST-ACCEL-TEST-PASSED
+boot() {
+    timeout -s INT 150 gasthaus-vm --name inner --memory 160M --serial stdio --no-reboot --kernel /g/vmlinuz --initrd /g/initrd.gz \
+        --append "console=ttyS0 quiet gh.test=boot" "$@" < /dev/null > /tmp/out 2>&1
+    status=$?
+    sed 's/^/inner| /' /tmp/out | tail -25
+    [ $status = 0 ] && grep -q GUEST-READY /tmp/out
+}
+boot --accel kvm && echo HOST-KVM-BOOT-PASSED
+GH_LOG=info boot --accel auto && grep -q 'KVM runs guest kernels' /tmp/out && echo HOST-AUTO-CHOSE-KVM
+dmesg | grep -E 'BUG:|Oops|WARNING: CPU|general protection' && echo HOST-KERNEL-COMPLAINED
+echo "HOST-END $(cut -d' ' -f1 /proc/uptime)"
+sync; sleep 1; poweroff -f
+INIT
+chmod 755 "$root/init"
+(cd "$root" && find . | cpio -o -H newc --owner 0:0 --quiet | gzip -1) > "$work/initrd.gz"
+
+rm -f "$log"
+echo "+ qemu-system-x86_64 -accel tcg -cpu $cpu: host with kvm-amd, output in $log"
+nice timeout "${GH_HOST_TIMEOUT:-560}" qemu-system-x86_64 -machine pc -accel tcg -cpu "$cpu" -smp 1 -m 1024 -nodefaults \
+    -display none -serial "file:$log" -no-reboot -kernel "$host/vmlinuz" -initrd "$work/initrd.gz" \
+    -append "console=ttyS0 quiet panic=-1 random.trust_cpu=on" < /dev/null
+
+status=0
+for marker in HOST-KVM-THERE HOST-ACCEL-TEST-PASSED HOST-KVM-BOOT-PASSED HOST-AUTO-CHOSE-KVM HOST-END; do
+    if grep -aq "$marker" "$log"; then echo "ok: $marker"; else echo "FAILED: no $marker"; status=1; fi
+done
+if grep -aq HOST-KERNEL-COMPLAINED "$log"; then echo "FAILED: the host's kernel complained"; status=1; fi
+[ $status = 0 ] || tail -n 60 "$log"
+exit $status
