@@ -8,7 +8,7 @@
 #define LEAF(leaf, r, s_r, code)                                                                   \
     static void leaf(void *arg)                                                                    \
     {                                                                                              \
-        struct fp_call *c = arg;                                                                   \
+        struct soft_fp_call *c = arg;                                                                   \
         __asm__ volatile("ldmxcsr %[csr]\n\tvmovdqu (%[d]), %%" r "0\n\tvmovdqu (%[a]), %%" r      \
                          "1\n\tvmovdqu (%[s]), %%" s_r "2\n\t" code                                \
                          "\n\tvmovdqu %%ymm0, (%[d])\n\tvzeroupper\n\tstmxcsr %[csr]\n\t"          \
@@ -22,12 +22,11 @@
 static inline __attribute__((always_inline)) void run(struct soft_cpu *cpu, const struct soft_insn *in,
                                                       void (*leaf)(void *), unsigned bytes)
 {
-    struct soft_vec buf;
     avx_enter(cpu);
-    struct fp_call c = {.s = simd_rm(cpu, in, &buf, bytes, false)};
-    c.a = xmm_reg(cpu, in->vvvv);
-    c.d = xmm_reg(cpu, in->reg);
-    fp_run(cpu, leaf, &c);
+    struct soft_fp_call *c = &cpu->fp_call; *c = (struct soft_fp_call){.s = simd_rm(cpu, in, bytes, false)};
+    c->a = xmm_reg(cpu, in->vvvv);
+    c->d = xmm_reg(cpu, in->reg);
+    fp_run(cpu, leaf, c);
 }
 
 /* ---- FMA --------------------------------------------------------------------------------------------- */
@@ -61,7 +60,7 @@ THUNKS_(soft_tv_dppd, "vdppd " IMM ", %xmm2, %xmm1, %xmm0")
 #define THUNK_LEAF(leaf, r)                                                                        \
     static void leaf(void *arg)                                                                    \
     {                                                                                              \
-        struct fp_call *c = arg;                                                                   \
+        struct soft_fp_call *c = arg;                                                                   \
         __asm__ volatile("ldmxcsr %[csr]\n\tvmovdqu (%[a]), %%" r "1\n\tvmovdqu (%[s]), %%" r      \
                          "2\n\t" CALL_THUNK "vmovdqu %%ymm0, (%[d])\n\tvzeroupper\n\t"             \
                          "stmxcsr %[csr]\n\tldmxcsr %[host]"                                       \
@@ -78,25 +77,24 @@ SOFT_OP(vcvtps2ph)
     struct soft_vec result;
     bool wide = in->opsize == 32;
     avx_enter(cpu);
-    struct fp_call c = {.d = &result, .a = xmm_reg(cpu, in->reg), .s = xmm_reg(cpu, in->reg),
+    struct soft_fp_call *c = &cpu->fp_call; *c = (struct soft_fp_call){.d = &result, .a = xmm_reg(cpu, in->reg), .s = xmm_reg(cpu, in->reg),
                         .thunk = wide ? soft_ty_cvtps2ph[in->imm & 0xff] : soft_tv_cvtps2ph[in->imm & 0xff]};
     if (in->is_mem) {
-        fp_run(cpu, wide ? thunk_256 : thunk_128, &c); /* a page fault finds MXCSR's flags set */
+        fp_run(cpu, wide ? thunk_256 : thunk_128, c); /* a page fault finds MXCSR's flags set */
         simd_store(cpu, soft_addr(cpu, in, in->opsize / 2, true), &result, in->opsize / 2);
     } else {
-        fp_run(cpu, wide ? thunk_256 : thunk_128, &c);
+        fp_run(cpu, wide ? thunk_256 : thunk_128, c);
         memcpy(&cpu->ymm[in->rm], &result, 32);
     }
 }
 
 SOFT_OP(vdppd)
 {
-    struct soft_vec buf;
     avx_enter(cpu);
-    struct fp_call c = {.s = simd_rm(cpu, in, &buf, 16, false), .thunk = soft_tv_dppd[in->imm & 0xff]};
-    c.a = xmm_reg(cpu, in->vvvv);
-    c.d = xmm_reg(cpu, in->reg);
-    fp_run(cpu, thunk_128, &c);
+    struct soft_fp_call *c = &cpu->fp_call; *c = (struct soft_fp_call){.s = simd_rm(cpu, in, 16, false), .thunk = soft_tv_dppd[in->imm & 0xff]};
+    c->a = xmm_reg(cpu, in->vvvv);
+    c->d = xmm_reg(cpu, in->reg);
+    fp_run(cpu, thunk_128, c);
 }
 
 /* ---- General registers ---------------------------------------------------------------------------------------- */
@@ -105,10 +103,10 @@ SOFT_OP(vdppd)
     SOFT_OP(v##name##_##bits)                                                                      \
     {                                                                                              \
         avx_enter(cpu);                                                                            \
-        struct fp_call c = {.gpr = soft_get_rm##bits(cpu, in)};                                    \
-        c.a = c.s = xmm_reg(cpu, in->vvvv);                                                        \
-        c.d = xmm_reg(cpu, in->reg);                                                               \
-        fp_run(cpu, name##_##bits, &c);                                                            \
+        struct soft_fp_call *c = &cpu->fp_call; *c = (struct soft_fp_call){.gpr = soft_get_rm##bits(cpu, in)};                                    \
+        c->a = c->s = xmm_reg(cpu, in->vvvv);                                                        \
+        c->d = xmm_reg(cpu, in->reg);                                                               \
+        fp_run(cpu, name##_##bits, c);                                                            \
     }
 FROM_GPR(cvtsi2ss, "l", 32, "k")
 FROM_GPR(cvtsi2ss, "q", 64, "q")

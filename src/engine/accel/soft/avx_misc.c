@@ -10,9 +10,8 @@
 #define SIMD_V(map, op, name, attr)                                                                \
     SOFT_OP(v##name)                                                                               \
     {                                                                                              \
-        struct soft_vec buf;                                                                       \
         avx_enter(cpu);                                                                            \
-        const void *s = simd_rm(cpu, in, &buf, in->opsize, false);                                 \
+        const void *s = simd_rm(cpu, in, in->opsize, false);                                 \
         void *a = xmm_reg(cpu, in->vvvv), *d = xmm_reg(cpu, in->reg);                              \
         if (in->opsize == 32)                                                                      \
             ASM_VEX3("v" #name, "ymm", d, a, s, struct soft_v32);                                  \
@@ -34,10 +33,9 @@
 #define SIMD_VB(op, name, bytes, attr)                                                             \
     SOFT_OP(v##name)                                                                               \
     {                                                                                              \
-        struct soft_vec buf;                                                                       \
         uint64_t r[4];                                                                             \
         avx_enter(cpu);                                                                            \
-        const uint8_t *s = simd_rm(cpu, in, &buf, bytes, false);                                   \
+        const uint8_t *s = simd_rm(cpu, in, bytes, false);                                   \
         for (unsigned i = 0; i < 32; i += (bytes))                                                 \
             memcpy((uint8_t *)r + i, s, bytes);                                                    \
         memcpy(YMM(in->reg), r, 32);                                                               \
@@ -53,11 +51,10 @@
 
 static void run_imm(struct soft_cpu *cpu, const struct soft_insn *in, const void *wide, const void *narrow)
 {
-    struct soft_vec buf;
     avx_enter(cpu);
     if (!narrow && in->opsize == 16)
         soft_ud(cpu);
-    const void *s = simd_rm(cpu, in, &buf, in->opsize, false);
+    const void *s = simd_rm(cpu, in, in->opsize, false);
     void *d = xmm_reg(cpu, in->reg), *a = xmm_reg(cpu, in->vvvv);
     if (in->opsize == 32)
         RUN_VEX("ymm", wide, d, a, s);
@@ -107,10 +104,9 @@ MASK(pmovmskb)
 #define TEST(name)                                                                                 \
     SOFT_OP(v##name)                                                                               \
     {                                                                                              \
-        struct soft_vec buf;                                                                       \
         unsigned flags;                                                                            \
         avx_enter(cpu);                                                                            \
-        const void *s = simd_rm(cpu, in, &buf, in->opsize, false);                                 \
+        const void *s = simd_rm(cpu, in, in->opsize, false);                                 \
         if (in->opsize == 32)                                                                      \
             __asm__("vmovdqa %1, %%ymm0\n\tvmovdqu %2, %%ymm1\n\tv" #name " %%ymm1, %%ymm0\n\t"    \
                     "lahf\n\tseto %%al\n\tvzeroupper"                                              \
@@ -131,9 +127,8 @@ TEST(testpd)
 #define BLENDV(name)                                                                               \
     SOFT_OP(v##name)                                                                               \
     {                                                                                              \
-        struct soft_vec buf;                                                                       \
         avx_enter(cpu);                                                                            \
-        const void *s = simd_rm(cpu, in, &buf, in->opsize, false);                                 \
+        const void *s = simd_rm(cpu, in, in->opsize, false);                                 \
         const void *m = &cpu->ymm[((in->imm >> 4) & (cpu->code_mode == 64 ? 15 : 7))];             \
         if (in->opsize == 32)                                                                      \
             __asm__ volatile("vmovdqa %1, %%ymm0\n\tvmovdqu %2, %%ymm1\n\tvmovdqa %3, %%ymm2\n\t"  \
@@ -185,9 +180,8 @@ SOFT_OP(vinsertps)
 /* The VEX form has no alignment check: a copy of the operand in the instruction's own terms. */
 SOFT_OP(vaeskeygenassist)
 {
-    struct soft_vec buf;
     avx_enter(cpu);
-    const void *s = simd_rm(cpu, in, &buf, 16, false);
+    const void *s = simd_rm(cpu, in, 16, false);
     soft_aeskeygenassist(xmm_reg(cpu, in->reg), s, in->imm & 0xff);
     avx_clear_upper(cpu, in->reg);
 }

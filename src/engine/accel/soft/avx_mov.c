@@ -7,9 +7,8 @@
 
 static inline void load(struct soft_cpu *cpu, const struct soft_insn *in, bool aligned)
 {
-    struct soft_vec buf;
     avx_enter(cpu);
-    const void *s = simd_rm(cpu, in, &buf, in->opsize, aligned);
+    const void *s = simd_rm(cpu, in, in->opsize, aligned);
     memmove(&cpu->ymm[in->reg], s, in->opsize);
     if (in->opsize == 16)
         avx_clear_upper(cpu, in->reg);
@@ -69,10 +68,9 @@ SOFT_OP(vmovl_st) { avx_enter(cpu); soft_stm64(cpu, in, YMM(in->reg)[0]); }
 SOFT_OP(vmovh_st) { avx_enter(cpu); soft_stm64(cpu, in, YMM(in->reg)[1]); }
 SOFT_OP(vmovddup)
 {
-    struct soft_vec buf;
     uint64_t s[4];
     avx_enter(cpu);
-    memcpy(s, simd_rm(cpu, in, &buf, in->opsize == 32 ? 32 : 8, false), in->opsize == 32 ? 32 : 8);
+    memcpy(s, simd_rm(cpu, in, in->opsize == 32 ? 32 : 8, false), in->opsize == 32 ? 32 : 8);
     set128(cpu, in->reg, s[0], s[0]);
     if (in->opsize == 32)
         YMM(in->reg)[2] = YMM(in->reg)[3] = s[2];
@@ -106,18 +104,16 @@ SOFT_OP(vzeroall)
 /* ---- Lanes ----------------------------------------------------------------------------------------------- */
 SOFT_OP(vbroadcast128)
 {
-    struct soft_vec buf;
     avx_enter(cpu);
-    const void *s = simd_rm(cpu, in, &buf, 16, false);
+    const void *s = simd_rm(cpu, in, 16, false);
     memcpy(YMM(in->reg), s, 16);
     memcpy(YMM(in->reg) + 2, s, 16);
 }
 SOFT_OP(vinsert128)
 {
-    struct soft_vec buf;
     uint64_t lane[2];
     avx_enter(cpu);
-    memcpy(lane, simd_rm(cpu, in, &buf, 16, false), 16);
+    memcpy(lane, simd_rm(cpu, in, 16, false), 16);
     struct soft_ymm r = cpu->ymm[in->vvvv];
     memcpy(r.q + (in->imm & 1) * 2, lane, 16);
     cpu->ymm[in->reg] = r;

@@ -80,6 +80,7 @@ struct soft_tlb_ctx {
     uint64_t gen, used;              /* tlb_gen while it is current; when it was left */
 };
 
+struct soft_vec { uint8_t b[32]; } __attribute__((aligned(32)));
 /* The vector registers in FXSAVE order: ymm[i] low half is XMM i. */
 struct soft_ymm { uint64_t q[4]; };
 
@@ -132,6 +133,10 @@ struct soft_cpu {
              uint64_t fip, fdp; uint16_t fcs, fds; } x87; /* reg[] physical R0..R7, 80 bits used */
     struct soft_ymm ymm[16] __attribute__((aligned(32)));
     uint32_t mxcsr;
+    /* Scratch of the vector handlers, not state: a memory operand, and the record of one operation. */
+    struct soft_vec vec_buf;
+    struct soft_fp_call { void *d; const void *a, *s; const void *thunk; uint64_t gpr; uint32_t csr;
+                          soft_aflags flags; } fp_call;
     bool     ferr_raised;            /* FERR# is up: CR0.NE = 0 and an unmasked exception */
 
     /* ---- events ---------------------------------------------------------------------------- */

@@ -11,24 +11,23 @@
 #include "engine/accel/soft/fpu.h"
 #include "engine/accel/soft/handlers.h"
 
-struct soft_vec {
-    _Alignas(32) uint8_t b[32];
-};
-
 /* ---- Checks -------------------------------------------------------------------------------------- */
-static inline void simd_enter(struct soft_cpu *cpu)
+#define SIMD_INLINE static inline __attribute__((always_inline))
+#define SIMD_KEYS (SOFT_KEY_TS | SOFT_KEY_EM | SOFT_KEY_OSFXSR)
+#define AVX_KEYS (SOFT_KEY_TS | SOFT_KEY_OSXSAVE | SOFT_KEY_AVX | SOFT_KEY_PROT)
+_Noreturn void soft_simd_refuse(struct soft_cpu *cpu); /* simd_fp.c: #UD or #NM */
+_Noreturn void soft_avx_refuse(struct soft_cpu *cpu);
+
+SIMD_INLINE void simd_enter(struct soft_cpu *cpu)
 {
-    if (soft_unlikely((cpu->cr0 & (SOFT_CR0_EM | SOFT_CR0_TS)) || !(cpu->cr4 & SOFT_CR4_OSFXSR)))
-        soft_raise(cpu, (cpu->cr0 & SOFT_CR0_EM) || !(cpu->cr4 & SOFT_CR4_OSFXSR) ? SOFT_UD : SOFT_NM);
+    if (soft_unlikely((cpu->state_key & SIMD_KEYS) != SOFT_KEY_OSFXSR))
+        soft_simd_refuse(cpu);
 }
 
-static inline void avx_enter(struct soft_cpu *cpu)
+SIMD_INLINE void avx_enter(struct soft_cpu *cpu)
 {
-    if (soft_unlikely(!(cpu->cr4 & SOFT_CR4_OSXSAVE) || (cpu->xcr0 & 6) != 6 || !(cpu->cr0 & 1) ||
-                      (cpu->rflags_rest & (1u << 17))))
-        soft_ud(cpu);
-    if (soft_unlikely(cpu->cr0 & SOFT_CR0_TS))
-        soft_raise(cpu, SOFT_NM);
+    if (soft_unlikely((cpu->state_key & AVX_KEYS) != (AVX_KEYS & ~SOFT_KEY_TS)))
+        soft_avx_refuse(cpu);
 }
 
 static inline void mmx_enter(struct soft_cpu *cpu)
@@ -74,33 +73,21 @@ static inline uint64_t simd_addr(struct soft_cpu *cpu, const struct soft_insn *i
     return linear;
 }
 
-/* The operand rm: the register itself or bytes of memory in *buf, zero-padded to 32. */
-static inline const void *simd_rm(struct soft_cpu *cpu, const struct soft_insn *in,
-                                  struct soft_vec *buf, unsigned bytes, bool aligned)
+/* The operand rm: the register itself or bytes of memory in the scratch buffer, zero-padded to 16. */
+const void *soft_simd_operand(struct soft_cpu *cpu, const struct soft_insn *in, unsigned bytes, bool aligned);
+
+SIMD_INLINE const void *simd_rm(struct soft_cpu *cpu, const struct soft_insn *in, unsigned bytes,
+                                bool aligned)
 {
-    if (!in->is_mem)
-        return xmm_reg(cpu, in->rm);
-    uint64_t linear = simd_addr(cpu, in, bytes, aligned, false);
-    const void *host = soft_hit_read(cpu, linear, bytes);
-    if (bytes < 16)
-        memset(buf, 0, 16);
-    if (soft_likely(host != NULL))
-        memcpy(buf, host, bytes);
-    else
-        soft_read(cpu, linear, buf, bytes);
-    return buf;
+    return soft_likely(!in->is_mem) ? xmm_reg(cpu, in->rm) : soft_simd_operand(cpu, in, bytes, aligned);
 }
 
-static inline const void *mmx_rm(struct soft_cpu *cpu, const struct soft_insn *in,
-                                 struct soft_vec *buf, unsigned bytes)
+static inline const void *mmx_rm(struct soft_cpu *cpu, const struct soft_insn *in, unsigned bytes)
 {
+    uint64_t *buf = (uint64_t *)cpu->vec_buf.b;
     if (!in->is_mem)
         return mmx_reg(cpu, in->rm);
-    memset(buf, 0, 8);
-    if (bytes == 4)
-        *(uint32_t *)buf->b = soft_ldm32(cpu, in);
-    else
-        *(uint64_t *)buf->b = soft_ldm64(cpu, in);
+    *buf = bytes == 4 ? soft_ldm32(cpu, in) : soft_ldm64(cpu, in);
     return buf;
 }
 
@@ -112,6 +99,9 @@ static inline void simd_store(struct soft_cpu *cpu, uint64_t linear, const void 
     else
         soft_write(cpu, linear, value, bytes);
 }
+
+struct soft_v16 { uint8_t b[16]; };
+struct soft_v32 { uint8_t b[32]; };
 
 /* ---- Operations without MXCSR -------------------------------------------------------------------------- */
 /* d <- d op s, 8 bytes in MMX registers. EMMS, so that the host's x87 stays empty as the ABI has it. */
@@ -136,8 +126,6 @@ static inline void simd_store(struct soft_cpu *cpu, uint64_t linear, const void 
 #define ASM_VEX2(insn, r, d, s, type)                                                              \
     __asm__ volatile("vmovdqu %1, %%" r "1\n\t" insn "\n\tvmovdqu %%ymm0, %0\n\tvzeroupper"        \
                      : "=m"(*(struct soft_vec *)(d)) : "m"(*(const type *)(s)) : "xmm0", "xmm1")
-struct soft_v16 { uint8_t b[16]; };
-struct soft_v32 { uint8_t b[32]; };
 
 /* sse_misc.c: d <- AESKEYGENASSIST s, imm; for the VEX form too. */
 void soft_aeskeygenassist(void *d, const void *s, unsigned imm);
@@ -145,20 +133,11 @@ void soft_aeskeygenassist(void *d, const void *s, unsigned imm);
 /* ---- Operations with MXCSR ------------------------------------------------------------------------------- */
 /* A leaf loads c->csr, operates, stores the result to c->d and MXCSR to c->csr; nothing is stored if
  * the host raises the exception. */
-struct fp_call {
-    void *d;
-    const void *a, *s;
-    uint32_t csr;
-    uint64_t gpr;           /* integer operand or result */
-    soft_aflags flags;      /* of comparisons */
-    const void *thunk;      /* of immediate forms */
-};
-
 /* Runs the leaf with the guest's MXCSR; an unmasked exception becomes #XM or #UD. */
 static inline __attribute__((always_inline)) void fp_run(struct soft_cpu *cpu, void (*leaf)(void *),
-                                                         struct fp_call *c)
+                                                         struct soft_fp_call *c)
 {
-    extern void soft_fp_run_unmasked(struct soft_cpu *, void (*)(void *), struct fp_call *);
+    extern void soft_fp_run_unmasked(struct soft_cpu *, void (*)(void *), struct soft_fp_call *);
     c->csr = cpu->mxcsr;
     if (soft_unlikely((cpu->mxcsr & MXCSR_MASKS) != MXCSR_MASKS))
         soft_fp_run_unmasked(cpu, leaf, c);
@@ -173,7 +152,7 @@ extern const uint32_t soft_host_mxcsr;
 #define FP_LEAF(name, code)                                                                        \
     static void name(void *arg)                                                                    \
     {                                                                                              \
-        struct fp_call *c = arg;                                                                   \
+        struct soft_fp_call *c = arg;                                                                   \
         __asm__ volatile("ldmxcsr %[csr]\n\tmovdqu (%[a]), %%xmm0\n\tmovdqu (%[s]), %%xmm1\n\t"    \
                          code "\n\tmovdqu %%xmm0, (%[d])\n\tstmxcsr %[csr]\n\tldmxcsr %[host]"     \
                          : [csr] "+m"(c->csr)                                                      \

@@ -8,8 +8,8 @@
 
 const uint32_t soft_host_mxcsr = MXCSR_DEFAULT;
 
-void soft_fp_run_unmasked(struct soft_cpu *cpu, void (*leaf)(void *), struct fp_call *c);
-void soft_fp_run_unmasked(struct soft_cpu *cpu, void (*leaf)(void *), struct fp_call *c)
+void soft_fp_run_unmasked(struct soft_cpu *cpu, void (*leaf)(void *), struct soft_fp_call *c);
+void soft_fp_run_unmasked(struct soft_cpu *cpu, void (*leaf)(void *), struct soft_fp_call *c)
 {
     uint32_t mxcsr;
     if (soft_fpu_guarded(leaf, c, &mxcsr))
@@ -18,12 +18,36 @@ void soft_fp_run_unmasked(struct soft_cpu *cpu, void (*leaf)(void *), struct fp_
     soft_raise(cpu, cpu->cr4 & SOFT_CR4_OSXMMEXCPT ? SOFT_XM : SOFT_UD);
 }
 
+_Noreturn void soft_simd_refuse(struct soft_cpu *cpu)
+{
+    soft_raise(cpu, (cpu->cr0 & SOFT_CR0_EM) || !(cpu->cr4 & SOFT_CR4_OSFXSR) ? SOFT_UD : SOFT_NM);
+}
+
+_Noreturn void soft_avx_refuse(struct soft_cpu *cpu)
+{
+    unsigned off = AVX_KEYS & ~SOFT_KEY_TS & ~cpu->state_key;
+    soft_raise(cpu, off ? SOFT_UD : SOFT_NM);
+}
+
+const void *soft_simd_operand(struct soft_cpu *cpu, const struct soft_insn *in, unsigned bytes, bool aligned)
+{
+    struct soft_vec *buf = &cpu->vec_buf;
+    uint64_t linear = simd_addr(cpu, in, bytes, aligned, false);
+    const void *host = soft_hit_read(cpu, linear, bytes);
+    if (bytes < 16)
+        memset(buf, 0, 16);
+    if (soft_likely(host != NULL))
+        memcpy(buf, host, bytes);
+    else
+        soft_read(cpu, linear, buf, bytes);
+    return buf;
+}
+
 #define SSE_BODY(leaf, bytes, aligned)                                                             \
-    struct soft_vec buf;                                                                           \
     simd_enter(cpu);                                                                               \
-    struct fp_call c = {.s = simd_rm(cpu, in, &buf, bytes, aligned)};                              \
-    c.a = c.d = xmm_reg(cpu, in->reg);                                                             \
-    fp_run(cpu, leaf, &c);
+    struct soft_fp_call *c = &cpu->fp_call; *c = (struct soft_fp_call){.s = simd_rm(cpu, in, bytes, aligned)};                              \
+    c->a = c->d = xmm_reg(cpu, in->reg);                                                             \
+    fp_run(cpu, leaf, c);
 
 #define SSE_FP(name, bytes)                                                                        \
     FP_LEAF(name##_leaf, #name " %%xmm1, %%xmm0")                                                  \
@@ -36,7 +60,7 @@ void soft_fp_run_unmasked(struct soft_cpu *cpu, void (*leaf)(void *), struct fp_
 #define VEX_LEAF(leaf, r, s_r, code)                                                               \
     static void leaf(void *arg)                                                                    \
     {                                                                                              \
-        struct fp_call *c = arg;                                                                   \
+        struct soft_fp_call *c = arg;                                                                   \
         __asm__ volatile("ldmxcsr %[csr]\n\tvmovdqu (%[a]), %%" r "0\n\t"                          \
                          "vmovdqu (%[s]), %%" s_r "1\n\t" code                                     \
                          "\n\tvmovdqu %%ymm0, (%[d])\n\tvzeroupper\n\tstmxcsr %[csr]\n\t"          \
@@ -46,11 +70,10 @@ void soft_fp_run_unmasked(struct soft_cpu *cpu, void (*leaf)(void *), struct fp_
                          : "xmm0", "xmm1", "memory");                                              \
     }
 #define VEX_BODY(bytes)                                                                            \
-    struct soft_vec buf;                                                                           \
     avx_enter(cpu);                                                                                \
-    struct fp_call c = {.s = simd_rm(cpu, in, &buf, bytes, false)};                                \
-    c.a = xmm_reg(cpu, in->vvvv);                                                                  \
-    c.d = xmm_reg(cpu, in->reg);
+    struct soft_fp_call *c = &cpu->fp_call; *c = (struct soft_fp_call){.s = simd_rm(cpu, in, bytes, false)};                                \
+    c->a = xmm_reg(cpu, in->vvvv);                                                                  \
+    c->d = xmm_reg(cpu, in->reg);
 
 #define VEX_FP(name)                                                                               \
     VEX_LEAF(v##name##_leaf128, "xmm", "xmm", "v" #name " %%xmm1, %%xmm0, %%xmm0")                 \
@@ -58,14 +81,14 @@ void soft_fp_run_unmasked(struct soft_cpu *cpu, void (*leaf)(void *), struct fp_
     SOFT_OP(v##name)                                                                               \
     {                                                                                              \
         VEX_BODY(in->opsize)                                                                       \
-        fp_run(cpu, in->opsize == 32 ? v##name##_leaf256 : v##name##_leaf128, &c);                 \
+        fp_run(cpu, in->opsize == 32 ? v##name##_leaf256 : v##name##_leaf128, c);                 \
     }
 #define VEX_FS(name, bytes)                                                                        \
     VEX_LEAF(v##name##_leaf, "xmm", "xmm", "v" #name " %%xmm1, %%xmm0, %%xmm0")                    \
     SOFT_OP(v##name)                                                                               \
     {                                                                                              \
         VEX_BODY(bytes)                                                                            \
-        fp_run(cpu, v##name##_leaf, &c);                                                           \
+        fp_run(cpu, v##name##_leaf, c);                                                           \
     }
 /* One source; s_r is the source register of the 256-bit form. */
 #define VEX_FU(name, bytes, vbytes, s_r)                                                           \
@@ -74,8 +97,8 @@ void soft_fp_run_unmasked(struct soft_cpu *cpu, void (*leaf)(void *), struct fp_
     SOFT_OP(v##name)                                                                               \
     {                                                                                              \
         VEX_BODY(in->opsize == 32 ? (vbytes) : (bytes))                                            \
-        c.a = c.d;                                                                                 \
-        fp_run(cpu, in->opsize == 32 ? v##name##_leaf256 : v##name##_leaf128, &c);                 \
+        c->a = c->d;                                                                                 \
+        fp_run(cpu, in->opsize == 32 ? v##name##_leaf256 : v##name##_leaf128, c);                 \
     }
 #define SRC_16 "xmm"
 #define SRC_32 "ymm"
@@ -84,7 +107,7 @@ void soft_fp_run_unmasked(struct soft_cpu *cpu, void (*leaf)(void *), struct fp_
 #define CMP_LEAF(leaf, code)                                                                       \
     static void leaf(void *arg)                                                                    \
     {                                                                                              \
-        struct fp_call *c = arg;                                                                   \
+        struct soft_fp_call *c = arg;                                                                   \
         unsigned flags;                                                                            \
         __asm__ volatile("ldmxcsr %[csr]\n\tmovdqu (%[a]), %%xmm0\n\tmovdqu (%[s]), %%xmm1\n\t"    \
                          code "\n\tlahf\n\tseto %%al\n\tstmxcsr %[csr]\n\tldmxcsr %[host]"         \
@@ -98,14 +121,14 @@ void soft_fp_run_unmasked(struct soft_cpu *cpu, void (*leaf)(void *), struct fp_
     SOFT_OP(name##_x)                                                                              \
     {                                                                                              \
         SSE_BODY(name##_leaf, bytes, false)                                                        \
-        cpu->aflags = c.flags;                                                                     \
+        cpu->aflags = c->flags;                                                                     \
     }                                                                                              \
     SOFT_OP(v##name)                                                                               \
     {                                                                                              \
         VEX_BODY(bytes)                                                                            \
-        c.a = c.d;                                                                                 \
-        fp_run(cpu, name##_leaf, &c);                                                              \
-        cpu->aflags = c.flags;                                                                     \
+        c->a = c->d;                                                                                 \
+        fp_run(cpu, name##_leaf, c);                                                              \
+        cpu->aflags = c->flags;                                                                     \
     }
 
 #define SIMD_FP(prefix, op, name) SSE_FP(name, 16) VEX_FP(name)

@@ -6,7 +6,7 @@
 #define FROM_GPR(name, suffix, bits, gr)                                                          \
     static void name##_##bits##_leaf(void *arg)                                                    \
     {                                                                                              \
-        struct fp_call *c = arg;                                                                   \
+        struct soft_fp_call *c = arg;                                                                   \
         __asm__ volatile("ldmxcsr %[csr]\n\tmovdqu (%[a]), %%xmm0\n\t" #name suffix                \
                          " %" gr "[g], %%xmm0\n\tmovdqu %%xmm0, (%[d])\n\tstmxcsr %[csr]\n\t"     \
                          "ldmxcsr %[host]"                                                         \
@@ -17,9 +17,9 @@
     SOFT_OP(name##_##bits)                                                                         \
     {                                                                                              \
         simd_enter(cpu);                                                                           \
-        struct fp_call c = {.gpr = soft_get_rm##bits(cpu, in)};                                    \
-        c.a = c.d = xmm_reg(cpu, in->reg);                                                         \
-        fp_run(cpu, name##_##bits##_leaf, &c);                                                     \
+        struct soft_fp_call *c = &cpu->fp_call; *c = (struct soft_fp_call){.gpr = soft_get_rm##bits(cpu, in)};                                    \
+        c->a = c->d = xmm_reg(cpu, in->reg);                                                         \
+        fp_run(cpu, name##_##bits##_leaf, c);                                                     \
     }
 FROM_GPR(cvtsi2ss, "l", 32, "k")
 FROM_GPR(cvtsi2ss, "q", 64, "q")
@@ -29,7 +29,7 @@ FROM_GPR(cvtsi2sd, "q", 64, "q")
 #define TO_GPR(name, suffix, bits, gr, bytes)                                                     \
     static void name##_##bits##_leaf(void *arg)                                                    \
     {                                                                                              \
-        struct fp_call *c = arg;                                                                   \
+        struct soft_fp_call *c = arg;                                                                   \
         uint64_t r;                                                                                \
         __asm__ volatile("ldmxcsr %[csr]\n\tmovdqu (%[s]), %%xmm1\n\t" #name suffix                \
                          " %%xmm1, %" gr "[g]\n\tstmxcsr %[csr]\n\tldmxcsr %[host]"               \
@@ -39,11 +39,10 @@ FROM_GPR(cvtsi2sd, "q", 64, "q")
     }                                                                                              \
     SOFT_OP(name##_##bits)                                                                         \
     {                                                                                              \
-        struct soft_vec buf;                                                                       \
         simd_enter(cpu);                                                                           \
-        struct fp_call c = {.s = simd_rm(cpu, in, &buf, bytes, false)};                            \
-        fp_run(cpu, name##_##bits##_leaf, &c);                                                     \
-        soft_set_reg##bits(cpu, in->reg, (uint##bits##_t)c.gpr);                                   \
+        struct soft_fp_call *c = &cpu->fp_call; *c = (struct soft_fp_call){.s = simd_rm(cpu, in, bytes, false)};                            \
+        fp_run(cpu, name##_##bits##_leaf, c);                                                     \
+        soft_set_reg##bits(cpu, in->reg, (uint##bits##_t)c->gpr);                                   \
     }
 TO_GPR(cvtss2si, "l", 32, "k", 4)
 TO_GPR(cvtss2si, "q", 64, "q", 4)
@@ -71,7 +70,6 @@ FP_LEAF(cvtpi2ps_leaf, "movdq2q %%xmm1, %%mm0\n\tcvtpi2ps %%mm0, %%xmm0\n\temms"
 
 SOFT_OP(cvtpi2ps)
 {
-    struct soft_vec buf;
     struct soft_vec operand;
     simd_enter(cpu);
     if (!in->is_mem) { /* from memory it is no MMX instruction */
@@ -79,20 +77,19 @@ SOFT_OP(cvtpi2ps)
         mmx_touch(cpu);
     }
     memset(&operand, 0, 16);
-    memcpy(&operand, mmx_rm(cpu, in, &buf, 8), 8);
-    struct fp_call c = {.s = &operand};
-    c.a = c.d = xmm_reg(cpu, in->reg);
-    fp_run(cpu, cvtpi2ps_leaf, &c);
+    memcpy(&operand, mmx_rm(cpu, in, 8), 8);
+    struct soft_fp_call *c = &cpu->fp_call; *c = (struct soft_fp_call){.s = &operand};
+    c->a = c->d = xmm_reg(cpu, in->reg);
+    fp_run(cpu, cvtpi2ps_leaf, c);
 }
 
 /* Always exact: no MXCSR. */
 SOFT_OP(cvtpi2pd)
 {
-    struct soft_vec buf;
     simd_enter(cpu);
     if (!in->is_mem)
         mmx_enter(cpu);
-    const void *s = mmx_rm(cpu, in, &buf, 8);
+    const void *s = mmx_rm(cpu, in, 8);
     if (!in->is_mem)
         mmx_touch(cpu);
     __asm__ volatile("movq %1, %%xmm1\n\tcvtdq2pd %%xmm1, %%xmm0\n\tmovdqa %%xmm0, %0"
@@ -103,14 +100,14 @@ SOFT_OP(cvtpi2pd)
     FP_LEAF(name##_leaf, #name " %%xmm1, %%mm0\n\tmovq2dq %%mm0, %%xmm0\n\temms")                  \
     SOFT_OP(name)                                                                                  \
     {                                                                                              \
-        struct soft_vec buf, result;                                                               \
+        struct soft_vec result;                                                                    \
         memset(&result, 0, 16);                                                                    \
         simd_enter(cpu);                                                                           \
         mmx_enter(cpu);                                                                            \
-        struct fp_call c = {.s = simd_rm(cpu, in, &buf, bytes, (bytes) == 16), .a = &result,       \
+        struct soft_fp_call *c = &cpu->fp_call; *c = (struct soft_fp_call){.s = simd_rm(cpu, in, bytes, (bytes) == 16), .a = &result,       \
                             .d = &result};                                                         \
         mmx_touch(cpu);                                                                            \
-        fp_run(cpu, name##_leaf, &c);                                                              \
+        fp_run(cpu, name##_leaf, c);                                                              \
         memcpy(cpu->x87.reg[in->reg & 7], &result, 8);                                             \
         mmx_written(cpu, in->reg);                                                                 \
     }
@@ -124,11 +121,10 @@ TO_MMX(cvttpd2pi, 16)
     FP_LEAF(name##_leaf, #name " %%xmm1, %%xmm0")                                                  \
     SOFT_OP(name)                                                                                  \
     {                                                                                              \
-        struct soft_vec buf;                                                                       \
         simd_enter(cpu);                                                                           \
-        struct fp_call c = {.s = simd_rm(cpu, in, &buf, 16, true)};                                \
-        c.a = c.d = xmm_reg(cpu, in->reg);                                                         \
-        fp_run(cpu, name##_leaf, &c);                                                              \
+        struct soft_fp_call *c = &cpu->fp_call; *c = (struct soft_fp_call){.s = simd_rm(cpu, in, 16, true)};                                \
+        c->a = c->d = xmm_reg(cpu, in->reg);                                                         \
+        fp_run(cpu, name##_leaf, c);                                                              \
     }
 NARROW(cvtpd2ps)
 NARROW(cvtpd2dq)

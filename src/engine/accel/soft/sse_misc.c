@@ -127,9 +127,8 @@ SOFT_OP(insertps)
 #define BLENDV(name)                                                                               \
     SOFT_OP(name)                                                                                  \
     {                                                                                              \
-        struct soft_vec buf;                                                                       \
         simd_enter(cpu);                                                                           \
-        const void *s = simd_rm(cpu, in, &buf, 16, true);                                          \
+        const void *s = simd_rm(cpu, in, 16, true);                                          \
         __asm__ volatile("movdqa %2, %%xmm0\n\tmovdqu %1, %%xmm1\n\tmovdqa %0, %%xmm2\n\t" #name   \
                          " %%xmm0, %%xmm1, %%xmm2\n\tmovdqa %%xmm2, %0"                            \
                          : "+m"(*(struct soft_v16 *)xmm_reg(cpu, in->reg))                         \
@@ -142,10 +141,9 @@ BLENDV(blendvpd)
 
 SOFT_OP(ptest)
 {
-    struct soft_vec buf;
     unsigned flags;
     simd_enter(cpu);
-    const void *s = simd_rm(cpu, in, &buf, 16, true);
+    const void *s = simd_rm(cpu, in, 16, true);
     __asm__("movdqu %1, %%xmm0\n\tmovdqu %2, %%xmm1\n\tptest %%xmm1, %%xmm0\n\tlahf\n\tseto %%al"
             : "=&a"(flags)
             : "m"(*(struct soft_v16 *)xmm_reg(cpu, in->reg)), "m"(*(const struct soft_v16 *)s)
@@ -168,7 +166,7 @@ THUNKS_(soft_t_pcmpestri_w, ".byte 0x66, 0x48, 0x0f, 0x3a, 0x61, 0xc1, 0x\\simd_
 
 static void dppd_leaf(void *arg)
 {
-    struct fp_call *c = arg;
+    struct soft_fp_call *c = arg;
     __asm__ volatile("ldmxcsr %[csr]\n\tmovdqu (%[a]), %%xmm0\n\tmovdqu (%[s]), %%xmm1\n\t" CALL_THUNK
                      "movdqu %%xmm0, (%[d])\n\tstmxcsr %[csr]\n\tldmxcsr %[host]"
                      : [csr] "+m"(c->csr)
@@ -179,11 +177,10 @@ static void dppd_leaf(void *arg)
 
 SOFT_OP(dppd)
 {
-    struct soft_vec buf;
     simd_enter(cpu);
-    struct fp_call c = {.s = simd_rm(cpu, in, &buf, 16, true), .thunk = soft_t_dppd[in->imm & 0xff]};
-    c.a = c.d = xmm_reg(cpu, in->reg);
-    fp_run(cpu, dppd_leaf, &c);
+    struct soft_fp_call *c = &cpu->fp_call; *c = (struct soft_fp_call){.s = simd_rm(cpu, in, 16, true), .thunk = soft_t_dppd[in->imm & 0xff]};
+    c->a = c->d = xmm_reg(cpu, in->reg);
+    fp_run(cpu, dppd_leaf, c);
 }
 
 void soft_aeskeygenassist(void *d, const void *s, unsigned imm)
@@ -195,17 +192,15 @@ void soft_aeskeygenassist(void *d, const void *s, unsigned imm)
 
 SOFT_OP(aeskeygenassist)
 {
-    struct soft_vec buf;
     simd_enter(cpu);
-    soft_aeskeygenassist(xmm_reg(cpu, in->reg), simd_rm(cpu, in, &buf, 16, true), in->imm & 0xff);
+    soft_aeskeygenassist(xmm_reg(cpu, in->reg), simd_rm(cpu, in, 16, true), in->imm & 0xff);
 }
 
 #define MMX_IMM(name)                                                                              \
     SOFT_OP(name)                                                                                  \
     {                                                                                              \
-        struct soft_vec buf;                                                                       \
         mmx_enter(cpu);                                                                            \
-        const void *s = mmx_rm(cpu, in, &buf, 8);                                                  \
+        const void *s = mmx_rm(cpu, in, 8);                                                  \
         mmx_touch(cpu);                                                                            \
         __asm__ volatile("movq (%[d]), %%mm0\n\tmovq (%[s]), %%mm1\n\t" CALL_THUNK                 \
                          "movq %%mm0, (%[d])\n\temms"                                              \
@@ -221,10 +216,10 @@ MMX_IMM(palignr_q)
 #define STRING_COMPARE(name, pick, commit)                                                         \
     SOFT_OP(name)                                                                                  \
     {                                                                                              \
-        struct soft_vec buf, mask;                                                                 \
+        struct soft_vec mask;                                                                      \
         uint64_t rax = cpu->gpr[GH_RAX], rcx = 0, rdx = cpu->gpr[GH_RDX];                          \
         simd_enter(cpu);                                                                           \
-        const void *s = simd_rm(cpu, in, &buf, 16, false);                                         \
+        const void *s = simd_rm(cpu, in, 16, false);                                         \
         __asm__ volatile("movdqu (%[s]), %%xmm1\n\tmovdqu (%[a]), %%xmm0\n\t" CALL_THUNK           \
                          "movdqa %%xmm0, (%[m])\n\tlahf\n\tseto %%al"                              \
                          : "+a"(rax), "+c"(rcx), "+d"(rdx)                                         \
@@ -289,9 +284,8 @@ SOFT_OP(pslldq_ix) { simd_enter(cpu); shift_bytes(cpu, in->rm, (uint8_t)in->imm,
 #define SHA(name)                                                                                  \
     SOFT_OP(name)                                                                                  \
     {                                                                                              \
-        struct soft_vec buf;                                                                       \
         simd_enter(cpu);                                                                           \
-        const void *s = simd_rm(cpu, in, &buf, 16, true);                                          \
+        const void *s = simd_rm(cpu, in, 16, true);                                          \
         ASM_XMM2(#name, xmm_reg(cpu, in->reg), s);                                                 \
     }
 SHA(sha1nexte)
@@ -303,9 +297,8 @@ BLENDV(sha256rnds2) /* XMM0 is the third operand here too */
 
 SOFT_OP(sha1rnds4)
 {
-    struct soft_vec buf;
     simd_enter(cpu);
-    const void *s = simd_rm(cpu, in, &buf, 16, true);
+    const void *s = simd_rm(cpu, in, 16, true);
     void *d = xmm_reg(cpu, in->reg);
     switch (in->imm & 3) {
     case 0: ASM_XMM2("sha1rnds4 $0,", d, s); break;

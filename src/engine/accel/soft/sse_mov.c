@@ -5,9 +5,8 @@
 /* ---- Whole registers ----------------------------------------------------------------------------- */
 static inline void load16(struct soft_cpu *cpu, const struct soft_insn *in, bool aligned)
 {
-    struct soft_vec buf;
     simd_enter(cpu);
-    memcpy(xmm_reg(cpu, in->reg), simd_rm(cpu, in, &buf, 16, aligned), 16);
+    memcpy(xmm_reg(cpu, in->reg), simd_rm(cpu, in, 16, aligned), 16);
 }
 
 static inline void store16(struct soft_cpu *cpu, const struct soft_insn *in, bool aligned)
