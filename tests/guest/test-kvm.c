@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -319,6 +320,68 @@ static void interrupts(void)
     finish(&g);
 }
 
+/* Interrupts of both kinds at any moment of the guest's halt loop, kicks and a jittering INTR line beside
+ * them: each must arrive. A lost one hangs, and the alarm ends the test. */
+enum { STORM = 600 };
+struct storm { struct guest *g; _Atomic bool done; };
+
+static void *storm_sender(void *opaque)
+{
+    struct storm *s = opaque;
+    unsigned seed = 12345;
+
+    for (unsigned i = 1; i <= STORM; i++) {
+        while (atomic_load(&s->g->reached) < i)
+            sched_yield();
+        seed = seed * 1103515245 + 12345;
+        for (volatile unsigned spin = seed >> 16 & 0x3fff; spin; spin--)
+            ;
+        if (i % 3)
+            raise_intr(s->g);
+        else
+            send_edge(s->g);
+    }
+    return NULL;
+}
+static void *storm_kicker(void *opaque)
+{
+    struct storm *s = opaque;
+
+    while (!atomic_load(&s->done)) {
+        kvm->kick(s->g->vcpu);
+        usleep(300);
+    }
+    return NULL;
+}
+
+static void storm(void)
+{
+    struct guest g;
+    pthread_t a, b;
+
+    start(&g);
+    long_mode(&g, guest_irq_start, guest_irq_end);
+    gate(&g, 0x40, CODE + (uint64_t)(guest_irq_vector40 - guest_irq_start));
+    gate(&g, 0x30, CODE + (uint64_t)(guest_irq_vector30 - guest_irq_start));
+    g.intack_vector = 0x30;
+    struct storm s = { .g = &g };
+    CHECK_FATAL(pthread_create(&a, NULL, storm_sender, &s) == 0 && pthread_create(&b, NULL, storm_kicker, &s) == 0);
+    for (unsigned exits = 0; atomic_load(&g.reached) <= STORM && exits < 400000; exits++) {
+        struct gh_exit e = { 0 };
+        kvm->run(g.vcpu, &e);
+        g.exits[e.reason]++;
+        g.report_count = 0;
+        if (e.reason == GH_EXIT_PIO)
+            on_pio(&g, &e);
+    }
+    atomic_store(&s.done, true);
+    CHECK_EQ(atomic_load(&g.reached), STORM + 1);
+    CHECK(g.exits[GH_EXIT_KICKED] > 0);
+    pthread_join(a, NULL);
+    pthread_join(b, NULL);
+    finish(&g);
+}
+
 static void timer(void)
 {
     struct guest g;
@@ -543,6 +606,7 @@ int main(void)
     real_mode();
     mmio();
     interrupts();
+    storm();
     timer();
     dirty();
     state();
