@@ -72,12 +72,28 @@ bool gh_machine_pointer_is_absolute(struct gh_machine *m)
     return absolute;
 }
 
+static void tell_screen(void *opaque)
+{
+    struct gh_machine *m = opaque;
+
+    gh_machine_lock(m);
+    struct gh_display_mode mode = m->screen;
+    gh_machine_unlock(m);
+    if (m->events.screen)
+        m->events.screen(m->events.opaque, &mode);
+}
+
 bool gh_machine_display_mode(struct gh_machine *m, struct gh_display_mode *ret)
 {
     gh_machine_lock(m);
     bool have = m->display_ops != NULL;
-    if (have)
+    if (have) {
         m->display_ops->mode(m->display, ret);
+        if (ret->width != m->screen.width || ret->height != m->screen.height) {
+            m->screen = *ret;
+            gh_loop_post(m->loop, tell_screen, m);
+        }
+    }
     gh_machine_unlock(m);
     return have;
 }

@@ -56,6 +56,7 @@ struct gh_machine {
     struct gh_ioapic *ioapic;
     struct gh_device *display;
     const struct gh_display_ops *display_ops;
+    struct gh_display_mode screen;     /* as last told to the outside */
     void (*display_change)(void *opaque);
     void *display_change_opaque;
     struct gh_input_sink input[GH_INPUTS_MAX];
