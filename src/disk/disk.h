@@ -40,8 +40,12 @@ struct gh_image_spec {
     const struct gh_image_part *parts;
     unsigned part_count;
     const struct gh_image_spec *parent;        /* NULL: the image must not need one */
+    struct gh_image *opened_parent;            /* instead of parent: an image opened read-only; taken over */
 };
 struct gh_image *gh_image_open(const struct gh_image_spec *spec, struct gh_error *err);
+/* Makes an empty qcow2 in fd (an unnamed temporary file) on top of base: an immutable disk, whose changes go
+ * with the file. Takes both over in every case. */
+struct gh_image *gh_image_overlay(int fd, const char *label, struct gh_image *base, struct gh_error *err);
 /* Writes clean marks, flushes, unlocks, closes. The error is that of the flush. */
 int gh_image_close(struct gh_image *img);
 

@@ -212,8 +212,10 @@ static struct gh_image *open_depth(const struct gh_image_spec *spec, unsigned de
     if (r < 0 || !(img = calloc(1, sizeof *img))) {
         gh_error_set(err, -ENOMEM, "OutOfMemory", "There is not enough memory to open “%s”.", spec->label);
         close_spec(spec, true);
+        gh_image_close(spec->opened_parent);
         return NULL;
     }
+    img->parent = spec->opened_parent;
     pthread_rwlockattr_t attr;
     pthread_rwlockattr_init(&attr);
     pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
@@ -263,6 +265,22 @@ fail:
 }
 
 struct gh_image *gh_image_open(const struct gh_image_spec *spec, struct gh_error *err) { return open_depth(spec, 0, err); }
+
+struct gh_image *gh_image_overlay(int fd, const char *label, struct gh_image *base, struct gh_error *err)
+{
+    struct gh_image_create how = { .format = "qcow2", .bytes = gh_round_up(base->bytes, 512), .parent_name = "base",
+                                   .parent_format = base->driver->format.name };
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    int r = copy < 0 ? gh_error_set(err, -errno, "OutOfFiles", "There are no free descriptors for “%s”.", label)
+                     : gh_image_create(copy, label, &how, err);
+    if (r < 0) {
+        close(fd);
+        gh_image_close(base);
+        return NULL;
+    }
+    return gh_image_open(&(struct gh_image_spec){ .format = "qcow2", .label = label, .fd = fd, .writable = true, .unlocked = true,
+                                                  .opened_parent = base }, err);
+}
 
 void gh_image_info(struct gh_image *img, struct gh_image_info *ret)
 {

@@ -203,6 +203,23 @@ static int split_disk(const char *v, struct disk_words *w, struct gh_error *err)
     return w->path[0] ? 0 : gh_error_option(err, -EINVAL, "DiskOptionUnknown", "disk", "--disk needs a file.");
 }
 
+/* An immutable disk's changes go into a file without a name, beside the disk or where there is room. */
+static int add_scratch(struct gh_launch_disk *disk, const char *path, struct gh_error *err)
+{
+    char folder[4200];
+    snprintf(folder, sizeof folder, "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (slash)
+        slash[slash == folder] = 0;
+    int fd = open(slash ? folder : ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd < 0)
+        fd = open("/var/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return gh_error_option(err, -errno, "ScratchNotCreated", "disk", "No temporary file for the changes to “%s” can be made: %s.",
+                               path, strerror(errno));
+    return gh_launch_add_layer(disk, "qcow2", "temporary changes", fd) ? 0 : fail_memory(err);
+}
+
 static int opt_disk(struct state *s, const char *v, struct gh_error *err)
 {
     struct disk_words w;
@@ -217,8 +234,8 @@ static int opt_disk(struct state *s, const char *v, struct gh_error *err)
     if (fd < 0)
         return fd;
     struct gh_launch_disk *disk = gh_launch_add_disk(s->l, name);
-    if (!disk || !gh_launch_add_layer(disk, w.format, w.path, fd))
-        return fail_memory(err);
+    if (!disk || (w.mode[0] && (r = add_scratch(disk, w.path, err)) < 0) || !gh_launch_add_layer(disk, w.format, w.path, fd))
+        return r ? r : fail_memory(err);
     disk->read_only = w.read_only;
     disk->snapshot = w.mode[0] != 0;
     disk->discard = true;

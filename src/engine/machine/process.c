@@ -102,7 +102,14 @@ static int open_disk(struct gh_process *p, struct gh_launch_disk *d, struct gh_e
         spec[i] = (struct gh_image_spec){ .format = layer->format, .label = layer->label, .fd = gh_steal_fd(&layer->fd),
                                           .writable = i == 0 && !d->read_only && !d->snapshot, .parent = i + 1 < d->layer_count ? &spec[i + 1] : NULL };
     }
-    if (d->layer_count && !(image = gh_image_open(&spec[0], err)))
+    /* Of an immutable disk the first layer is an empty scratch file for what the guest writes. */
+    bool scratch = d->snapshot && d->layer_count > 1;
+    if (d->layer_count && !(image = gh_image_open(&spec[scratch], err))) {
+        if (scratch)
+            close(spec[0].fd);
+        return err->code ? err->code : -EIO;
+    }
+    if (scratch && !(image = gh_image_overlay(spec[0].fd, spec[0].label, image, err)))
         return err->code ? err->code : -EIO;
     struct gh_block *b = gh_disk_block_new(&params, image, err);
     if (!b)
