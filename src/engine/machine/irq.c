@@ -36,6 +36,12 @@ static void env_eoi(void *opaque, unsigned vcpu, uint8_t vector)
         gh_ioapic_eoi(m->ioapic, vector);
 }
 
+/* IRQ 13: an x87 exception of a guest that asked for the PC's way (CR0.NE = 0). */
+static void env_ferr(void *opaque, unsigned vcpu, bool level)
+{
+    gh_machine_irq(opaque, 13, level);
+}
+
 static void ioapic_message(void *opaque, uint64_t address, uint32_t data)
 {
     struct gh_machine *m = opaque;
@@ -53,6 +59,7 @@ void gh_irq_wire(struct gh_machine *m)
 {
     m->env.intack = env_intack;
     m->env.eoi = env_eoi;
+    m->env.ferr = env_ferr;
     for (unsigned i = 0; i < m->service_count; i++) {
         if (!strcmp(m->service[i].name, "pic"))
             m->pic = m->service[i].object;
