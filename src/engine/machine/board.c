@@ -216,7 +216,7 @@ int gh_board_build(struct gh_machine *m, struct gh_error *err)
     m->memory_control = (struct gh_memory_control){ .pam = pam_switch, .opaque = m };
     gh_machine_board_ops.provide(&m->board, "memory-control", &m->memory_control);
     for (unsigned i = 0; i < GH_ARRAY_LEN(pc_devices); i++)
-        if (gh_device_class_find(pc_devices[i].class) && !add(m, &pc_devices[i], config_for(m, pc_devices[i].id), err))
+        if (!add(m, &pc_devices[i], config_for(m, pc_devices[i].id), err))
             return err && err->code ? err->code : -EINVAL;
     for (unsigned i = 0; i < m->cfg.device_count; i++) {
         if (gh_machine_device(m, m->cfg.devices[i].id))
