@@ -365,12 +365,12 @@ int kvm_set_state(struct gh_vcpu *v, unsigned groups, const struct gh_cpu_state 
     return set_groups(v, groups, s, set_all_msrs, err);
 }
 
-/* The TSC runs on through a reset, as it does on hardware after INIT; processors stay in step. */
+/* The TSC runs on through a reset, as it does on hardware after INIT; processors stay in step. The INTR
+ * pin stays as it is: the 8259 drives it, and tells only changes. */
 void kvm_reset(struct gh_vcpu *v)
 {
     struct gh_error err = { 0 };
 
-    atomic_store(&v->intr, false);
     if (set_groups(v, GH_CPU_ALL, v->power_on, set_msrs_but_tsc, &err))
         gh_log(GH_LOG_DEBUG, "%s", err.text);
 }
