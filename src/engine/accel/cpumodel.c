@@ -31,7 +31,8 @@
                    BIT(13) /* PGE */ | BIT(14) /* MCA */ | BIT(15) /* CMOV */ | BIT(16) /* PAT */ | BIT(17) /* PSE36 */ | \
                    BIT(19) /* CLFLUSH */ | BIT(23) /* MMX */ | BIT(24) /* FXSR */ | BIT(25) | BIT(26) /* SSE2 */)
 /* Leaf 7. */
-#define V2_7_EBX (BIT(0) /* FSGSBASE */ | BIT(1) /* TSC_ADJUST */ | BIT(7) /* SMEP */ | BIT(9) /* ERMS */ | BIT(10) /* INVPCID */ | BIT(20) /* SMAP */ | \
+#define V2_7_EBX (BIT(0) /* FSGSBASE */ | BIT(6) /* FDP with exceptions only */ | BIT(13) /* no FCS, FDS */ | \
+                   BIT(1) /* TSC_ADJUST */ | BIT(7) /* SMEP */ | BIT(9) /* ERMS */ | BIT(10) /* INVPCID */ | BIT(20) /* SMAP */ | \
                   BIT(23) /* CLFLUSHOPT */)
 #define V3_7_EBX (V2_7_EBX | BIT(3) /* BMI1 */ | BIT(5) /* AVX2 */ | BIT(8) /* BMI2 */)
 #define ANY_7_ECX (BIT(2) /* UMIP */ | BIT(22) /* RDPID */)
@@ -97,7 +98,7 @@ static void build(struct gh_cpu_model *m, bool v3, unsigned vcpus)
     add(m, 0xb, 2, 0, 0, 2, 0);
     if (v3) {
         add(m, 0xd, 0, 7, 832, 832, 0);
-        add(m, 0xd, 1, BIT(0) /* XSAVEOPT */, 0, 0, 0);
+        add(m, 0xd, 1, BIT(0) /* XSAVEOPT */ | BIT(1) /* XSAVEC */, 0, 0, 0);
         add(m, 0xd, 2, 256, 576, 0, 0);
     }
     add(m, 0x15, -1, APIC_HZ / 1000000000, TSC_HZ / 1000000000, APIC_HZ, 0); /* kernels multiply ECX/1000 by EBX in 32 bits */
@@ -125,6 +126,12 @@ int gh_cpu_model_build(const char *name, const char *accel, unsigned vcpus, stru
         ret->name = "host";          /* no leaves: the accelerator shows what it supports */
         return 0;
     }
+    /* The software CPU computes vectors on the host's units. */
+    if (soft && !strcmp(name, "x86-64-v3") &&
+        !(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2")))
+        return gh_error_option(err, -ENOTSUP, "CpuModelHost", "cpu",
+                               "The CPU model “%s” needs a host processor with AVX2, FMA and BMI2, and this one lacks "
+                               "them; use x86-64-v2.", name);
     if (!strcmp(name, "x86-64-v2") || !strcmp(name, "x86-64-v3") || !strcmp(name, "host")) {
         build(ret, strcmp(name, "x86-64-v2") != 0, vcpus ? vcpus : 1);
         return 0;
