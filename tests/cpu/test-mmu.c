@@ -228,6 +228,68 @@ static void flushes(void)
     CHECK_EQ(soft_ld32(cpu, 0x3ff000), 0x99);
 }
 
+static void address_spaces(void)
+{
+    /* Two address spaces that differ in page 0x21 and share a global page of code in the upper half. */
+    long_tables();
+    memcpy(ram + 0x5000, ram + 0x1000, 0x1000);
+    *at64(0x5000) = 0x6007;
+    *at64(0x6000) = 0x7007;
+    *at64(0x7000) = 0x8007;
+    for (uint64_t i = 0; i < 512; i++)
+        *at64(0x8000 + i * 8) = i << 12 | 7;
+    *at64(0x8000 + 0x21 * 8) = 0x22007;
+    *at64(0x1000 + 256 * 8) = *at64(0x5000 + 256 * 8) = 0x9007;
+    *at64(0x9000) = 0xa007;
+    *at64(0xa000) = 0xb007;
+    *at64(0xb000) = 0x23107;
+    *at32(0x21000) = 0x21;
+    *at32(0x22000) = 0x22;
+    uint64_t high = 0xffff800000000000ull;
+    paging(CR0_PG, 0x1000, CR4_PAE | CR4_PGE | CR4_PCIDE, EFER_LME | EFER_LMA, 0);
+    soft_tlb_switch(cpu, 1, false);
+    CHECK_EQ(soft_ld32(cpu, 0x21000), 0x21);
+    CHECK_EQ(ex(high), -1);
+    uint64_t gen = soft_gen(cpu, 0x21000), gen_high = soft_gen(cpu, high);
+    cpu->cr3 = 0x5000;
+    soft_tlb_switch(cpu, 2, false);
+    CHECK_EQ(soft_ld32(cpu, 0x21000), 0x22);
+    CHECK_EQ(ex(high), -1);
+    CHECK(soft_gen(cpu, 0x21000) != gen);
+    CHECK_EQ(soft_gen(cpu, high), gen_high);
+    *at64(0x4000 + 0x21 * 8) = 0x20007;          /* the first one's, behind its back */
+    cpu->cr3 = 0x1000;
+    soft_tlb_switch(cpu, 1, true);
+    CHECK_EQ(soft_ld32(cpu, 0x21000), 0x21);     /* kept */
+    CHECK_EQ(soft_gen(cpu, 0x21000), gen);
+    soft_tlb_flush_pcid_page(cpu, 1, 0x21000);
+    CHECK_EQ(soft_ld32(cpu, 0x21000), *at32(0x20000));
+    /* INVLPG of global code reaches every address space and ends block lookups there. */
+    soft_tlb_flush_page(cpu, high + 0x123000);
+    CHECK_EQ(soft_gen(cpu, high), gen_high);     /* no code was there */
+    *at64(0xb000) = 0x24107;
+    soft_tlb_flush_page(cpu, high);
+    CHECK(soft_gen(cpu, high) != gen_high);
+    CHECK(soft_exec_host(cpu, high) == ram + 0x24000);
+    cpu->cr3 = 0x5000;
+    soft_tlb_switch(cpu, 2, true);
+    CHECK(soft_exec_host(cpu, high) == ram + 0x24000);
+    /* More address spaces than contexts: the oldest is forgotten, not mixed up. */
+    for (uint16_t i = 10; i < 20; i++)
+        soft_tlb_switch(cpu, i, true);
+    *at64(0x8000 + 0x21 * 8) = 0x23007;
+    soft_tlb_switch(cpu, 2, true);
+    CHECK_EQ(soft_ld32(cpu, 0x21000), *at32(0x23000));
+    /* Code in the upper half that is not global ends with its address space. */
+    *at64(0xb000) = 0x24007;
+    soft_tlb_flush(cpu, true);
+    CHECK_EQ(ex(high), -1);
+    gen_high = soft_gen(cpu, high);
+    soft_tlb_switch(cpu, 3, true);
+    CHECK(soft_gen(cpu, high) != gen_high);
+    soft_tlb_switch(cpu, 0, false);
+}
+
 static void dirty_log(void)
 {
     uint64_t bits[RAM >> 18] = { 0 };
@@ -361,6 +423,7 @@ int main(void)
     walk_pae();
     walk_long();
     flushes();
+    address_spaces();
     dirty_log();
     code_pages();
     others();

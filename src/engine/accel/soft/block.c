@@ -316,7 +316,7 @@ static inline struct soft_link *l1_slot(struct cpu_blocks *s, uint64_t linear)
 struct soft_block *soft_block_cached(struct soft_cpu *cpu, uint64_t linear)
 {
     struct soft_link *e = l1_slot(state_of(cpu), linear);
-    if (soft_likely(e->linear == linear && e->gen == cpu->tlb_gen && e->block && e->block->key == cpu->state_key))
+    if (soft_likely(e->linear == linear && e->gen == soft_gen(cpu, linear) && e->block && e->block->key == cpu->state_key))
         return e->block;
     return NULL;
 }
@@ -433,6 +433,6 @@ struct soft_block *soft_block_find(struct soft_cpu *cpu, uint64_t linear)
     if (soft_unlikely(b->bytes > room))
         return single(cpu, linear, room);
     if (cpu->code_mode == 64 || cpu->seg[GH_CS].limit == 0xffffffffu)
-        *l1_slot(s, linear) = (struct soft_link){ linear, cpu->tlb_gen, b };
+        *l1_slot(s, linear) = (struct soft_link){ linear, soft_gen(cpu, linear), b };
     return b;
 }

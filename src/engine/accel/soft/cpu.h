@@ -73,8 +73,9 @@ struct soft_tlb_ctx {
     uint16_t log[SOFT_MMU_MODES][SOFT_TLB_SIZE];       /* ways filled since the last flush */
     unsigned log_count[SOFT_MMU_MODES];
     uint64_t large[8];               /* filter: 2 MiB regions that hold pieces of large pages */
-    uint64_t exec[64];               /* filter: pages that were executable since the last flush */
+    uint64_t exec[64];               /* filter: pages of the lower half that were executable since the last flush */
     bool     huge;                   /* pieces of 1 GiB pages are present */
+    bool     high_local;             /* code in the upper half that is not global was seen */
     bool     valid;                  /* pcid is one that the guest used since the last full flush */
     uint16_t pcid;
     uint64_t gen, used;              /* tlb_gen while it is current; when it was left */
@@ -112,7 +113,9 @@ struct soft_cpu {
     uint8_t  code_mode;              /* 16, 32 or 64: default operand/address size of CS */
     bool     stack32;                /* SS.B (ignored in 64-bit mode) */
     uint64_t state_key;              /* SOFT_KEY_*: what decoded blocks depend on; recomputed by soft_update_mode */
-    uint64_t tlb_gen;                /* grows with every TLB flush, also of one page: block lookups by rip end */
+    /* Grow when translations of code may have changed: lookups of blocks by linear address end with them. The
+     * upper half has its own, because kernels map it alike (global) in every address space: soft_gen. */
+    uint64_t tlb_gen, tlb_gen_high;
     struct gh_segment seg[GH_SEG_COUNT];
     struct soft_tlb_entry *tlb;      /* = ctx->set[mmu_mode] */
     struct soft_tlb_ctx *ctx;        /* the current address space's translations */
@@ -163,6 +166,9 @@ struct soft_cpu {
     struct soft_vm *vm;
     struct gh_lapic lapic;
     uint64_t tlb_gen_last;           /* generations given out */
+    /* Filters of the upper half's code since the last full flush: 4 KiB pages, regions of larger pages. */
+    uint64_t high_exec[64], high_large[8];
+    bool     high_huge;
     struct soft_tlb_ctx tlb_ctx[SOFT_TLB_CONTEXTS];
     void *block_state;               /* block.c's per-vCPU lookup caches */
     void *jit_state;
@@ -252,6 +258,12 @@ void soft_check_write(struct soft_cpu *cpu, uint64_t linear, unsigned bytes);
 
 /* Code fetch for the decoder: up to max bytes from linear, stops at page end; raises #PF. */
 unsigned soft_fetch(struct soft_cpu *cpu, uint64_t linear, uint8_t *buf, unsigned max);
+
+/* Generation of block lookups at a linear address. */
+static inline uint64_t soft_gen(const struct soft_cpu *cpu, uint64_t linear)
+{
+    return linear >> 63 ? cpu->tlb_gen_high : cpu->tlb_gen;
+}
 
 /* ---- State changes that others must learn of ---------------------------------------------------- */
 /* After any change of CS/SS/CPL/CR0/CR4/EFER/VM/TF/DR7/AC: recomputes mmu_mode, tlb, code_mode,

@@ -48,7 +48,7 @@ static inline struct soft_block *next_block(struct soft_cpu *cpu, struct soft_bl
     if (soft_likely(from != NULL))
         for (unsigned i = 0; i < 2; i++) {
             struct soft_link *l = &from->link[i];
-            if (l->linear == linear && l->gen == cpu->tlb_gen && l->block && l->block->key == cpu->state_key)
+            if (l->linear == linear && l->gen == soft_gen(cpu, linear) && l->block && l->block->key == cpu->state_key)
                 return l->block;
         }
     struct soft_block *b = soft_block_cached(cpu, linear);
@@ -57,7 +57,7 @@ static inline struct soft_block *next_block(struct soft_cpu *cpu, struct soft_bl
     /* Links skip the segment limit check, so they are for flat code only. */
     if (from && b->key != SOFT_DEAD_KEY && (cpu->code_mode == 64 || cpu->seg[GH_CS].limit == 0xffffffffu)) {
         from->link[1] = from->link[0];
-        from->link[0] = (struct soft_link){ linear, cpu->tlb_gen, b };
+        from->link[0] = (struct soft_link){ linear, soft_gen(cpu, linear), b };
     }
     return b;
 }

@@ -39,6 +39,8 @@ static void new_generation(struct soft_cpu *cpu, struct soft_tlb_ctx *x)
         cpu->tlb_gen = x->gen;
 }
 
+static void new_high_generation(struct soft_cpu *cpu) { cpu->tlb_gen_high = ++cpu->tlb_gen_last; }
+
 void soft_tlb_init(struct soft_cpu *cpu)
 {
     for (unsigned c = 0; c < SOFT_TLB_CONTEXTS; c++) {
@@ -56,6 +58,7 @@ void soft_tlb_init(struct soft_cpu *cpu)
     }
     cpu->ctx = &cpu->tlb_ctx[0];
     cpu->tlb_gen = cpu->ctx->gen;
+    new_high_generation(cpu);
     cpu->tlb = cpu->ctx->set[cpu->mmu_mode];
 }
 
@@ -80,6 +83,9 @@ static void flush_context(struct soft_cpu *cpu, struct soft_tlb_ctx *x, bool glo
         x->huge = false;
         memset(x->exec, 0, sizeof x->exec);
     }
+    if (x->high_local && x == cpu->ctx)
+        new_high_generation(cpu);
+    x->high_local = false;
     new_generation(cpu, x);
 }
 
@@ -95,8 +101,14 @@ void soft_tlb_flush(struct soft_cpu *cpu, bool global_too)
 {
     SOFT_COUNT(cpu->vm, tlb_flush);
     flush_context(cpu, cpu->ctx, global_too);
-    if (global_too)
+    if (global_too) {
         forget_others(cpu);
+        new_high_generation(cpu);
+        /* Only now, with no entry left: code found by a kept entry would not be noted again. */
+        memset(cpu->high_exec, 0, sizeof cpu->high_exec);
+        memset(cpu->high_large, 0, sizeof cpu->high_large);
+        cpu->high_huge = false;
+    }
     cpu->map_generation = (cpu->vm->map ? cpu->vm->map->generation : 0) + cpu->vm->a20_generation;
 }
 
@@ -131,6 +143,8 @@ void soft_tlb_switch(struct soft_cpu *cpu, uint16_t pcid, bool keep)
         x->valid = true;
         x->pcid = pcid;
     }
+    if (x->high_local || cpu->ctx->high_local)
+        new_high_generation(cpu);
     cpu->ctx = x;
     cpu->tlb_gen = x->gen;
     cpu->tlb = x->set[cpu->mmu_mode];
@@ -155,11 +169,12 @@ static unsigned large_hash(uint64_t linear) { return (unsigned)((linear >> 21) ^
 
 static unsigned exec_hash(uint64_t linear) { return (unsigned)((linear >> 12) ^ (linear >> 24)) & 4095; }
 
+static bool filter_has(const uint64_t *filter, unsigned h) { return filter[h >> 6] >> (h & 63) & 1; }
+static void filter_add(uint64_t *filter, unsigned h) { filter[h >> 6] |= 1ull << (h & 63); }
+
 static void drop_page(struct soft_cpu *cpu, struct soft_tlb_ctx *x, uint64_t linear)
 {
-    unsigned h = large_hash(linear);
-    bool pieces = x->huge || (x->large[h >> 6] >> (h & 63) & 1);
-    unsigned e = exec_hash(linear);
+    bool pieces = x->huge || filter_has(x->large, large_hash(linear));
 
     for (unsigned m = 0; m < SOFT_MMU_MODES; m++) {
         unsigned i = (unsigned)(linear >> 12) & (SOFT_TLB_SIZE - 1);
@@ -178,8 +193,15 @@ static void drop_page(struct soft_cpu *cpu, struct soft_tlb_ctx *x, uint64_t lin
         }
     }
     /* Blocks are found by linear address without a look at the TLB: only a page that had code matters to them. */
-    if (pieces || (x->exec[e >> 6] >> (e & 63) & 1))
+    if (!(linear >> 63) && (pieces || filter_has(x->exec, exec_hash(linear))))
         new_generation(cpu, x);
+}
+
+static void drop_high_code(struct soft_cpu *cpu, uint64_t linear)
+{
+    if (linear >> 63 && (cpu->high_huge || filter_has(cpu->high_exec, exec_hash(linear)) ||
+                         filter_has(cpu->high_large, large_hash(linear))))
+        new_high_generation(cpu);
 }
 
 /* INVLPG takes global translations, too, and those are in every context: so it takes the page everywhere. */
@@ -188,6 +210,7 @@ void soft_tlb_flush_page(struct soft_cpu *cpu, uint64_t linear)
     for (unsigned c = 0; c < SOFT_TLB_CONTEXTS; c++)
         if (cpu->tlb_ctx[c].valid)
             drop_page(cpu, &cpu->tlb_ctx[c], linear);
+    drop_high_code(cpu, linear);
 }
 
 void soft_tlb_flush_pcid_page(struct soft_cpu *cpu, uint16_t pcid, uint64_t linear)
@@ -196,6 +219,7 @@ void soft_tlb_flush_pcid_page(struct soft_cpu *cpu, uint16_t pcid, uint64_t line
 
     if (x)
         drop_page(cpu, x, linear);
+    drop_high_code(cpu, linear);
 }
 
 void soft_tlb_drop_dirty(struct soft_cpu *cpu)
@@ -261,6 +285,20 @@ static void install_write_tag(struct soft_cpu *cpu, struct soft_tlb_entry *e, st
         __atomic_store_n(&e->tag_write, SOFT_TAG_NONE, __ATOMIC_RELAXED);
 }
 
+/* What INVLPG must know later: where code may have been found by linear address. */
+static void note_code(struct soft_cpu *cpu, uint64_t page, const struct soft_tlb_info *info)
+{
+    if (!(page >> 63)) {
+        filter_add(cpu->ctx->exec, exec_hash(page));
+        return;
+    }
+    if (info->shift > 12)
+        filter_add(cpu->high_large, large_hash(page));
+    filter_add(cpu->high_exec, exec_hash(page));
+    cpu->high_huge |= info->shift == 30;
+    cpu->ctx->high_local |= !(info->rights & SOFT_R_GLOBAL);
+}
+
 static void install(struct soft_cpu *cpu, unsigned mode, uint64_t page, const struct soft_tlb_info *info,
                     bool for_write)
 {
@@ -277,9 +315,8 @@ static void install(struct soft_cpu *cpu, unsigned mode, uint64_t page, const st
     if (fast & SOFT_R_READ)
         e->tag_read = page;
     if (info->rights & SOFT_R_EXEC) {
-        unsigned h = exec_hash(page);
-        cpu->ctx->exec[h >> 6] |= 1ull << (h & 63);
         e->tag_exec = page;
+        note_code(cpu, page, info);
     }
     if ((fast & SOFT_R_WRITE) && (fast & SOFT_R_DIRTY) && (s->flags & GH_SLOT_WRITABLE)) {
         if (!s->dirty)
@@ -343,8 +380,7 @@ struct soft_xlat soft_translate(struct soft_cpu *cpu, uint64_t linear, enum soft
                                         .slot = s ? (uint16_t)(s - map->slot) : SOFT_NO_SLOT,
                                         .rights = w.rights | SOFT_R_LOGGED };
         if (w.shift > 12) {
-            unsigned h = large_hash(linear);
-            cpu->ctx->large[h >> 6] |= 1ull << (h & 63);
+            filter_add(cpu->ctx->large, large_hash(linear));
             cpu->ctx->huge |= w.shift == 30;
         }
         install(cpu, mode, page, info, access == SOFT_WRITE);
