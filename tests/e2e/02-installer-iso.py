@@ -32,6 +32,7 @@ with Engine("installer") as e:
         time.sleep(2)
         if pixels(e.screenshot("graphical")).height not in (400, 480):
             break
-    shot = e.wait_screen("graphical", lambda p: p.colours() > 200 and p.height >= 600, 700)
+    # The banner's many colours, and the white list of languages below it.
+    shot = e.wait_screen("graphical", lambda p: p.colours() > 200 and p.height >= 600 and p.share((255, 255, 255), 2) > 0.2, 700)
     check(True, f"the graphical installer shows its first page: {shot}")
     e.ctl("stop", "graphical")

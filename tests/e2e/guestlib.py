@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Starts machines the way a person does and watches what comes out: for the e2e tests and benchmarks."""
+import array
+import json
 import os
 import re
 import select
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -172,6 +175,88 @@ def make_boot_iso(folder, append, kind="linux"):
     return f"{folder}/boot.iso"
 
 
+texts_kept = {}
+
+
+def wait_text(screenshot, name, pattern, timeout, every):
+    from screentext import read_screen
+    deadline, lines = time.time() + timeout, []
+    while time.time() < deadline:
+        path = screenshot()
+        lines = read_screen(path)
+        if any(re.search(pattern, line) for line in lines):
+            texts_kept[name] = texts_kept.get(name, 0) + 1
+            kept = f"{OUT}/{name}-text{texts_kept[name]}.png"
+            os.replace(path, kept)
+            return "\n".join(lines), kept
+        time.sleep(every)
+    print("\n".join(lines))
+    fail(f"“{pattern}” did not appear on the screen of {name} within {timeout} s; last picture {path}")
+
+
+class Alone:
+    """gasthaus-vm without a daemon, watched and typed to through its control socket."""
+
+    def __init__(self, name, *args, memory="128M", cpus=1, accel="soft"):
+        self.name, self.shots, self.ids = name, 0, 0
+        self.folder = tempfile.mkdtemp(prefix="gh-alone-")
+        path = f"{self.folder}/control"
+        args = [VM, "--name", name, "--memory", memory, "--cpus", str(cpus), "--accel", accel, "--control", f"unix:{path}", *args]
+        print("+", " ".join(args), flush=True)
+        self.p = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=open(f"{OUT}/{name}.serial", "wb"),
+                                  stderr=subprocess.STDOUT, env=dict(os.environ, XDG_RUNTIME_DIR=self.folder), start_new_session=True)
+        self.control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.control.settimeout(30)
+        deadline = time.time() + 15
+        while True:
+            try:
+                self.control.connect(path)
+                break
+            except OSError:
+                if self.p.poll() is not None or time.time() > deadline:
+                    print(open(f"{OUT}/{name}.serial").read())
+                    fail(f"{name} did not start")
+                time.sleep(0.1)
+        self.ask("hello", version=1, client="test")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        if self.p.poll() is None:
+            os.killpg(self.p.pid, signal.SIGKILL)
+        self.p.wait()
+        subprocess.run(["rm", "-rf", self.folder])
+
+    def ask(self, verb, send_fd=None, **args):
+        self.ids += 1
+        ancillary = [] if send_fd is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [send_fd]))]
+        self.control.sendmsg([json.dumps(dict(args, id=self.ids, verb=verb, **({} if send_fd is None else {"fd": 0}))).encode()], ancillary)
+        while True:
+            data = self.control.recv(65536)
+            if not data:
+                fail(f"{self.name} closed its control socket")
+            reply = json.loads(data)
+            if reply.get("id") == self.ids:
+                if "ok" not in reply:
+                    fail(f"{self.name}, {verb}: {reply}")
+                return reply
+
+    def screenshot(self):
+        self.shots += 1
+        path = f"{OUT}/{self.name}-{self.shots % 10}.png"
+        with open(path, "wb") as f:
+            self.ask("screenshot", send_fd=f.fileno())
+        return path
+
+    def type(self, text):
+        self.ask("send-keys", text=text)
+
+    def wait_text(self, pattern, timeout, every=1):
+        """Reads the text screen until a line matches; returns its text and the path of the picture."""
+        return wait_text(self.screenshot, self.name, pattern, timeout, every)
+
+
 class Engine:
     """A daemon of its own: private folders, gasthausctl, and everything is stopped at the end."""
 
@@ -210,7 +295,6 @@ class Engine:
         return out
 
     def json(self, *args):
-        import json
         return json.loads(self.ctl("--json", *args))
 
     def processes(self, program):
@@ -257,6 +341,10 @@ class Engine:
                 return kept
             time.sleep(3)
         fail(f"the screen of “{machine}” did not show what was expected within {timeout} s; last picture {path}")
+
+    def wait_text(self, machine, pattern, timeout, every=2):
+        """Reads the text screen until a line matches; returns its text and the path of the picture."""
+        return wait_text(lambda: self.screenshot(machine), f"{self.name}-{machine}", pattern, timeout, every)
 
     def console(self, machine):
         p = Process([f"{BUILD}/src/cli/gasthausctl", "console", machine], f"{self.name}-{machine}", env=self.env)
