@@ -6,7 +6,9 @@
  *
  *   gen.c        a case from a number: instruction bytes and start state
  *   native.c     runs cases on the host CPU, in a child process
- *   interp.c     runs cases in the interpreter
+ *   guest.c      the guest machine of the engines
+ *   interp.c     engine: one handler call
+ *   blocks.c     engine: the run loop with block cache and event delivery
  *   exempt.c     what the architecture leaves open, with reasons
  *   main.c       batches, comparison, report
  *
@@ -75,6 +77,7 @@ struct dt_engine {
     void (*run)(const struct dt_case *c, struct dt_result *ret);
 };
 extern const struct dt_engine dt_interp;
+extern const struct dt_engine dt_blocks;
 extern const struct dt_engine dt_wrong;   /* the interpreter with one planted error: the test must find it */
 
 /* ---- gen.c -------------------------------------------------------------------------------------- */
@@ -94,9 +97,6 @@ void dt_native_begin(unsigned count);   /* run cases 0..count-1 */
 /* Waits; false: the child died, *ret_at is the case it was running. */
 bool dt_native_finish(unsigned *ret_at);
 void dt_native_stop(void);
-
-/* ---- interp.c ----------------------------------------------------------------------------------------- */
-int  dt_interp_init(void);
 
 /* ---- exempt.c ------------------------------------------------------------------------------------------ */
 struct dt_open {

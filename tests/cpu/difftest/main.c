@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The differential test: batches of cases on the host and on an engine, comparison, report. */
 #include "difftest.h"
+#include "guest.h"
 
 #include <getopt.h>
 #include <inttypes.h>
@@ -9,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-static const struct dt_engine *const engines[] = {&dt_interp, &dt_wrong};
+static const struct dt_engine *const engines[] = {&dt_interp, &dt_blocks, &dt_wrong};
 #define FLAGS_COMPARED UINT64_C(0xcd5) /* CF PF AF ZF SF DF OF */
 
 struct options {
@@ -203,7 +204,7 @@ static int run(const struct options *o, const struct dt_engine *engine)
         return 2;
     }
     dt_background_init(o->seed);
-    if (dt_native_start(&cases, &native) || dt_interp_init()) {
+    if (dt_native_start(&cases, &native) || dt_guest_init()) {
         fprintf(stderr, "difftest: cannot map the test's pages\n");
         return 2;
     }
