@@ -34,8 +34,8 @@ int main(void)
     fake_write(b, BASE + 0x1000, 1, 0x50);
     CHECK_EQ(fake_read(b, BASE + 0x1000, 1), 0xff);
     fake_write(b, BASE + 0x1000, 1, 0x70);
-    CHECK_EQ(fake_read(b, BASE + 0x1000, 1), 0x80);
-    CHECK_EQ(fake_read(b, BASE + SIZE - 4, 4), 0x80808080);
+    CHECK_EQ(fake_read(b, BASE + 0x1000, 1), 0);
+    CHECK_EQ(fake_read(b, BASE + SIZE - 4, 4), 0);
     fake_write(b, BASE + 0x1000, 1, 0xff);
     CHECK_EQ(fake_read(b, BASE + 0x1000, 1), 0xff);
     fake_write(b, BASE, 1, 0x90);

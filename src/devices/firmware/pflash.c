@@ -140,13 +140,14 @@ static void command(struct pflash *s, uint8_t value)
     switch (value) {
     case CMD_PROGRAM: case CMD_PROGRAM_ALT: set_mode(s, MODE_PROGRAM); break;
     case CMD_ERASE: set_mode(s, MODE_ERASE); break;
-    case CMD_CLEAR_STATUS: s->status = STATUS_READY; set_mode(s, MODE_ARRAY); break;
+    /* OVMF takes a chip for flash only where the status is 0 after this, without the ready bit. */
+    case CMD_CLEAR_STATUS: s->status = 0; set_mode(s, MODE_ARRAY); break;
     case CMD_READ_STATUS: set_mode(s, MODE_STATUS); break;
     case CMD_READ_ID: set_mode(s, MODE_ID); break;
     case CMD_READ_ARRAY: case 0: set_mode(s, MODE_ARRAY); break;
     default:
         gh_guest_error(s->dev, "flash command %#x is not modelled", value);
-        s->status |= STATUS_PROGRAM_ERROR | STATUS_ERASE_ERROR;
+        s->status |= STATUS_READY | STATUS_PROGRAM_ERROR | STATUS_ERASE_ERROR;
         set_mode(s, MODE_STATUS);
         break;
     }
@@ -158,6 +159,7 @@ static void write_byte(struct pflash *s, uint64_t offset, uint8_t value)
     case MODE_PROGRAM:
         s->bytes[offset] &= value;            /* programming only clears bits */
         changed(s, offset);
+        s->status |= STATUS_READY;
         set_mode(s, MODE_STATUS);
         break;
     case MODE_ERASE:
@@ -167,6 +169,7 @@ static void write_byte(struct pflash *s, uint64_t offset, uint8_t value)
         } else {
             s->status |= STATUS_ERASE_ERROR | STATUS_PROGRAM_ERROR;
         }
+        s->status |= STATUS_READY;
         set_mode(s, MODE_STATUS);
         break;
     default:
@@ -187,6 +190,8 @@ static uint8_t read_byte(const struct pflash *s, uint64_t offset)
 static bool pflash_access(struct gh_device *dev, unsigned range, struct gh_access *a)
 {
     struct pflash *s = dev->state;
+    gh_trace(pflash_access, "%s %#llx width %u value %#llx mode %u", a->write ? "write" : "read",
+             (unsigned long long)a->offset, a->width, a->write ? (unsigned long long)a->value : 0ull, s->mode);
     if (a->write) {
         write_byte(s, a->offset, (uint8_t)a->value);
         return true;

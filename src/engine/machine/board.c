@@ -10,7 +10,19 @@
 
 #include "devices/chipset/i440fx.h"
 #include "devices/display/vga.h"
+#include "devices/firmware/pflash.h"
 #include "engine/machine/machine_internal.h"
+
+/* UEFI firmware finds its variables right below itself. */
+static int place_vars(struct gh_machine *m, struct gh_device *dev, struct gh_error *err)
+{
+    char base[24], size[24];
+
+    snprintf(base, sizeof base, "%#llx", (1ull << 32) - m->cfg.bios.size - m->cfg.vars.size);
+    snprintf(size, sizeof size, "%zu", m->cfg.vars.size);
+    int r = gh_option_set(dev->class->options, dev->state, "size", size, err);
+    return r ? r : gh_option_set(dev->class->options, dev->state, "base", base, err);
+}
 
 /* Always there, with fixed places. Options in the machine's config for the same id are added. */
 static const struct gh_device_config pc_devices[] = {
@@ -117,7 +129,9 @@ static struct gh_device *add(struct gh_machine *m, const struct gh_device_config
     m->device[m->device_count++] = dev; /* teardown detaches half-attached devices too */
     if (!strcmp(class->name, "vga") && m->cfg.vgabios.size)
         gh_vga_set_rom(dev, m->cfg.vgabios.data, m->cfg.vgabios.size);
-    if (class->attach && class->attach(dev, err) < 0) {
+    bool vars = !strcmp(class->name, "pflash") && m->cfg.vars.size;
+    if ((vars && place_vars(m, dev, err) < 0) || (class->attach && class->attach(dev, err) < 0) ||
+        (vars && gh_pflash_fill(dev, m->cfg.vars.data, m->cfg.vars.size, err) < 0)) {
         gh_error_prefix(err, "Device “%s”", dev->id);
         return NULL;
     }

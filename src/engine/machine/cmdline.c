@@ -409,6 +409,20 @@ static int opt_rom(struct state *s, const char *name, const char *option, const 
 static int opt_bios(struct state *s, const char *v, struct gh_error *err) { return opt_rom(s, "bios", "bios", v, err); }
 static int opt_vgabios(struct state *s, const char *v, struct gh_error *err) { return opt_rom(s, "vgabios", "vgabios", v, err); }
 
+/* The store is read at the start, and written by the flash device as a disk. */
+static int opt_nvram(struct state *s, const char *v, struct gh_error *err)
+{
+    int fd = open_file("nvram", v, O_RDWR, err);
+
+    if (fd < 0)
+        return fd;
+    struct gh_launch_disk *disk = gh_launch_add_disk(s->l, "nvram");
+    if (!disk || !gh_launch_add_layer(disk, "raw", v, fd))
+        return fail_memory(err);
+    int r = opt_rom(s, "vars", "nvram", v, err);
+    return r ? r : connect_drive(s, "pflash", "nvram", "drive", "nvram", err);
+}
+
 static int opt_trace(struct state *s, const char *v, struct gh_error *err)
 {
     free(s->l->trace);
@@ -463,6 +477,7 @@ static const struct row { const char *name, *arg; int (*fn)(struct state *, cons
     { "control", "WHERE", opt_control, "control socket on unix:PATH" },
     { "device", "CLASS[,…]", opt_device, "add a device, or options for one: id=, option=value" },
     { "bios", "FILE", opt_bios, "firmware image" },
+    { "nvram", "FILE", opt_nvram, "variable store of UEFI firmware given with --bios, e.g. a copy of OVMF_VARS_4M.fd" },
     { "vgabios", "FILE", opt_vgabios, "VGA BIOS image" },
     { "rtc", "BASE", opt_rtc, "the clock shows utc (default) or local time" },
     { "paused", NULL, opt_paused, "do not start the CPUs yet" },
