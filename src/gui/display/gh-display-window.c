@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "gui/display/gh-display-window.h"
+
+#include <glib/gi18n.h>
+
+#include "gui/display/gh-display.h"
+#include "gui/engine/gh-machine-actions.h"
+#include "gui/gh-util.h"
+
+/* In full screen the bar shows while the pointer is within this many pixels of the top. */
+#define EDGE 3
+#define BAR_HEIGHT 60
+
+struct _GhDisplayWindow {
+    AdwWindow parent_instance;
+    GhMachine *machine;
+    GtkRevealer *bar_revealer;
+    AdwWindowTitle *title;
+    AdwToastOverlay *toasts;
+    GtkStack *stack;
+    GhDisplay *display;
+    AdwStatusPage *status;
+    GtkWidget *start_button, *keys_button;
+    gboolean asking, hint_shown;
+};
+
+G_DEFINE_FINAL_TYPE (GhDisplayWindow, gh_display_window, ADW_TYPE_WINDOW)
+
+static void toast (GhDisplayWindow *self, const char *text)
+{ adw_toast_overlay_add_toast (self->toasts, adw_toast_new (text)); }
+
+static void on_display_opened (GObject *source, GAsyncResult *result, gpointer data)
+{
+    g_autoptr (GhDisplayWindow) self = data;
+    g_autofree char *path = NULL;
+
+    self->asking = FALSE;
+    if (gh_engine1_machine_call_open_display_finish (GH_ENGINE1_MACHINE (source), &path, result, NULL) && self->machine)
+        gh_display_set_socket (self->display, path);
+}
+
+static void refresh (GhDisplayWindow *self)
+{
+    gboolean on = gh_machine_is_on (self->machine), connected = gh_display_is_connected (self->display);
+    const char *name = gh_machine_get_name (self->machine);
+
+    gtk_window_set_title (GTK_WINDOW (self), name);
+    adw_window_title_set_title (self->title, name);
+    adw_window_title_set_subtitle (self->title, connected && gh_display_has_grab (self->display)
+                                                    ? _ ("Press Ctrl+Alt to release the keyboard")
+                                                    : gh_machine_get_state_text (self->machine));
+    gtk_stack_set_visible_child_name (self->stack, on && connected ? "screen" : "status");
+    adw_status_page_set_title (self->status, on ? _ ("Connecting to the Screen…") : gh_machine_get_state_text (self->machine));
+    adw_status_page_set_description (self->status, gh_engine1_machine_get_error_text (gh_machine_get_proxy (self->machine)));
+    gtk_widget_set_visible (self->start_button, !on);
+    gtk_widget_set_sensitive (self->keys_button, connected);
+    if (!on) {
+        gh_display_set_socket (self->display, NULL);
+    } else if (!connected && !self->asking) {
+        self->asking = TRUE;
+        gh_engine1_machine_call_open_display (gh_machine_get_proxy (self->machine), NULL, on_display_opened, g_object_ref (self));
+    }
+}
+
+static void on_display_status (GhDisplayWindow *self)
+{
+    gboolean was = g_str_equal (gtk_stack_get_visible_child_name (self->stack) ? gtk_stack_get_visible_child_name (self->stack) : "", "screen");
+
+    if (!self->machine)
+        return;
+    refresh (self);
+    if (!was && gh_display_is_connected (self->display))
+        gtk_widget_grab_focus (GTK_WIDGET (self->display));
+    if (!self->hint_shown && gh_display_is_connected (self->display) && gh_display_has_grab (self->display)) {
+        self->hint_shown = TRUE;
+        toast (self, _ ("The keyboard belongs to the machine now. Press Ctrl+Alt to release it."));
+    }
+}
+
+static void send_keys (GtkWidget *widget, const char *action, GVariant *target)
+{
+    GhDisplayWindow *self = GH_DISPLAY_WINDOW (widget);
+    g_auto (GStrv) names = g_strsplit (g_variant_get_string (target, NULL), " ", 8);
+    guint keysyms[9] = { 0 };
+
+    for (guint i = 0; names[i] && i < 8; i++)
+        keysyms[i] = gdk_keyval_from_name (names[i]);
+    gh_display_send_keys (self->display, keysyms);
+    gtk_widget_grab_focus (GTK_WIDGET (self->display));
+}
+
+static void set_fullscreen (GtkWidget *widget, const char *action, GVariant *target)
+{
+    if (gtk_window_is_fullscreen (GTK_WINDOW (widget)))
+        gtk_window_unfullscreen (GTK_WINDOW (widget));
+    else
+        gtk_window_fullscreen (GTK_WINDOW (widget));
+}
+
+static void on_fullscreened (GhDisplayWindow *self)
+{
+    gtk_revealer_set_reveal_child (self->bar_revealer, !gtk_window_is_fullscreen (GTK_WINDOW (self)));
+    if (gtk_window_is_fullscreen (GTK_WINDOW (self)))
+        toast (self, _ ("Move the pointer to the top for the bar; F11 leaves full screen."));
+}
+
+static void on_window_motion (GtkEventControllerMotion *m, double x, double y, GhDisplayWindow *self)
+{
+    if (!gtk_window_is_fullscreen (GTK_WINDOW (self)))
+        return;
+    if (y <= EDGE)
+        gtk_revealer_set_reveal_child (self->bar_revealer, TRUE);
+    else if (y > BAR_HEIGHT)
+        gtk_revealer_set_reveal_child (self->bar_revealer, FALSE);
+}
+
+static gboolean on_window_key (GtkEventControllerKey *k, guint keysym, guint code, GdkModifierType state, GhDisplayWindow *self)
+{
+    if (keysym != GDK_KEY_F11 || (state & (GDK_CONTROL_MASK | GDK_ALT_MASK | GDK_SHIFT_MASK)))
+        return FALSE;
+    set_fullscreen (GTK_WIDGET (self), NULL, NULL);
+    return TRUE;
+}
+
+static void take_screenshot (GtkWidget *widget, const char *action, GVariant *target)
+{
+    GhDisplayWindow *self = GH_DISPLAY_WINDOW (widget);
+    const char *pictures = g_get_user_special_dir (G_USER_DIRECTORY_PICTURES);
+    g_autofree char *folder = g_build_filename (pictures ? pictures : g_get_home_dir (), "Screenshots", NULL);
+    g_autoptr (GDateTime) now = g_date_time_new_now_local ();
+    g_autofree char *time = g_date_time_format (now, "%Y-%m-%d %H-%M-%S");
+    g_autofree char *name = g_strdup_printf ("%s %s.png", gh_machine_get_name (self->machine), time);
+    g_autofree char *path = g_build_filename (folder, name, NULL);
+    g_autoptr (GError) error = NULL;
+
+    g_mkdir_with_parents (folder, 0755);
+    g_autofree char *text = gh_display_save (self->display, path, &error) ? g_strdup_printf (_ ("Saved as “%s”"), path)
+                                                                        : g_strdup (error->message);
+    toast (self, text);
+}
+
+static void set_fill (GtkWidget *widget, const char *action, GVariant *target)
+{
+    GhDisplayWindow *self = GH_DISPLAY_WINDOW (widget);
+    gboolean fill = !g_object_get_data (G_OBJECT (self), "fill");
+
+    g_object_set_data (G_OBJECT (self), "fill", GINT_TO_POINTER (fill));
+    gh_display_set_zoom (self->display, fill);
+}
+
+GhMachine *gh_display_window_get_machine (GhDisplayWindow *self) { return self->machine; }
+
+GtkWidget *gh_display_window_new (GtkApplication *app, GhMachine *machine)
+{
+    GhDisplayWindow *self = g_object_new (GH_TYPE_DISPLAY_WINDOW, "application", app, NULL);
+
+    self->machine = g_object_ref (machine);
+    gh_machine_actions_install (GTK_WIDGET (self), machine, self->toasts);
+    g_signal_connect_object (machine, "changed", G_CALLBACK (refresh), self, G_CONNECT_SWAPPED);
+    g_autofree char *label = g_strdup_printf (_ ("Screen of “%s”"), gh_machine_get_name (machine));
+    gh_set_label (GTK_WIDGET (self->display), label);
+    refresh (self);
+    return GTK_WIDGET (self);
+}
+
+static void gh_display_window_dispose (GObject *object)
+{
+    GhDisplayWindow *self = GH_DISPLAY_WINDOW (object);
+
+    if (self->display) {
+        g_signal_handlers_disconnect_by_data (self->display, self);
+        gh_display_set_socket (self->display, NULL);
+        self->display = NULL;
+    }
+    g_clear_object (&self->machine);
+    G_OBJECT_CLASS (gh_display_window_parent_class)->dispose (object);
+}
+
+static void gh_display_window_class_init (GhDisplayWindowClass *klass)
+{
+    GtkWidgetClass *widget = GTK_WIDGET_CLASS (klass);
+
+    g_type_ensure (GH_TYPE_DISPLAY);
+    G_OBJECT_CLASS (klass)->dispose = gh_display_window_dispose;
+    gtk_widget_class_set_template_from_resource (widget, "/org/gasthaus/Gasthaus/display/gh-display-window.ui");
+    gtk_widget_class_bind_template_child (widget, GhDisplayWindow, bar_revealer);
+    gtk_widget_class_bind_template_child (widget, GhDisplayWindow, title);
+    gtk_widget_class_bind_template_child (widget, GhDisplayWindow, toasts);
+    gtk_widget_class_bind_template_child (widget, GhDisplayWindow, stack);
+    gtk_widget_class_bind_template_child (widget, GhDisplayWindow, display);
+    gtk_widget_class_bind_template_child (widget, GhDisplayWindow, status);
+    gtk_widget_class_bind_template_child (widget, GhDisplayWindow, start_button);
+    gtk_widget_class_bind_template_child (widget, GhDisplayWindow, keys_button);
+    gtk_widget_class_install_action (widget, "display.send-keys", "s", send_keys);
+    gtk_widget_class_install_action (widget, "display.fullscreen", NULL, set_fullscreen);
+    gtk_widget_class_install_action (widget, "display.screenshot", NULL, take_screenshot);
+    gtk_widget_class_install_action (widget, "display.fill", NULL, set_fill);
+}
+
+static void gh_display_window_init (GhDisplayWindow *self)
+{
+    GtkEventController *key = gtk_event_controller_key_new (), *motion = gtk_event_controller_motion_new ();
+
+    gtk_widget_init_template (GTK_WIDGET (self));
+    gtk_event_controller_set_propagation_phase (key, GTK_PHASE_CAPTURE);
+    gtk_event_controller_set_propagation_phase (motion, GTK_PHASE_CAPTURE);
+    g_signal_connect (key, "key-pressed", G_CALLBACK (on_window_key), self);
+    g_signal_connect (motion, "motion", G_CALLBACK (on_window_motion), self);
+    gtk_widget_add_controller (GTK_WIDGET (self), key);
+    gtk_widget_add_controller (GTK_WIDGET (self), motion);
+    g_signal_connect (self, "notify::fullscreened", G_CALLBACK (on_fullscreened), NULL);
+    g_signal_connect_swapped (self->display, "status", G_CALLBACK (on_display_status), self);
+    g_signal_connect_swapped (self->display, "released", G_CALLBACK (on_display_status), self);
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "gui/engine/gh-machine.h"
+
+#include <glib/gi18n.h>
+
+struct _GhMachine {
+    GObject parent_instance;
+    GhEngine1Machine *proxy;
+};
+
+G_DEFINE_FINAL_TYPE (GhMachine, gh_machine, G_TYPE_OBJECT)
+
+static guint changed_signal;
+
+static void emit_changed (GhMachine *self) { g_signal_emit (self, changed_signal, 0); }
+
+static const char *text (const char *s) { return s ? s : ""; }
+
+void gh_machine_set_proxy (GhMachine *self, GhEngine1Machine *proxy)
+{
+    if (self->proxy)
+        g_signal_handlers_disconnect_by_data (self->proxy, self);
+    g_set_object (&self->proxy, proxy);
+    g_signal_connect_swapped (proxy, "g-properties-changed", G_CALLBACK (emit_changed), self);
+    emit_changed (self);
+}
+
+GhMachine *gh_machine_new (GhEngine1Machine *proxy)
+{
+    GhMachine *self = g_object_new (GH_TYPE_MACHINE, NULL);
+
+    gh_machine_set_proxy (self, proxy);
+    return self;
+}
+
+GhEngine1Machine *gh_machine_get_proxy (GhMachine *self) { return self->proxy; }
+const char *gh_machine_get_name (GhMachine *self) { return text (gh_engine1_machine_get_name (self->proxy)); }
+const char *gh_machine_get_uuid (GhMachine *self) { return text (gh_engine1_machine_get_uuid (self->proxy)); }
+const char *gh_machine_get_state (GhMachine *self) { return text (gh_engine1_machine_get_state (self->proxy)); }
+
+static const struct {
+    const char *state, *text, *icon;
+} states[] = {
+    { "off", N_ ("Off"), "gh-state-off-symbolic" },
+    { "starting", N_ ("Starting…"), "gh-state-running-symbolic" },
+    { "running", N_ ("Running"), "gh-state-running-symbolic" },
+    { "paused", N_ ("Paused"), "gh-state-paused-symbolic" },
+    { "stopping", N_ ("Stopping…"), "gh-state-off-symbolic" },
+    { "aborted", N_ ("Ended unexpectedly"), "gh-state-error-symbolic" },
+    { "inaccessible", N_ ("Not accessible"), "gh-state-error-symbolic" },
+};
+
+static guint state_index (GhMachine *self)
+{
+    const char *state = gh_machine_get_state (self);
+
+    for (guint i = 0; i < G_N_ELEMENTS (states); i++)
+        if (g_str_equal (state, states[i].state))
+            return i;
+    return 0;
+}
+
+const char *gh_machine_get_state_text (GhMachine *self) { return _ (states[state_index (self)].text); }
+const char *gh_machine_get_state_icon (GhMachine *self) { return states[state_index (self)].icon; }
+
+gboolean gh_machine_is_on (GhMachine *self)
+{
+    guint i = state_index (self);
+
+    return i >= 1 && i <= 4;
+}
+
+const char *gh_machine_get_os_icon (GhMachine *self)
+{
+    const char *os = text (gh_engine1_machine_get_os_id (self->proxy));
+
+    if (strstr (os, "microsoft.com"))
+        return "gh-os-windows";
+    if (strstr (os, "bsd") || strstr (os, "BSD"))
+        return "gh-os-bsd";
+    return os[0] ? "gh-os-linux" : "gh-os-other";
+}
+
+static void gh_machine_dispose (GObject *object)
+{
+    GhMachine *self = GH_MACHINE (object);
+
+    if (self->proxy)
+        g_signal_handlers_disconnect_by_data (self->proxy, self);
+    g_clear_object (&self->proxy);
+    G_OBJECT_CLASS (gh_machine_parent_class)->dispose (object);
+}
+
+static void gh_machine_class_init (GhMachineClass *klass)
+{
+    G_OBJECT_CLASS (klass)->dispose = gh_machine_dispose;
+    changed_signal = g_signal_new ("changed", GH_TYPE_MACHINE, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 0);
+}
+
+static void gh_machine_init (GhMachine *self) {}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "gui/gh-util.h"
+
+#include <gio/gio.h>
+
+char *gh_error_id (const GError *error)
+{
+    static const char prefix[] = "org.gasthaus.Error.";
+    g_autofree char *name = g_dbus_error_is_remote_error (error) ? g_dbus_error_get_remote_error (error) : NULL;
+
+    return g_strdup (name && g_str_has_prefix (name, prefix) ? name + strlen (prefix) : "Failed");
+}
+
+char *gh_error_message (const GError *error)
+{
+    g_autoptr (GError) copy = g_error_copy (error);
+    g_autofree char *id = gh_error_id (error);
+
+    g_dbus_error_strip_remote_error (copy);
+    return g_strdup_printf ("%s [%s]", copy->message, id);
+}
+
+char *gh_format_size (guint64 bytes) { return g_format_size_full (bytes, G_FORMAT_SIZE_IEC_UNITS); }
+
+void gh_set_label (GtkWidget *widget, const char *label)
+{ gtk_accessible_update_property (GTK_ACCESSIBLE (widget), GTK_ACCESSIBLE_PROPERTY_LABEL, label, -1); }

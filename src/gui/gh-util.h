@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Small things every page needs. GTK main thread. */
+#pragma once
+#include <adwaita.h>
+
+/* The stable id of a D-Bus error of ours ("DiskLocked"), or "Failed". Free with g_free. */
+char *gh_error_id (const GError *error);
+/* "Sentence [Id]", without D-Bus prefixes; markup is not escaped. Free with g_free. */
+char *gh_error_message (const GError *error);
+char *gh_format_size (guint64 bytes); /* binary units, as memory and disks are sold to guests */
+void gh_set_label (GtkWidget *widget, const char *label); /* accessible name */

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* gasthaus: the application. Knows the engine by D-Bus alone. */
+#include <adwaita.h>
+#include <glib/gi18n.h>
+#include <locale.h>
+
+#include "gui/display/gh-display-window.h"
+#include "gui/engine/gh-connection.h"
+#include "gui/gh-resources.h"
+#include "gui/gh-window.h"
+#include "gui/host/gh-host-window.h"
+#include "gui/wizard/gh-create-window.h"
+
+#define APP_ID "org.gasthaus.Gasthaus"
+
+struct app {
+    AdwApplication *app;
+    GhConnection *connection;
+    GtkWidget *window;
+    char *pending_medium, *pending_machine; /* wait for the connection; for the new object */
+    gboolean pending_start;
+};
+
+static void on_window_gone (struct app *a) { a->window = NULL; }
+
+static void activate (GApplication *application, struct app *a)
+{
+    if (!a->window) {
+        a->window = gh_window_new (GTK_APPLICATION (a->app), a->connection);
+        g_signal_connect_swapped (a->window, "destroy", G_CALLBACK (on_window_gone), a);
+    }
+    gtk_window_present (GTK_WINDOW (a->window));
+}
+
+static void new_machine (struct app *a, const char *medium, gboolean at_once)
+{
+    activate (NULL, a);
+    gtk_window_present (GTK_WINDOW (gh_create_window_new (GTK_WINDOW (a->window), a->connection, medium, at_once)));
+}
+
+static void on_new (GSimpleAction *action, GVariant *p, gpointer data) { new_machine (data, NULL, FALSE); }
+
+static void show_screen (struct app *a, GhMachine *machine)
+{
+    for (GList *l = gtk_application_get_windows (GTK_APPLICATION (a->app)); l; l = l->next)
+        if (GH_IS_DISPLAY_WINDOW (l->data) && gh_display_window_get_machine (l->data) == machine) {
+            gtk_window_present (l->data);
+            return;
+        }
+    gtk_window_present (GTK_WINDOW (gh_display_window_new (GTK_APPLICATION (a->app), machine)));
+}
+
+static void on_show_screen (GSimpleAction *action, GVariant *uuid, gpointer data)
+{
+    struct app *a = data;
+    GListModel *machines = gh_connection_get_machines (a->connection);
+
+    for (guint i = 0; i < g_list_model_get_n_items (machines); i++) {
+        g_autoptr (GhMachine) m = g_list_model_get_item (machines, i);
+        if (g_str_equal (gh_machine_get_uuid (m), g_variant_get_string (uuid, NULL)))
+            show_screen (a, m);
+    }
+}
+
+/* The reply to creation may come before or after the new object. */
+static void pending_machine (struct app *a)
+{
+    GhMachine *m = a->pending_machine ? gh_connection_find (a->connection, a->pending_machine) : NULL;
+
+    if (!m || !a->window)
+        return;
+    g_clear_pointer (&a->pending_machine, g_free);
+    gh_window_select (GH_WINDOW (a->window), m);
+    if (a->pending_start)
+        gtk_widget_activate_action (a->window, "machine.start", NULL);
+}
+
+static void on_machine_created (GSimpleAction *action, GVariant *p, gpointer data)
+{
+    struct app *a = data;
+
+    g_free (a->pending_machine);
+    g_variant_get (p, "(sb)", &a->pending_machine, &a->pending_start);
+    pending_machine (a);
+}
+
+static void on_connection (struct app *a)
+{
+    if (a->pending_medium && gh_connection_is_open (a->connection)) {
+        g_autofree char *medium = g_steal_pointer (&a->pending_medium);
+        new_machine (a, medium, TRUE);
+    }
+}
+
+static void open_files (GApplication *application, GFile **files, int n, const char *hint, struct app *a)
+{
+    activate (application, a);
+    g_free (a->pending_medium);
+    a->pending_medium = g_file_get_path (files[0]);
+    on_connection (a);
+}
+
+static void on_chosen (GtkNativeDialog *dialog, int response, struct app *a)
+{
+    if (response == GTK_RESPONSE_ACCEPT) {
+        g_autoptr (GFile) file = gtk_file_chooser_get_file (GTK_FILE_CHOOSER (dialog));
+        g_autofree char *path = g_file_get_path (file);
+        if (path)
+            new_machine (a, path, FALSE);
+    }
+    g_object_unref (dialog);
+}
+
+static void on_open (GSimpleAction *action, GVariant *p, gpointer data)
+{
+    struct app *a = data;
+    GtkFileChooserNative *chooser = gtk_file_chooser_native_new (_ ("Open a CD Image"), GTK_WINDOW (a->window),
+                                                                 GTK_FILE_CHOOSER_ACTION_OPEN, NULL, NULL);
+
+    g_signal_connect (chooser, "response", G_CALLBACK (on_chosen), a);
+    gtk_native_dialog_show (GTK_NATIVE_DIALOG (chooser));
+}
+
+static void on_host (GSimpleAction *action, GVariant *p, gpointer data)
+{
+    struct app *a = data;
+
+    activate (NULL, a);
+    gtk_window_present (GTK_WINDOW (gh_host_window_new (GTK_WINDOW (a->window), a->connection)));
+}
+
+static void on_about (GSimpleAction *action, GVariant *p, gpointer data)
+{
+    struct app *a = data;
+
+    adw_show_about_window (GTK_WINDOW (a->window), "application-name", "Gasthaus", "application-icon", APP_ID, "version", GH_VERSION,
+                           "developer-name", _ ("The Gasthaus developers"), "license-type", GTK_LICENSE_GPL_3_0, "comments",
+                           _ ("A house for guests: runs other systems beside your own."), "translator-credits", _ ("translator-credits"), NULL);
+}
+
+static void on_quit (GSimpleAction *action, GVariant *p, gpointer data)
+{
+    struct app *a = data;
+
+    g_application_quit (G_APPLICATION (a->app));
+}
+
+static void startup (GApplication *application, struct app *a)
+{
+    static const GActionEntry entries[] = {
+        { "new-machine", on_new }, { "open", on_open }, { "host", on_host }, { "about", on_about }, { "quit", on_quit },
+        { "show-screen", on_show_screen, "s" }, { "machine-created", on_machine_created, "(sb)" },
+    };
+
+    g_resources_register (gh_get_resource ());
+    gtk_icon_theme_add_resource_path (gtk_icon_theme_get_for_display (gdk_display_get_default ()), "/org/gasthaus/Gasthaus/icons");
+    gtk_window_set_default_icon_name (APP_ID);
+    g_action_map_add_action_entries (G_ACTION_MAP (a->app), entries, G_N_ELEMENTS (entries), a);
+    gtk_application_set_accels_for_action (GTK_APPLICATION (a->app), "app.new-machine", (const char *[]){ "<Control>n", NULL });
+    gtk_application_set_accels_for_action (GTK_APPLICATION (a->app), "app.open", (const char *[]){ "<Control>o", NULL });
+    gtk_application_set_accels_for_action (GTK_APPLICATION (a->app), "app.quit", (const char *[]){ "<Control>q", NULL });
+    gtk_application_set_accels_for_action (GTK_APPLICATION (a->app), "window.close", (const char *[]){ "<Control>w", NULL });
+    a->connection = gh_connection_new ();
+    g_signal_connect_swapped (a->connection, "changed", G_CALLBACK (on_connection), a);
+    g_signal_connect_data (gh_connection_get_machines (a->connection), "items-changed", G_CALLBACK (pending_machine), a, NULL,
+                           G_CONNECT_SWAPPED | G_CONNECT_AFTER);
+    gh_connection_open (a->connection);
+}
+
+int main (int argc, char **argv)
+{
+    struct app a = { 0 };
+    const char *locale = g_getenv ("GASTHAUS_LOCALEDIR");
+
+    setlocale (LC_ALL, "");
+    bindtextdomain ("gasthaus", locale ? locale : GH_LOCALEDIR);
+    bind_textdomain_codeset ("gasthaus", "UTF-8");
+    textdomain ("gasthaus");
+    a.app = adw_application_new (APP_ID, G_APPLICATION_HANDLES_OPEN);
+    g_signal_connect_after (a.app, "startup", G_CALLBACK (startup), &a);
+    g_signal_connect (a.app, "activate", G_CALLBACK (activate), &a);
+    g_signal_connect (a.app, "open", G_CALLBACK (open_files), &a);
+    int status = g_application_run (G_APPLICATION (a.app), argc, argv);
+    g_clear_object (&a.connection);
+    g_object_unref (a.app);
+    g_free (a.pending_medium);
+    g_free (a.pending_machine);
+    return status;
+}
