@@ -15,6 +15,23 @@ static const uint32_t saved_msrs[] = {
     0x3a, 0x3b, 0x17a, 0x6e0, 0x10,
 };
 
+static uint64_t now_ns(const struct soft_cpu *cpu)
+{
+    return cpu->vm->env.now_ns(cpu->vm->env.opaque);
+}
+
+/* A count that runs out unnoticed reads as zero, which a restore takes for a stopped timer: fire it
+ * first, and once more where it ran out while the registers were read. */
+static void save_lapic(struct soft_cpu *cpu, uint8_t page[1024])
+{
+    for (unsigned tries = 0; tries < 4; tries++) {
+        gh_lapic_expire(&cpu->lapic, now_ns(cpu));
+        gh_lapic_save(&cpu->lapic, page);
+        if (gh_lapic_deadline_ns(&cpu->lapic) > now_ns(cpu))
+            break;
+    }
+}
+
 int soft_state_get(struct soft_cpu *cpu, unsigned groups, struct gh_cpu_state *ret, struct gh_error *err)
 {
     if (groups & GH_CPU_REGS) {
@@ -43,6 +60,8 @@ int soft_state_get(struct soft_cpu *cpu, unsigned groups, struct gh_cpu_state *r
         ret->xcr0 = cpu->xcr0;
         soft_fpu_get(cpu, ret->xsave);
     }
+    if (groups & (GH_CPU_MSRS | GH_CPU_LAPIC))
+        gh_lapic_expire(&cpu->lapic, now_ns(cpu)); /* before the deadline MSR is read */
     if (groups & GH_CPU_MSRS) {
         ret->msr_count = 0;
         for (unsigned i = 0; i < sizeof saved_msrs / sizeof saved_msrs[0] && ret->msr_count < GH_MSR_MAX; i++) {
@@ -53,7 +72,7 @@ int soft_state_get(struct soft_cpu *cpu, unsigned groups, struct gh_cpu_state *r
         }
     }
     if (groups & GH_CPU_LAPIC)
-        gh_lapic_save(&cpu->lapic, ret->lapic);
+        save_lapic(cpu, ret->lapic);
     if (groups & GH_CPU_EVENTS) {
         ret->run_state = cpu->run_state;
         ret->nmi_blocked = cpu->nmi_blocked;
