@@ -78,7 +78,6 @@ static void machine_event(struct supervisor *s, const char *event, const json_t 
 {
     if (!strcmp(event, "started")) {
         s->started = true;
-        gh_log(GH_LOG_INFO, "%s", text_of(packet, "text"));
         gh_runtime_state(&s->rt, s->cfg->launch->paused ? "paused" : "running");
     } else if (!strcmp(event, "state")) {
         gh_runtime_state(&s->rt, text_of(packet, "state"));
