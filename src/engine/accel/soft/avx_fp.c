@@ -9,13 +9,12 @@
     static void leaf(void *arg)                                                                    \
     {                                                                                              \
         struct soft_fp_call *c = arg;                                                                   \
-        __asm__ volatile("ldmxcsr %[csr]\n\tvmovdqu (%[d]), %%" r "0\n\tvmovdqu (%[a]), %%" r      \
+        __asm__ volatile(FP_BEGIN "vmovdqu (%[d]), %%" r "0\n\tvmovdqu (%[a]), %%" r      \
                          "1\n\tvmovdqu (%[s]), %%" s_r "2\n\t" code                                \
-                         "\n\tvmovdqu %%ymm0, (%[d])\n\tvzeroupper\n\tstmxcsr %[csr]\n\t"          \
-                         "ldmxcsr %[host]"                                                         \
+                         "\n\tvmovdqu %%ymm0, (%[d])\n\tvzeroupper\n\t" FP_END                                                         \
                          : [csr] "+m"(c->csr)                                                      \
                          : [a] "r"(c->a), [s] "r"(c->s), [d] "r"(c->d), [g] "r"(c->gpr),           \
-                           [host] "m"(soft_host_mxcsr)                                             \
+                           [host] "m"(soft_host_mxcsr), [fast] "m"(c->fast)                                             \
                          : "xmm0", "xmm1", "xmm2", "memory");                                      \
     }
 
@@ -61,12 +60,12 @@ THUNKS_(soft_tv_dppd, "vdppd " IMM ", %xmm2, %xmm1, %xmm0")
     static void leaf(void *arg)                                                                    \
     {                                                                                              \
         struct soft_fp_call *c = arg;                                                                   \
-        __asm__ volatile("ldmxcsr %[csr]\n\tvmovdqu (%[a]), %%" r "1\n\tvmovdqu (%[s]), %%" r      \
+        __asm__ volatile(FP_BEGIN "vmovdqu (%[a]), %%" r "1\n\tvmovdqu (%[s]), %%" r      \
                          "2\n\t" CALL_THUNK "vmovdqu %%ymm0, (%[d])\n\tvzeroupper\n\t"             \
-                         "stmxcsr %[csr]\n\tldmxcsr %[host]"                                       \
+                         "" FP_END                                       \
                          : [csr] "+m"(c->csr)                                                      \
                          : [a] "r"(c->a), [s] "r"(c->s), [d] "r"(c->d), [t] "r"(c->thunk),         \
-                           [host] "m"(soft_host_mxcsr)                                             \
+                           [host] "m"(soft_host_mxcsr), [fast] "m"(c->fast)                                             \
                          : "xmm0", "xmm1", "xmm2", "memory");                                      \
     }
 THUNK_LEAF(thunk_128, "xmm")

@@ -138,7 +138,7 @@ struct soft_cpu {
     uint32_t mxcsr;
     /* Scratch of the vector handlers, not state: a memory operand, and the record of one operation. */
     struct soft_vec vec_buf;
-    struct soft_fp_call { void *d; const void *a, *s; const void *thunk; uint64_t gpr; uint32_t csr;
+    struct soft_fp_call { void *d; const void *a, *s; const void *thunk; uint64_t gpr; uint32_t csr; uint8_t fast;
                           soft_aflags flags; } fp_call;
     bool     ferr_raised;            /* FERR# is up: CR0.NE = 0 and an unmasked exception */
 

@@ -138,24 +138,38 @@ static inline __attribute__((always_inline)) void fp_run(struct soft_cpu *cpu, v
                                                          struct soft_fp_call *c)
 {
     extern void soft_fp_run_unmasked(struct soft_cpu *, void (*)(void *), struct soft_fp_call *);
+    uint32_t host;
+    __asm__ volatile("stmxcsr %0" : "=m"(host));
     c->csr = cpu->mxcsr;
-    if (soft_unlikely((cpu->mxcsr & MXCSR_MASKS) != MXCSR_MASKS))
+    c->fast = 0;
+    if (soft_unlikely((cpu->mxcsr & MXCSR_MASKS) != MXCSR_MASKS)) {
         soft_fp_run_unmasked(cpu, leaf, c);
-    else
+    } else if (soft_likely((host | (cpu->mxcsr & MXCSR_FLAGS)) == cpu->mxcsr)) {
+        /* Same modes, and no flag that the guest has not: the costly loads can stay away. */
+        c->fast = 1;
         leaf(c);
+        cpu->mxcsr |= c->csr & MXCSR_FLAGS;
+        return;
+    } else {
+        leaf(c);
+    }
     cpu->mxcsr = c->csr;
 }
 
 extern const uint32_t soft_host_mxcsr;
+
+/* Around the operation in a leaf. */
+#define FP_BEGIN "cmpb $0, %[fast]\n\tjne 771f\n\tldmxcsr %[csr]\n771:\n\t"
+#define FP_END "stmxcsr %[csr]\n\tcmpb $0, %[fast]\n\tjne 772f\n\tldmxcsr %[host]\n772:"
 
 /* Body of a leaf: code uses xmm0 = a (or d), xmm1 = s, leaves the result in xmm0. */
 #define FP_LEAF(name, code)                                                                        \
     static void name(void *arg)                                                                    \
     {                                                                                              \
         struct soft_fp_call *c = arg;                                                                   \
-        __asm__ volatile("ldmxcsr %[csr]\n\tmovdqu (%[a]), %%xmm0\n\tmovdqu (%[s]), %%xmm1\n\t"    \
-                         code "\n\tmovdqu %%xmm0, (%[d])\n\tstmxcsr %[csr]\n\tldmxcsr %[host]"     \
+        __asm__ volatile(FP_BEGIN "movdqu (%[a]), %%xmm0\n\tmovdqu (%[s]), %%xmm1\n\t"    \
+                         code "\n\tmovdqu %%xmm0, (%[d])\n\t" FP_END     \
                          : [csr] "+m"(c->csr)                                                      \
-                         : [a] "r"(c->a), [s] "r"(c->s), [d] "r"(c->d), [host] "m"(soft_host_mxcsr) \
+                         : [a] "r"(c->a), [s] "r"(c->s), [d] "r"(c->d), [host] "m"(soft_host_mxcsr), [fast] "m"(c->fast) \
                          : "xmm0", "xmm1", "memory");                                              \
     }

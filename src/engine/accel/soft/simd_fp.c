@@ -61,12 +61,11 @@ const void *soft_simd_operand(struct soft_cpu *cpu, const struct soft_insn *in, 
     static void leaf(void *arg)                                                                    \
     {                                                                                              \
         struct soft_fp_call *c = arg;                                                                   \
-        __asm__ volatile("ldmxcsr %[csr]\n\tvmovdqu (%[a]), %%" r "0\n\t"                          \
+        __asm__ volatile(FP_BEGIN "vmovdqu (%[a]), %%" r "0\n\t"                          \
                          "vmovdqu (%[s]), %%" s_r "1\n\t" code                                     \
-                         "\n\tvmovdqu %%ymm0, (%[d])\n\tvzeroupper\n\tstmxcsr %[csr]\n\t"          \
-                         "ldmxcsr %[host]"                                                         \
+                         "\n\tvmovdqu %%ymm0, (%[d])\n\tvzeroupper\n\t" FP_END                                                         \
                          : [csr] "+m"(c->csr)                                                      \
-                         : [a] "r"(c->a), [s] "r"(c->s), [d] "r"(c->d), [host] "m"(soft_host_mxcsr) \
+                         : [a] "r"(c->a), [s] "r"(c->s), [d] "r"(c->d), [host] "m"(soft_host_mxcsr), [fast] "m"(c->fast) \
                          : "xmm0", "xmm1", "memory");                                              \
     }
 #define VEX_BODY(bytes)                                                                            \
@@ -109,10 +108,10 @@ const void *soft_simd_operand(struct soft_cpu *cpu, const struct soft_insn *in, 
     {                                                                                              \
         struct soft_fp_call *c = arg;                                                                   \
         unsigned flags;                                                                            \
-        __asm__ volatile("ldmxcsr %[csr]\n\tmovdqu (%[a]), %%xmm0\n\tmovdqu (%[s]), %%xmm1\n\t"    \
-                         code "\n\tlahf\n\tseto %%al\n\tstmxcsr %[csr]\n\tldmxcsr %[host]"         \
+        __asm__ volatile(FP_BEGIN "movdqu (%[a]), %%xmm0\n\tmovdqu (%[s]), %%xmm1\n\t"    \
+                         code "\n\tlahf\n\tseto %%al\n\t" FP_END         \
                          : [csr] "+m"(c->csr), "=&a"(flags)                                        \
-                         : [a] "r"(c->a), [s] "r"(c->s), [host] "m"(soft_host_mxcsr)               \
+                         : [a] "r"(c->a), [s] "r"(c->s), [host] "m"(soft_host_mxcsr), [fast] "m"(c->fast)               \
                          : "xmm0", "xmm1", "cc", "memory");                                        \
         c->flags = (soft_aflags)flags;                                                             \
     }

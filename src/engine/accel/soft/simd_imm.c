@@ -41,12 +41,11 @@ static inline void run_vex256(const void *thunk, void *d, const void *a, const v
     static void leaf(void *arg)                                                                    \
     {                                                                                              \
         struct soft_fp_call *c = arg;                                                                   \
-        __asm__ volatile("ldmxcsr %[csr]\n\t" load " (%[a]), %%" r "0\n\t" load                    \
-                         " (%[s]), %%" r "1\n\t" CALL_THUNK store "\n\tstmxcsr %[csr]\n\t"         \
-                         "ldmxcsr %[host]"                                                         \
+        __asm__ volatile(FP_BEGIN "" load " (%[a]), %%" r "0\n\t" load                    \
+                         " (%[s]), %%" r "1\n\t" CALL_THUNK store "\n\t" FP_END                                                         \
                          : [csr] "+m"(c->csr)                                                      \
                          : [a] "r"(c->a), [s] "r"(c->s), [d] "r"(c->d), [t] "r"(c->thunk),         \
-                           [host] "m"(soft_host_mxcsr)                                             \
+                           [host] "m"(soft_host_mxcsr), [fast] "m"(c->fast)                                             \
                          : "xmm0", "xmm1", "memory");                                              \
     }
 THUNK_LEAF(fp_xmm, "movdqu", "xmm", "movdqu %%xmm0, (%[d])")

@@ -7,11 +7,10 @@
     static void name##_##bits##_leaf(void *arg)                                                    \
     {                                                                                              \
         struct soft_fp_call *c = arg;                                                                   \
-        __asm__ volatile("ldmxcsr %[csr]\n\tmovdqu (%[a]), %%xmm0\n\t" #name suffix                \
-                         " %" gr "[g], %%xmm0\n\tmovdqu %%xmm0, (%[d])\n\tstmxcsr %[csr]\n\t"     \
-                         "ldmxcsr %[host]"                                                         \
+        __asm__ volatile(FP_BEGIN "movdqu (%[a]), %%xmm0\n\t" #name suffix                \
+                         " %" gr "[g], %%xmm0\n\tmovdqu %%xmm0, (%[d])\n\t" FP_END                                                         \
                          : [csr] "+m"(c->csr)                                                      \
-                         : [a] "r"(c->a), [d] "r"(c->d), [g] "r"(c->gpr), [host] "m"(soft_host_mxcsr) \
+                         : [a] "r"(c->a), [d] "r"(c->d), [g] "r"(c->gpr), [host] "m"(soft_host_mxcsr), [fast] "m"(c->fast) \
                          : "xmm0", "memory");                                                      \
     }                                                                                              \
     SOFT_OP(name##_##bits)                                                                         \
@@ -31,10 +30,10 @@ FROM_GPR(cvtsi2sd, "q", 64, "q")
     {                                                                                              \
         struct soft_fp_call *c = arg;                                                                   \
         uint64_t r;                                                                                \
-        __asm__ volatile("ldmxcsr %[csr]\n\tmovdqu (%[s]), %%xmm1\n\t" #name suffix                \
-                         " %%xmm1, %" gr "[g]\n\tstmxcsr %[csr]\n\tldmxcsr %[host]"               \
+        __asm__ volatile(FP_BEGIN "movdqu (%[s]), %%xmm1\n\t" #name suffix                \
+                         " %%xmm1, %" gr "[g]\n\t" FP_END               \
                          : [csr] "+m"(c->csr), [g] "=&r"(r)                                        \
-                         : [s] "r"(c->s), [host] "m"(soft_host_mxcsr) : "xmm1", "memory");         \
+                         : [s] "r"(c->s), [host] "m"(soft_host_mxcsr), [fast] "m"(c->fast) : "xmm1", "memory");         \
         c->gpr = r;                                                                                \
     }                                                                                              \
     SOFT_OP(name##_##bits)                                                                         \

@@ -167,11 +167,11 @@ THUNKS_(soft_t_pcmpestri_w, ".byte 0x66, 0x48, 0x0f, 0x3a, 0x61, 0xc1, 0x\\simd_
 static void dppd_leaf(void *arg)
 {
     struct soft_fp_call *c = arg;
-    __asm__ volatile("ldmxcsr %[csr]\n\tmovdqu (%[a]), %%xmm0\n\tmovdqu (%[s]), %%xmm1\n\t" CALL_THUNK
-                     "movdqu %%xmm0, (%[d])\n\tstmxcsr %[csr]\n\tldmxcsr %[host]"
+    __asm__ volatile(FP_BEGIN "movdqu (%[a]), %%xmm0\n\tmovdqu (%[s]), %%xmm1\n\t" CALL_THUNK
+                     "movdqu %%xmm0, (%[d])\n\t" FP_END
                      : [csr] "+m"(c->csr)
                      : [a] "r"(c->a), [s] "r"(c->s), [d] "r"(c->d), [t] "r"(c->thunk),
-                       [host] "m"(soft_host_mxcsr)
+                       [host] "m"(soft_host_mxcsr), [fast] "m"(c->fast)
                      : "xmm0", "xmm1", "memory");
 }
 
