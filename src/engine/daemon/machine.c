@@ -199,18 +199,22 @@ static void verb_accepted(struct gh_daemon_machine *m, const struct gh_error *er
         gh_instance_call(m, "status", NULL, -1, state_known, opaque);
 }
 
-static gboolean simple_verb(struct gh_daemon_machine *m, GDBusMethodInvocation *inv, const char *verb)
+/* A machine that ends before its answer got through has done what it was asked for. */
+static void plug_pulled(struct gh_daemon_machine *m, const struct gh_error *err, void *reply, int fd, void *opaque)
+{ verb_done(m, err && !strcmp(err->id, "MachineGone") ? NULL : err, reply, fd, opaque); }
+
+static gboolean simple_verb(struct gh_daemon_machine *m, GDBusMethodInvocation *inv, const char *verb, gh_instance_reply done)
 {
     if (must_run(m, inv))
-        gh_instance_call(m, verb, NULL, -1, !strcmp(verb, "pause") || !strcmp(verb, "resume") ? verb_accepted : verb_done, inv);
+        gh_instance_call(m, verb, NULL, -1, done, inv);
     return TRUE;
 }
 
-static gboolean on_pause(GhEngine1Machine *i, GDBusMethodInvocation *inv, gpointer m) { return simple_verb(m, inv, "pause"); }
-static gboolean on_resume(GhEngine1Machine *i, GDBusMethodInvocation *inv, gpointer m) { return simple_verb(m, inv, "resume"); }
-static gboolean on_reset(GhEngine1Machine *i, GDBusMethodInvocation *inv, gpointer m) { return simple_verb(m, inv, "reset"); }
-static gboolean on_button(GhEngine1Machine *i, GDBusMethodInvocation *inv, gpointer m) { return simple_verb(m, inv, "power-button"); }
-static gboolean on_stop(GhEngine1Machine *i, GDBusMethodInvocation *inv, gpointer m) { return simple_verb(m, inv, "power-off"); }
+static gboolean on_pause(GhEngine1Machine *i, GDBusMethodInvocation *inv, gpointer m) { return simple_verb(m, inv, "pause", verb_accepted); }
+static gboolean on_resume(GhEngine1Machine *i, GDBusMethodInvocation *inv, gpointer m) { return simple_verb(m, inv, "resume", verb_accepted); }
+static gboolean on_reset(GhEngine1Machine *i, GDBusMethodInvocation *inv, gpointer m) { return simple_verb(m, inv, "reset", verb_done); }
+static gboolean on_button(GhEngine1Machine *i, GDBusMethodInvocation *inv, gpointer m) { return simple_verb(m, inv, "power-button", verb_done); }
+static gboolean on_stop(GhEngine1Machine *i, GDBusMethodInvocation *inv, gpointer m) { return simple_verb(m, inv, "power-off", plug_pulled); }
 
 static gboolean on_send_keys(GhEngine1Machine *iface, GDBusMethodInvocation *inv, const char *const *keys, gpointer data)
 {
