@@ -80,7 +80,7 @@ extern const struct dt_engine dt_interp;
 extern const struct dt_engine dt_blocks;
 extern const struct dt_engine dt_wrong;   /* the interpreter with one planted error: the test must find it */
 
-/* ---- gen.c -------------------------------------------------------------------------------------- */
+/* ---- gen.c ----------------------------------------------------------------------------------- */
 /* Makes case `number` of a seed. rows: which table rows may be used. */
 void dt_generate(uint64_t seed, uint64_t number, const uint16_t *rows, unsigned row_count,
                  struct dt_case *ret);
@@ -90,7 +90,7 @@ bool dt_row_usable(unsigned row, bool mode64);
 void dt_background(const struct dt_case *c, uint8_t *data, bool with_ro);
 void dt_background_init(uint64_t seed);
 
-/* ---- native.c ------------------------------------------------------------------------------------- */
+/* ---- native.c -------------------------------------------------------------------------------- */
 /* Starts the child; cases and results are shared memory of DT_BATCH entries. 0 or -errno. */
 int  dt_native_start(struct dt_case **ret_cases, struct dt_result **ret_results);
 void dt_native_begin(unsigned count);   /* run cases 0..count-1 */
@@ -98,7 +98,7 @@ void dt_native_begin(unsigned count);   /* run cases 0..count-1 */
 bool dt_native_finish(unsigned *ret_at);
 void dt_native_stop(void);
 
-/* ---- exempt.c ------------------------------------------------------------------------------------------ */
+/* ---- exempt.c -------------------------------------------------------------------------------- */
 struct dt_open {
     uint64_t rflags;        /* flags not to compare */
     bool     xstate_bv;     /* XSTATE_BV in memory */

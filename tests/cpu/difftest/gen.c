@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-/* ---- Which rows ------------------------------------------------------------------------------------- */
+/* ---- Which rows ------------------------------------------------------------------------------ */
 
 /* Left out: what leaves user mode, reads time, random numbers or the machine, or changes a segment. */
 static const char *const left_out[] = {
@@ -38,7 +38,7 @@ bool dt_row_usable(unsigned row, bool mode64)
     return true;
 }
 
-/* ---- Memory background -------------------------------------------------------------------------------- */
+/* ---- Memory background ----------------------------------------------------------------------- */
 
 #define PATTERNS 8
 static uint8_t patterns[PATTERNS][DT_RW + DT_PAGE];
@@ -63,7 +63,7 @@ void dt_background(const struct dt_case *c, uint8_t *data, bool with_ro)
     memcpy(data + c->poke_at, c->poke, c->poke_len);
 }
 
-/* ---- Start state ------------------------------------------------------------------------------------------ */
+/* ---- Start state ----------------------------------------------------------------------------- */
 
 static void make_fpu(struct dt_rng *r, uint8_t *x)
 {
@@ -128,7 +128,7 @@ static uint64_t target_address(struct dt_rng *r, bool mode64)
     return mode64 && dt_chance(r, 50) ? 0x8000000000000000ull + dt_below(r, 4096) : 0x7000 + dt_below(r, 64);
 }
 
-/* ---- Encoding -------------------------------------------------------------------------------------------------- */
+/* ---- Encoding -------------------------------------------------------------------------------- */
 
 struct enc {
     struct dt_rng *r;
@@ -360,7 +360,7 @@ static void emit(struct enc *e)
         put(c, (unsigned)(e->imm >> 8 * i) & 0xff);
 }
 
-/* ---- What some instructions need ------------------------------------------------------------------------------------ */
+/* ---- What some instructions need ------------------------------------------------------------- */
 
 static void poke(struct dt_case *c, uint64_t address, const void *bytes, unsigned n)
 {

@@ -26,7 +26,7 @@ static const char *const reg_names[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rb
 static struct tally tally[SOFT_OP_COUNT];
 static uint64_t vectors[32], runs64, runs32, failures;
 
-/* ---- Comparison -------------------------------------------------------------------------------------- */
+/* ---- Comparison ------------------------------------------------------------------------------ */
 
 struct report { char text[4096]; size_t len; };
 
@@ -130,7 +130,7 @@ static void compare_memory(const struct dt_case *c, const struct dt_result *a, c
     }
 }
 
-/* ---- Report ---------------------------------------------------------------------------------------------- */
+/* ---- Report ---------------------------------------------------------------------------------- */
 
 static void print_case(const struct options *o, const struct dt_case *c, const struct report *r)
 {
@@ -180,7 +180,7 @@ static void print_tally(void)
                    tally[i].failures);
 }
 
-/* ---- Running ------------------------------------------------------------------------------------------------ */
+/* ---- Running --------------------------------------------------------------------------------- */
 
 static unsigned pick_rows(const struct options *o, uint16_t *ret)
 {

@@ -8,13 +8,13 @@
 #define LEAF(leaf, r, s_r, code)                                                                   \
     static void leaf(void *arg)                                                                    \
     {                                                                                              \
-        struct soft_fp_call *c = arg;                                                                   \
-        __asm__ volatile(FP_BEGIN "vmovdqu (%[d]), %%" r "0\n\tvmovdqu (%[a]), %%" r      \
+        struct soft_fp_call *c = arg;                                                              \
+        __asm__ volatile(FP_BEGIN "vmovdqu (%[d]), %%" r "0\n\tvmovdqu (%[a]), %%" r               \
                          "1\n\tvmovdqu (%[s]), %%" s_r "2\n\t" code                                \
-                         "\n\tvmovdqu %%ymm0, (%[d])\n\tvzeroupper\n\t" FP_END                                                         \
+                         "\n\tvmovdqu %%ymm0, (%[d])\n\tvzeroupper\n\t" FP_END                     \
                          : [csr] "+m"(c->csr)                                                      \
                          : [a] "r"(c->a), [s] "r"(c->s), [d] "r"(c->d), [g] "r"(c->gpr),           \
-                           [host] "m"(soft_host_mxcsr), [fast] "m"(c->fast)                                             \
+                           [host] "m"(soft_host_mxcsr), [fast] "m"(c->fast)                        \
                          : "xmm0", "xmm1", "xmm2", "memory");                                      \
     }
 
@@ -22,13 +22,14 @@ static inline __attribute__((always_inline)) void run(struct soft_cpu *cpu, cons
                                                       void (*leaf)(void *), unsigned bytes)
 {
     avx_enter(cpu);
-    struct soft_fp_call *c = &cpu->fp_call; *c = (struct soft_fp_call){.s = simd_rm(cpu, in, bytes, false)};
+    struct soft_fp_call *c = &cpu->fp_call;
+    *c = (struct soft_fp_call){.s = simd_rm(cpu, in, bytes, false)};
     c->a = xmm_reg(cpu, in->vvvv);
     c->d = xmm_reg(cpu, in->reg);
     fp_run(cpu, leaf, c);
 }
 
-/* ---- FMA --------------------------------------------------------------------------------------------- */
+/* ---- FMA ------------------------------------------------------------------------------------- */
 #define FMA_PACKED(name)                                                                           \
     LEAF(name##_128, "xmm", "xmm", "v" #name " %%xmm2, %%xmm1, %%xmm0")                            \
     LEAF(name##_256, "ymm", "ymm", "v" #name " %%ymm2, %%ymm1, %%ymm0")                            \
@@ -40,7 +41,7 @@ static inline __attribute__((always_inline)) void run(struct soft_cpu *cpu, cons
 #define SIMD_FMAS(op, name) FMA_SCALAR(name##ss, 4) FMA_SCALAR(name##sd, 8)
 #include "engine/accel/soft/insns_simd.def"
 
-/* ---- Narrowing and widening conversions ----------------------------------------------------------------- */
+/* ---- Narrowing and widening conversions ------------------------------------------------------ */
 #define NARROW(name)                                                                               \
     LEAF(name##_128, "xmm", "xmm", "v" #name " %%xmm2, %%xmm0")                                    \
     LEAF(name##_256, "ymm", "ymm", "v" #name " %%ymm2, %%xmm0")                                    \
@@ -59,13 +60,13 @@ THUNKS_(soft_tv_dppd, "vdppd " IMM ", %xmm2, %xmm1, %xmm0")
 #define THUNK_LEAF(leaf, r)                                                                        \
     static void leaf(void *arg)                                                                    \
     {                                                                                              \
-        struct soft_fp_call *c = arg;                                                                   \
-        __asm__ volatile(FP_BEGIN "vmovdqu (%[a]), %%" r "1\n\tvmovdqu (%[s]), %%" r      \
+        struct soft_fp_call *c = arg;                                                              \
+        __asm__ volatile(FP_BEGIN "vmovdqu (%[a]), %%" r "1\n\tvmovdqu (%[s]), %%" r               \
                          "2\n\t" CALL_THUNK "vmovdqu %%ymm0, (%[d])\n\tvzeroupper\n\t"             \
-                         "" FP_END                                       \
+                         "" FP_END                                                                 \
                          : [csr] "+m"(c->csr)                                                      \
                          : [a] "r"(c->a), [s] "r"(c->s), [d] "r"(c->d), [t] "r"(c->thunk),         \
-                           [host] "m"(soft_host_mxcsr), [fast] "m"(c->fast)                                             \
+                           [host] "m"(soft_host_mxcsr), [fast] "m"(c->fast)                        \
                          : "xmm0", "xmm1", "xmm2", "memory");                                      \
     }
 THUNK_LEAF(thunk_128, "xmm")
@@ -76,7 +77,8 @@ SOFT_OP(vcvtps2ph)
     struct soft_vec result;
     bool wide = in->opsize == 32;
     avx_enter(cpu);
-    struct soft_fp_call *c = &cpu->fp_call; *c = (struct soft_fp_call){.d = &result, .a = xmm_reg(cpu, in->reg), .s = xmm_reg(cpu, in->reg),
+    struct soft_fp_call *c = &cpu->fp_call;
+    *c = (struct soft_fp_call){.d = &result, .a = xmm_reg(cpu, in->reg), .s = xmm_reg(cpu, in->reg),
                         .thunk = wide ? soft_ty_cvtps2ph[in->imm & 0xff] : soft_tv_cvtps2ph[in->imm & 0xff]};
     if (in->is_mem) {
         fp_run(cpu, wide ? thunk_256 : thunk_128, c); /* a page fault finds MXCSR's flags set */
@@ -90,22 +92,24 @@ SOFT_OP(vcvtps2ph)
 SOFT_OP(vdppd)
 {
     avx_enter(cpu);
-    struct soft_fp_call *c = &cpu->fp_call; *c = (struct soft_fp_call){.s = simd_rm(cpu, in, 16, false), .thunk = soft_tv_dppd[in->imm & 0xff]};
+    struct soft_fp_call *c = &cpu->fp_call;
+    *c = (struct soft_fp_call){.s = simd_rm(cpu, in, 16, false), .thunk = soft_tv_dppd[in->imm & 0xff]};
     c->a = xmm_reg(cpu, in->vvvv);
     c->d = xmm_reg(cpu, in->reg);
     fp_run(cpu, thunk_128, c);
 }
 
-/* ---- General registers ---------------------------------------------------------------------------------------- */
+/* ---- General registers ----------------------------------------------------------------------- */
 #define FROM_GPR(name, suffix, bits, gr)                                                           \
     LEAF(name##_##bits, "xmm", "xmm", "v" #name suffix " %" gr "[g], %%xmm1, %%xmm0")              \
     SOFT_OP(v##name##_##bits)                                                                      \
     {                                                                                              \
         avx_enter(cpu);                                                                            \
-        struct soft_fp_call *c = &cpu->fp_call; *c = (struct soft_fp_call){.gpr = soft_get_rm##bits(cpu, in)};                                    \
-        c->a = c->s = xmm_reg(cpu, in->vvvv);                                                        \
-        c->d = xmm_reg(cpu, in->reg);                                                               \
-        fp_run(cpu, name##_##bits, c);                                                            \
+        struct soft_fp_call *c = &cpu->fp_call;                                                    \
+        *c = (struct soft_fp_call){.gpr = soft_get_rm##bits(cpu, in)};                             \
+        c->a = c->s = xmm_reg(cpu, in->vvvv);                                                      \
+        c->d = xmm_reg(cpu, in->reg);                                                              \
+        fp_run(cpu, name##_##bits, c);                                                             \
     }
 FROM_GPR(cvtsi2ss, "l", 32, "k")
 FROM_GPR(cvtsi2ss, "q", 64, "q")

@@ -6,12 +6,12 @@
 
 #define YMM(n) (cpu->ymm[n].q)
 
-/* ---- Regular families ---------------------------------------------------------------------------------- */
+/* ---- Regular families ------------------------------------------------------------------------ */
 #define SIMD_V(map, op, name, attr)                                                                \
     SOFT_OP(v##name)                                                                               \
     {                                                                                              \
         avx_enter(cpu);                                                                            \
-        const void *s = simd_rm(cpu, in, in->opsize, false);                                 \
+        const void *s = simd_rm(cpu, in, in->opsize, false);                                       \
         void *a = xmm_reg(cpu, in->vvvv), *d = xmm_reg(cpu, in->reg);                              \
         if (in->opsize == 32)                                                                      \
             ASM_VEX3("v" #name, "ymm", d, a, s, struct soft_v32);                                  \
@@ -35,7 +35,7 @@
     {                                                                                              \
         uint64_t r[4];                                                                             \
         avx_enter(cpu);                                                                            \
-        const uint8_t *s = simd_rm(cpu, in, bytes, false);                                   \
+        const uint8_t *s = simd_rm(cpu, in, bytes, false);                                         \
         for (unsigned i = 0; i < 32; i += (bytes))                                                 \
             memcpy((uint8_t *)r + i, s, bytes);                                                    \
         memcpy(YMM(in->reg), r, 32);                                                               \
@@ -83,7 +83,7 @@ SOFT_OP(vpermpd) { run_imm(cpu, in, soft_ty_permq[N], NULL); }
 #define SIMD_FMAS(...)
 #include "engine/accel/soft/insns_simd.def"
 
-/* ---- Masks, tests ---------------------------------------------------------------------------------------------- */
+/* ---- Masks, tests ---------------------------------------------------------------------------- */
 #define MASK(name)                                                                                 \
     SOFT_OP(v##name)                                                                               \
     {                                                                                              \
@@ -106,7 +106,7 @@ MASK(pmovmskb)
     {                                                                                              \
         unsigned flags;                                                                            \
         avx_enter(cpu);                                                                            \
-        const void *s = simd_rm(cpu, in, in->opsize, false);                                 \
+        const void *s = simd_rm(cpu, in, in->opsize, false);                                       \
         if (in->opsize == 32)                                                                      \
             __asm__("vmovdqa %1, %%ymm0\n\tvmovdqu %2, %%ymm1\n\tv" #name " %%ymm1, %%ymm0\n\t"    \
                     "lahf\n\tseto %%al\n\tvzeroupper"                                              \
@@ -123,12 +123,12 @@ TEST(ptest)
 TEST(testps)
 TEST(testpd)
 
-/* ---- Blends by a fourth register (imm8 bits 4-7; bits 4-6 outside 64-bit mode) -------------------------------------- */
+/* ---- Blends by a fourth register (imm8 bits 4-7; bits 4-6 outside 64-bit mode) --------------- */
 #define BLENDV(name)                                                                               \
     SOFT_OP(v##name)                                                                               \
     {                                                                                              \
         avx_enter(cpu);                                                                            \
-        const void *s = simd_rm(cpu, in, in->opsize, false);                                 \
+        const void *s = simd_rm(cpu, in, in->opsize, false);                                       \
         const void *m = &cpu->ymm[((in->imm >> 4) & (cpu->code_mode == 64 ? 15 : 7))];             \
         if (in->opsize == 32)                                                                      \
             __asm__ volatile("vmovdqa %1, %%ymm0\n\tvmovdqu %2, %%ymm1\n\tvmovdqa %3, %%ymm2\n\t"  \
@@ -149,7 +149,7 @@ BLENDV(blendvps)
 BLENDV(blendvpd)
 BLENDV(pblendvb)
 
-/* ---- Inserts and extracts: the SSE forms on a copy of vvvv -------------------------------------------------------------- */
+/* ---- Inserts and extracts: the SSE forms on a copy of vvvv ----------------------------------- */
 #define INSERT(name, sse, type, lanes, value)                                                      \
     SOFT_OP(name)                                                                                  \
     {                                                                                              \
@@ -186,7 +186,7 @@ SOFT_OP(vaeskeygenassist)
     avx_clear_upper(cpu, in->reg);
 }
 
-/* ---- Shifts by an immediate ------------------------------------------------------------------------------------------------- */
+/* ---- Shifts by an immediate ------------------------------------------------------------------ */
 #define SHIFT(name)                                                                                \
     SOFT_OP(v##name##_i)                                                                           \
     {                                                                                              \

@@ -31,7 +31,7 @@ SOFT_OP(vmovu_ld) { load(cpu, in, false); }
 SOFT_OP(vmova_st) { store(cpu, in, true); }
 SOFT_OP(vmovu_st) { store(cpu, in, false); }
 
-/* ---- Scalars and halves ------------------------------------------------------------------------------- */
+/* ---- Scalars and halves ---------------------------------------------------------------------- */
 static void set128(struct soft_cpu *cpu, unsigned n, uint64_t low, uint64_t high)
 {
     YMM(n)[0] = low;
@@ -101,7 +101,7 @@ SOFT_OP(vzeroall)
     memset(cpu->ymm, 0, (cpu->code_mode == 64 ? 16u : 8u) * sizeof *cpu->ymm);
 }
 
-/* ---- Lanes ----------------------------------------------------------------------------------------------- */
+/* ---- Lanes ----------------------------------------------------------------------------------- */
 SOFT_OP(vbroadcast128)
 {
     avx_enter(cpu);
@@ -128,7 +128,7 @@ SOFT_OP(vextract128)
         set128(cpu, in->rm, lane[0], lane[1]);
 }
 
-/* ---- Masked elements: memory is touched only where the mask's sign bit is set -------------------------------- */
+/* ---- Masked elements: memory is touched only where the mask's sign bit is set ---------------- */
 #define MASKED(n, type)                                                                            \
     SOFT_OP(vmask##n##_ld)                                                                         \
     {                                                                                              \
@@ -156,7 +156,7 @@ SOFT_OP(vextract128)
 MASKED(32, uint32_t)
 MASKED(64, uint64_t)
 
-/* ---- Gathers: elements done before a fault stay done, their mask elements are cleared ---------------------------- */
+/* ---- Gathers: elements done before a fault stay done, their mask elements are cleared -------- */
 /* From the least significant element up, as the architecture promises for faults. */
 #define GATHER(name, itype, n, type, count_of)                                                     \
     SOFT_OP(vgather_##name)                                                                        \

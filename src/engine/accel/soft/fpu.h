@@ -42,7 +42,7 @@ struct soft_x87_image {
     uint8_t st[8][10]; /* ST(0) first */
 };
 
-/* ---- fpu_host.c: running thunks ---------------------------------------------------------------- */
+/* ---- fpu_host.c: running thunks -------------------------------------------------------------- */
 /* Thunk of the register form esc (0xd8..0xdf) modrm (0xc0..0xff), and of the memory form with the
  * operand at the pointer given to soft_x87_run. */
 const void *soft_x87_reg_thunk(unsigned esc, unsigned modrm);
@@ -56,7 +56,7 @@ soft_aflags soft_x87_run(struct soft_x87_image *image, const void *thunk, void *
  * hardware left it at the fault. fn loads MXCSR itself. For guests that unmask exceptions. */
 bool soft_fpu_guarded(void (*fn)(void *arg), void *arg, uint32_t *ret_mxcsr);
 
-/* ---- x87.c -------------------------------------------------------------------------------------- */
+/* ---- x87.c ----------------------------------------------------------------------------------- */
 void soft_x87_to_image(const struct soft_cpu *cpu, struct soft_x87_image *ret);
 void soft_x87_from_image(struct soft_cpu *cpu, const struct soft_x87_image *image);
 uint16_t soft_x87_full_tags(const struct soft_cpu *cpu); /* FNSTENV's two bits a register */
@@ -76,7 +76,7 @@ bool soft_x87_fast_mem(struct soft_cpu *cpu, const struct soft_insn *in, unsigne
 /* Reports a pending exception the DOS way; returns where it is to be ignored. */
 void soft_x87_ferr(struct soft_cpu *cpu);
 
-/* ---- fpu_state.c: for the accelerator ------------------------------------------------------------ */
+/* ---- fpu_state.c: for the accelerator -------------------------------------------------------- */
 /* Power-on values; INIT leaves all of it alone. */
 void soft_fpu_reset(struct soft_cpu *cpu, bool init_only);
 /* The standard-format XSAVE area of struct gh_cpu_state (x87, SSE, AVX). set: -EINVAL where the

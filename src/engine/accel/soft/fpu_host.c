@@ -67,7 +67,7 @@ const void *soft_x87_mem_thunk(unsigned esc, unsigned reg)
     return soft_x87_mem_thunks + (((esc & 7) << 3) | (reg & 7)) * 8;
 }
 
-/* ---- The guard ---------------------------------------------------------------------------------- */
+/* ---- The guard ------------------------------------------------------------------------------- */
 
 struct guard {
     sigjmp_buf jump;

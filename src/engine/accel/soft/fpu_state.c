@@ -23,7 +23,7 @@
 enum { PART_X87 = 1, PART_SSE = 2, PART_AVX = 4 };
 #define COMPACTED (1ull << 63)
 
-/* ---- Building and taking the parts ------------------------------------------------------------------ */
+/* ---- Building and taking the parts ----------------------------------------------------------- */
 
 static void build_x87(const struct soft_cpu *cpu, bool wide, uint8_t *p)
 {
@@ -108,7 +108,7 @@ static unsigned in_use(const struct soft_cpu *cpu, unsigned xmms)
     return parts;
 }
 
-/* ---- FXSAVE, FXRSTOR ------------------------------------------------------------------------------------ */
+/* ---- FXSAVE, FXRSTOR ------------------------------------------------------------------------- */
 
 static uint64_t area_address(struct soft_cpu *cpu, const struct soft_insn *in, unsigned bytes,
                              unsigned align, bool write)
@@ -148,7 +148,7 @@ SOFT_OP(fxrstor)
         memcpy(&cpu->ymm[i], area + OFF_XMM + 16 * i, 16);
 }
 
-/* ---- XSAVE family ------------------------------------------------------------------------------------------ */
+/* ---- XSAVE family ---------------------------------------------------------------------------- */
 
 static unsigned xsave_enter(struct soft_cpu *cpu)
 {
@@ -272,7 +272,7 @@ SOFT_OP(xrstor)
     cpu->mxcsr = mxcsr;
 }
 
-/* ---- MXCSR ---------------------------------------------------------------------------------------------------- */
+/* ---- MXCSR ----------------------------------------------------------------------------------- */
 
 static void mxcsr_enter(struct soft_cpu *cpu)
 {
@@ -309,7 +309,7 @@ SOFT_OP(vstmxcsr)
     soft_body_stmxcsr(cpu, in);
 }
 
-/* ---- For the accelerator ------------------------------------------------------------------------------------ */
+/* ---- For the accelerator --------------------------------------------------------------------- */
 
 void soft_fpu_reset(struct soft_cpu *cpu, bool init_only)
 {

@@ -11,7 +11,7 @@
 #include "engine/accel/soft/fpu.h"
 #include "engine/accel/soft/handlers.h"
 
-/* ---- Checks -------------------------------------------------------------------------------------- */
+/* ---- Checks ---------------------------------------------------------------------------------- */
 #define SIMD_INLINE static inline __attribute__((always_inline))
 #define SIMD_KEYS (SOFT_KEY_TS | SOFT_KEY_EM | SOFT_KEY_OSFXSR)
 #define AVX_KEYS (SOFT_KEY_TS | SOFT_KEY_OSXSAVE | SOFT_KEY_AVX | SOFT_KEY_PROT)
@@ -39,7 +39,7 @@ static inline void mmx_enter(struct soft_cpu *cpu)
     }
 }
 
-/* ---- Registers -------------------------------------------------------------------------------------- */
+/* ---- Registers ------------------------------------------------------------------------------- */
 static inline void *xmm_reg(struct soft_cpu *cpu, unsigned n) { return &cpu->ymm[n & 15]; }
 static inline void *mmx_reg(struct soft_cpu *cpu, unsigned n) { return cpu->x87.reg[n & 7]; }
 
@@ -62,7 +62,7 @@ static inline void avx_clear_upper(struct soft_cpu *cpu, unsigned n)
     cpu->ymm[n & 15].q[2] = cpu->ymm[n & 15].q[3] = 0;
 }
 
-/* ---- Memory operands ----------------------------------------------------------------------------------- */
+/* ---- Memory operands ------------------------------------------------------------------------- */
 /* Address of the memory operand; aligned: #GP(0) where it is not a multiple of bytes. */
 static inline uint64_t simd_addr(struct soft_cpu *cpu, const struct soft_insn *in, unsigned bytes,
                                  bool aligned, bool write)
@@ -103,7 +103,7 @@ static inline void simd_store(struct soft_cpu *cpu, uint64_t linear, const void 
 struct soft_v16 { uint8_t b[16]; };
 struct soft_v32 { uint8_t b[32]; };
 
-/* ---- Operations without MXCSR -------------------------------------------------------------------------- */
+/* ---- Operations without MXCSR ---------------------------------------------------------------- */
 /* d <- d op s, 8 bytes in MMX registers. EMMS, so that the host's x87 stays empty as the ABI has it. */
 #define ASM_MMX2(insn, d, s)                                                                       \
     __asm__ volatile("movq %0, %%mm0\n\tmovq %1, %%mm1\n\t" insn " %%mm1, %%mm0\n\t"               \
@@ -130,7 +130,7 @@ struct soft_v32 { uint8_t b[32]; };
 /* sse_misc.c: d <- AESKEYGENASSIST s, imm; for the VEX form too. */
 void soft_aeskeygenassist(void *d, const void *s, unsigned imm);
 
-/* ---- Operations with MXCSR ------------------------------------------------------------------------------- */
+/* ---- Operations with MXCSR ------------------------------------------------------------------- */
 /* A leaf loads c->csr, operates, stores the result to c->d and MXCSR to c->csr; nothing is stored if
  * the host raises the exception. */
 /* Runs the leaf with the guest's MXCSR; an unmasked exception becomes #XM or #UD. */
@@ -166,10 +166,11 @@ extern const uint32_t soft_host_mxcsr;
 #define FP_LEAF(name, code)                                                                        \
     static void name(void *arg)                                                                    \
     {                                                                                              \
-        struct soft_fp_call *c = arg;                                                                   \
-        __asm__ volatile(FP_BEGIN "movdqu (%[a]), %%xmm0\n\tmovdqu (%[s]), %%xmm1\n\t"    \
-                         code "\n\tmovdqu %%xmm0, (%[d])\n\t" FP_END     \
+        struct soft_fp_call *c = arg;                                                              \
+        __asm__ volatile(FP_BEGIN "movdqu (%[a]), %%xmm0\n\tmovdqu (%[s]), %%xmm1\n\t"             \
+                         code "\n\tmovdqu %%xmm0, (%[d])\n\t" FP_END                               \
                          : [csr] "+m"(c->csr)                                                      \
-                         : [a] "r"(c->a), [s] "r"(c->s), [d] "r"(c->d), [host] "m"(soft_host_mxcsr), [fast] "m"(c->fast) \
+                         : [a] "r"(c->a), [s] "r"(c->s), [d] "r"(c->d),                            \
+                           [host] "m"(soft_host_mxcsr), [fast] "m"(c->fast)                        \
                          : "xmm0", "xmm1", "memory");                                              \
     }

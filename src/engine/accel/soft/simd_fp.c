@@ -45,8 +45,9 @@ const void *soft_simd_operand(struct soft_cpu *cpu, const struct soft_insn *in, 
 
 #define SSE_BODY(leaf, bytes, aligned)                                                             \
     simd_enter(cpu);                                                                               \
-    struct soft_fp_call *c = &cpu->fp_call; *c = (struct soft_fp_call){.s = simd_rm(cpu, in, bytes, aligned)};                              \
-    c->a = c->d = xmm_reg(cpu, in->reg);                                                             \
+    struct soft_fp_call *c = &cpu->fp_call;                                                        \
+    *c = (struct soft_fp_call){.s = simd_rm(cpu, in, bytes, aligned)};                             \
+    c->a = c->d = xmm_reg(cpu, in->reg);                                                           \
     fp_run(cpu, leaf, c);
 
 #define SSE_FP(name, bytes)                                                                        \
@@ -60,18 +61,20 @@ const void *soft_simd_operand(struct soft_cpu *cpu, const struct soft_insn *in, 
 #define VEX_LEAF(leaf, r, s_r, code)                                                               \
     static void leaf(void *arg)                                                                    \
     {                                                                                              \
-        struct soft_fp_call *c = arg;                                                                   \
-        __asm__ volatile(FP_BEGIN "vmovdqu (%[a]), %%" r "0\n\t"                          \
+        struct soft_fp_call *c = arg;                                                              \
+        __asm__ volatile(FP_BEGIN "vmovdqu (%[a]), %%" r "0\n\t"                                   \
                          "vmovdqu (%[s]), %%" s_r "1\n\t" code                                     \
-                         "\n\tvmovdqu %%ymm0, (%[d])\n\tvzeroupper\n\t" FP_END                                                         \
+                         "\n\tvmovdqu %%ymm0, (%[d])\n\tvzeroupper\n\t" FP_END                     \
                          : [csr] "+m"(c->csr)                                                      \
-                         : [a] "r"(c->a), [s] "r"(c->s), [d] "r"(c->d), [host] "m"(soft_host_mxcsr), [fast] "m"(c->fast) \
+                         : [a] "r"(c->a), [s] "r"(c->s), [d] "r"(c->d),                            \
+                           [host] "m"(soft_host_mxcsr), [fast] "m"(c->fast)                        \
                          : "xmm0", "xmm1", "memory");                                              \
     }
 #define VEX_BODY(bytes)                                                                            \
     avx_enter(cpu);                                                                                \
-    struct soft_fp_call *c = &cpu->fp_call; *c = (struct soft_fp_call){.s = simd_rm(cpu, in, bytes, false)};                                \
-    c->a = xmm_reg(cpu, in->vvvv);                                                                  \
+    struct soft_fp_call *c = &cpu->fp_call;                                                        \
+    *c = (struct soft_fp_call){.s = simd_rm(cpu, in, bytes, false)};                               \
+    c->a = xmm_reg(cpu, in->vvvv);                                                                 \
     c->d = xmm_reg(cpu, in->reg);
 
 #define VEX_FP(name)                                                                               \
@@ -80,14 +83,14 @@ const void *soft_simd_operand(struct soft_cpu *cpu, const struct soft_insn *in, 
     SOFT_OP(v##name)                                                                               \
     {                                                                                              \
         VEX_BODY(in->opsize)                                                                       \
-        fp_run(cpu, in->opsize == 32 ? v##name##_leaf256 : v##name##_leaf128, c);                 \
+        fp_run(cpu, in->opsize == 32 ? v##name##_leaf256 : v##name##_leaf128, c);                  \
     }
 #define VEX_FS(name, bytes)                                                                        \
     VEX_LEAF(v##name##_leaf, "xmm", "xmm", "v" #name " %%xmm1, %%xmm0, %%xmm0")                    \
     SOFT_OP(v##name)                                                                               \
     {                                                                                              \
         VEX_BODY(bytes)                                                                            \
-        fp_run(cpu, v##name##_leaf, c);                                                           \
+        fp_run(cpu, v##name##_leaf, c);                                                            \
     }
 /* One source; s_r is the source register of the 256-bit form. */
 #define VEX_FU(name, bytes, vbytes, s_r)                                                           \
@@ -96,8 +99,8 @@ const void *soft_simd_operand(struct soft_cpu *cpu, const struct soft_insn *in, 
     SOFT_OP(v##name)                                                                               \
     {                                                                                              \
         VEX_BODY(in->opsize == 32 ? (vbytes) : (bytes))                                            \
-        c->a = c->d;                                                                                 \
-        fp_run(cpu, in->opsize == 32 ? v##name##_leaf256 : v##name##_leaf128, c);                 \
+        c->a = c->d;                                                                               \
+        fp_run(cpu, in->opsize == 32 ? v##name##_leaf256 : v##name##_leaf128, c);                  \
     }
 #define SRC_16 "xmm"
 #define SRC_32 "ymm"
@@ -106,12 +109,13 @@ const void *soft_simd_operand(struct soft_cpu *cpu, const struct soft_insn *in, 
 #define CMP_LEAF(leaf, code)                                                                       \
     static void leaf(void *arg)                                                                    \
     {                                                                                              \
-        struct soft_fp_call *c = arg;                                                                   \
+        struct soft_fp_call *c = arg;                                                              \
         unsigned flags;                                                                            \
-        __asm__ volatile(FP_BEGIN "movdqu (%[a]), %%xmm0\n\tmovdqu (%[s]), %%xmm1\n\t"    \
-                         code "\n\tlahf\n\tseto %%al\n\t" FP_END         \
+        __asm__ volatile(FP_BEGIN "movdqu (%[a]), %%xmm0\n\tmovdqu (%[s]), %%xmm1\n\t"             \
+                         code "\n\tlahf\n\tseto %%al\n\t" FP_END                                   \
                          : [csr] "+m"(c->csr), "=&a"(flags)                                        \
-                         : [a] "r"(c->a), [s] "r"(c->s), [host] "m"(soft_host_mxcsr), [fast] "m"(c->fast)               \
+                         : [a] "r"(c->a), [s] "r"(c->s),                                           \
+                           [host] "m"(soft_host_mxcsr), [fast] "m"(c->fast)                        \
                          : "xmm0", "xmm1", "cc", "memory");                                        \
         c->flags = (soft_aflags)flags;                                                             \
     }
@@ -120,14 +124,14 @@ const void *soft_simd_operand(struct soft_cpu *cpu, const struct soft_insn *in, 
     SOFT_OP(name##_x)                                                                              \
     {                                                                                              \
         SSE_BODY(name##_leaf, bytes, false)                                                        \
-        cpu->aflags = c->flags;                                                                     \
+        cpu->aflags = c->flags;                                                                    \
     }                                                                                              \
     SOFT_OP(v##name)                                                                               \
     {                                                                                              \
         VEX_BODY(bytes)                                                                            \
-        c->a = c->d;                                                                                 \
-        fp_run(cpu, name##_leaf, c);                                                              \
-        cpu->aflags = c->flags;                                                                     \
+        c->a = c->d;                                                                               \
+        fp_run(cpu, name##_leaf, c);                                                               \
+        cpu->aflags = c->flags;                                                                    \
     }
 
 #define SIMD_FP(prefix, op, name) SSE_FP(name, 16) VEX_FP(name)

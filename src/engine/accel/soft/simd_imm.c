@@ -40,12 +40,12 @@ static inline void run_vex256(const void *thunk, void *d, const void *a, const v
 #define THUNK_LEAF(leaf, load, r, store)                                                           \
     static void leaf(void *arg)                                                                    \
     {                                                                                              \
-        struct soft_fp_call *c = arg;                                                                   \
-        __asm__ volatile(FP_BEGIN "" load " (%[a]), %%" r "0\n\t" load                    \
-                         " (%[s]), %%" r "1\n\t" CALL_THUNK store "\n\t" FP_END                                                         \
+        struct soft_fp_call *c = arg;                                                              \
+        __asm__ volatile(FP_BEGIN "" load " (%[a]), %%" r "0\n\t" load                             \
+                         " (%[s]), %%" r "1\n\t" CALL_THUNK store "\n\t" FP_END                    \
                          : [csr] "+m"(c->csr)                                                      \
                          : [a] "r"(c->a), [s] "r"(c->s), [d] "r"(c->d), [t] "r"(c->thunk),         \
-                           [host] "m"(soft_host_mxcsr), [fast] "m"(c->fast)                                             \
+                           [host] "m"(soft_host_mxcsr), [fast] "m"(c->fast)                        \
                          : "xmm0", "xmm1", "memory");                                              \
     }
 THUNK_LEAF(fp_xmm, "movdqu", "xmm", "movdqu %%xmm0, (%[d])")
@@ -56,14 +56,14 @@ THUNK_LEAF(fp_vex256, "vmovdqu", "ymm", "vmovdqu %%ymm0, (%[d])\n\tvzeroupper")
     SOFT_OP(name##_x)                                                                              \
     {                                                                                              \
         simd_enter(cpu);                                                                           \
-        const void *s = simd_rm(cpu, in, bytes, (bytes) == 16);                              \
+        const void *s = simd_rm(cpu, in, bytes, (bytes) == 16);                                    \
         run_xmm(soft_t_##name[in->imm & 0xff], xmm_reg(cpu, in->reg), s);                          \
     }
 #define VEX_IMM(name)                                                                              \
     SOFT_OP(v##name)                                                                               \
     {                                                                                              \
         avx_enter(cpu);                                                                            \
-        const void *s = simd_rm(cpu, in, in->opsize, false);                                 \
+        const void *s = simd_rm(cpu, in, in->opsize, false);                                       \
         void *d = xmm_reg(cpu, in->reg), *a = xmm_reg(cpu, in->vvvv);                              \
         if (in->opsize == 32)                                                                      \
             run_vex256(soft_ty_##name[in->imm & 0xff], d, a, s);                                   \
@@ -74,7 +74,7 @@ THUNK_LEAF(fp_vex256, "vmovdqu", "ymm", "vmovdqu %%ymm0, (%[d])\n\tvzeroupper")
     SOFT_OP(v##name)                                                                               \
     {                                                                                              \
         avx_enter(cpu);                                                                            \
-        const void *s = simd_rm(cpu, in, 16, false);                                         \
+        const void *s = simd_rm(cpu, in, 16, false);                                               \
         run_vex128(soft_tv_##name[in->imm & 0xff], xmm_reg(cpu, in->reg),                          \
                    xmm_reg(cpu, in->vvvv), s);                                                     \
     }
@@ -82,32 +82,35 @@ THUNK_LEAF(fp_vex256, "vmovdqu", "ymm", "vmovdqu %%ymm0, (%[d])\n\tvzeroupper")
     SOFT_OP(name##_x)                                                                              \
     {                                                                                              \
         simd_enter(cpu);                                                                           \
-        struct soft_fp_call *c = &cpu->fp_call; *c = (struct soft_fp_call){.s = simd_rm(cpu, in, bytes, (bytes) == 16),                     \
+        struct soft_fp_call *c = &cpu->fp_call;                                                    \
+        *c = (struct soft_fp_call){.s = simd_rm(cpu, in, bytes, (bytes) == 16),                    \
                             .thunk = soft_t_##name[in->imm & 0xff]};                               \
-        c->a = c->d = xmm_reg(cpu, in->reg);                                                         \
-        fp_run(cpu, fp_xmm, c);                                                                   \
+        c->a = c->d = xmm_reg(cpu, in->reg);                                                       \
+        fp_run(cpu, fp_xmm, c);                                                                    \
     }
 #define VEX_FIMM(name)                                                                             \
     SOFT_OP(v##name)                                                                               \
     {                                                                                              \
         avx_enter(cpu);                                                                            \
         bool wide = in->opsize == 32;                                                              \
-        struct soft_fp_call *c = &cpu->fp_call; *c = (struct soft_fp_call){.s = simd_rm(cpu, in, in->opsize, false),                        \
+        struct soft_fp_call *c = &cpu->fp_call;                                                    \
+        *c = (struct soft_fp_call){.s = simd_rm(cpu, in, in->opsize, false),                       \
                             .thunk = wide ? soft_ty_##name[in->imm & 0xff]                         \
                                           : soft_tv_##name[in->imm & 0xff]};                       \
-        c->a = xmm_reg(cpu, in->vvvv);                                                              \
-        c->d = xmm_reg(cpu, in->reg);                                                               \
-        fp_run(cpu, wide ? fp_vex256 : fp_vex128, c);                                             \
+        c->a = xmm_reg(cpu, in->vvvv);                                                             \
+        c->d = xmm_reg(cpu, in->reg);                                                              \
+        fp_run(cpu, wide ? fp_vex256 : fp_vex128, c);                                              \
     }
 #define VEX_FSIMM(name, bytes)                                                                     \
     SOFT_OP(v##name)                                                                               \
     {                                                                                              \
         avx_enter(cpu);                                                                            \
-        struct soft_fp_call *c = &cpu->fp_call; *c = (struct soft_fp_call){.s = simd_rm(cpu, in, bytes, false),                             \
+        struct soft_fp_call *c = &cpu->fp_call;                                                    \
+        *c = (struct soft_fp_call){.s = simd_rm(cpu, in, bytes, false),                            \
                             .thunk = soft_tv_##name[in->imm & 0xff]};                              \
-        c->a = xmm_reg(cpu, in->vvvv);                                                              \
-        c->d = xmm_reg(cpu, in->reg);                                                               \
-        fp_run(cpu, fp_vex128, c);                                                                \
+        c->a = xmm_reg(cpu, in->vvvv);                                                             \
+        c->d = xmm_reg(cpu, in->reg);                                                              \
+        fp_run(cpu, fp_vex128, c);                                                                 \
     }
 
 #define SIMD_IMM(map, prefix, op, name, bytes) THUNKS_SSE(name) THUNKS_VEX3(name) SSE_IMM(name, bytes) VEX_IMM(name)

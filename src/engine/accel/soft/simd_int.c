@@ -8,7 +8,7 @@
     SOFT_OP(name##_q)                                                                              \
     {                                                                                              \
         mmx_enter(cpu);                                                                            \
-        const void *s = mmx_rm(cpu, in, (op) <= 0x62 && (op) >= 0x60 ? 4 : 8);               \
+        const void *s = mmx_rm(cpu, in, (op) <= 0x62 && (op) >= 0x60 ? 4 : 8);                     \
         mmx_touch(cpu);                                                                            \
         ASM_MMX2(#name, mmx_reg(cpu, in->reg), s);                                                 \
         mmx_written(cpu, in->reg);                                                                 \
@@ -17,14 +17,14 @@
     SOFT_OP(name##_x)                                                                              \
     {                                                                                              \
         simd_enter(cpu);                                                                           \
-        const void *s = simd_rm(cpu, in, bytes, (bytes) == 16);                              \
+        const void *s = simd_rm(cpu, in, bytes, (bytes) == 16);                                    \
         ASM_XMM2(#name, xmm_reg(cpu, in->reg), s);                                                 \
     }
 #define VEX_OP(name)                                                                               \
     SOFT_OP(v##name)                                                                               \
     {                                                                                              \
         avx_enter(cpu);                                                                            \
-        const void *s = simd_rm(cpu, in, in->opsize, false);                                 \
+        const void *s = simd_rm(cpu, in, in->opsize, false);                                       \
         void *a = xmm_reg(cpu, in->vvvv), *d = xmm_reg(cpu, in->reg);                              \
         if (in->opsize == 32)                                                                      \
             ASM_VEX3("v" #name, "ymm", d, a, s, struct soft_v32);                                  \
@@ -35,7 +35,7 @@
     SOFT_OP(v##name)                                                                               \
     {                                                                                              \
         avx_enter(cpu);                                                                            \
-        const void *s = simd_rm(cpu, in, 16, false);                                         \
+        const void *s = simd_rm(cpu, in, 16, false);                                               \
         ASM_VEX3("v" #name, "xmm", xmm_reg(cpu, in->reg), xmm_reg(cpu, in->vvvv), s,               \
                  struct soft_v16);                                                                 \
     }
@@ -44,7 +44,7 @@
     SOFT_OP(v##name)                                                                               \
     {                                                                                              \
         avx_enter(cpu);                                                                            \
-        const void *s = simd_rm(cpu, in, 16, false);                                         \
+        const void *s = simd_rm(cpu, in, 16, false);                                               \
         void *a = xmm_reg(cpu, in->vvvv), *d = xmm_reg(cpu, in->reg);                              \
         if (in->opsize == 32)                                                                      \
             __asm__ volatile("vmovdqu %1, %%ymm0\n\tvmovdqu %2, %%xmm1\n\t"                        \
@@ -61,10 +61,10 @@
     {                                                                                              \
         avx_enter(cpu);                                                                            \
         unsigned n = (bytes) * (in->opsize / 16u);                                                 \
-        const void *s = simd_rm(cpu, in, n, false);                                          \
+        const void *s = simd_rm(cpu, in, n, false);                                                \
         void *d = xmm_reg(cpu, in->reg);                                                           \
         if (in->opsize == 32)                                                                      \
-            ASM_VEX2("v" #name " %%" SRC_##bytes "1, %%ymm0", SRC_##bytes, d, s, TYPE_##bytes);     \
+            ASM_VEX2("v" #name " %%" SRC_##bytes "1, %%ymm0", SRC_##bytes, d, s, TYPE_##bytes);    \
         else                                                                                       \
             ASM_VEX2("v" #name " %%xmm1, %%xmm0", "xmm", d, s, struct soft_v16);                   \
     }
@@ -81,7 +81,7 @@
     SOFT_OP(v##name)                                                                               \
     {                                                                                              \
         avx_enter(cpu);                                                                            \
-        const void *s = simd_rm(cpu, in, bytes, false);                                      \
+        const void *s = simd_rm(cpu, in, bytes, false);                                            \
         ASM_VEX2("v" #name " %%xmm1, %%xmm0", "xmm", xmm_reg(cpu, in->reg), s, struct soft_v16);   \
     }
 

@@ -9,7 +9,7 @@
 #define HEX_DIGITS "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, a, b, c, d, e, f"
 #define THUNKS_(sym, insn)                                                                         \
     __asm__(".pushsection .text\n.balign 16\n" #sym ":\n"                                          \
-            ".irp simd_h, " HEX_DIGITS "\n.irp simd_l, " HEX_DIGITS "\n"                     \
+            ".irp simd_h, " HEX_DIGITS "\n.irp simd_l, " HEX_DIGITS "\n"                           \
             insn "\nret\n.balign 8\n.endr\n.endr\n.popsection");                                   \
     extern const uint8_t sym[256][8] __attribute__((visibility("hidden")));
 #define IMM "$0x\\simd_h\\simd_l"

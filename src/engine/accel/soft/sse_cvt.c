@@ -2,46 +2,50 @@
 /* SSE conversions from and to general and MMX registers, and narrowing packed conversions. */
 #include "engine/accel/soft/simd.h"
 
-/* ---- General register <-> scalar ------------------------------------------------------------------ */
-#define FROM_GPR(name, suffix, bits, gr)                                                          \
+/* ---- General register <-> scalar ------------------------------------------------------------- */
+#define FROM_GPR(name, suffix, bits, gr)                                                           \
     static void name##_##bits##_leaf(void *arg)                                                    \
     {                                                                                              \
-        struct soft_fp_call *c = arg;                                                                   \
-        __asm__ volatile(FP_BEGIN "movdqu (%[a]), %%xmm0\n\t" #name suffix                \
-                         " %" gr "[g], %%xmm0\n\tmovdqu %%xmm0, (%[d])\n\t" FP_END                                                         \
+        struct soft_fp_call *c = arg;                                                              \
+        __asm__ volatile(FP_BEGIN "movdqu (%[a]), %%xmm0\n\t" #name suffix                         \
+                         " %" gr "[g], %%xmm0\n\tmovdqu %%xmm0, (%[d])\n\t" FP_END                 \
                          : [csr] "+m"(c->csr)                                                      \
-                         : [a] "r"(c->a), [d] "r"(c->d), [g] "r"(c->gpr), [host] "m"(soft_host_mxcsr), [fast] "m"(c->fast) \
+                         : [a] "r"(c->a), [d] "r"(c->d), [g] "r"(c->gpr),                          \
+                           [host] "m"(soft_host_mxcsr), [fast] "m"(c->fast)                        \
                          : "xmm0", "memory");                                                      \
     }                                                                                              \
     SOFT_OP(name##_##bits)                                                                         \
     {                                                                                              \
         simd_enter(cpu);                                                                           \
-        struct soft_fp_call *c = &cpu->fp_call; *c = (struct soft_fp_call){.gpr = soft_get_rm##bits(cpu, in)};                                    \
-        c->a = c->d = xmm_reg(cpu, in->reg);                                                         \
-        fp_run(cpu, name##_##bits##_leaf, c);                                                     \
+        struct soft_fp_call *c = &cpu->fp_call;                                                    \
+        *c = (struct soft_fp_call){.gpr = soft_get_rm##bits(cpu, in)};                             \
+        c->a = c->d = xmm_reg(cpu, in->reg);                                                       \
+        fp_run(cpu, name##_##bits##_leaf, c);                                                      \
     }
 FROM_GPR(cvtsi2ss, "l", 32, "k")
 FROM_GPR(cvtsi2ss, "q", 64, "q")
 FROM_GPR(cvtsi2sd, "l", 32, "k")
 FROM_GPR(cvtsi2sd, "q", 64, "q")
 
-#define TO_GPR(name, suffix, bits, gr, bytes)                                                     \
+#define TO_GPR(name, suffix, bits, gr, bytes)                                                      \
     static void name##_##bits##_leaf(void *arg)                                                    \
     {                                                                                              \
-        struct soft_fp_call *c = arg;                                                                   \
+        struct soft_fp_call *c = arg;                                                              \
         uint64_t r;                                                                                \
-        __asm__ volatile(FP_BEGIN "movdqu (%[s]), %%xmm1\n\t" #name suffix                \
-                         " %%xmm1, %" gr "[g]\n\t" FP_END               \
+        __asm__ volatile(FP_BEGIN "movdqu (%[s]), %%xmm1\n\t" #name suffix                         \
+                         " %%xmm1, %" gr "[g]\n\t" FP_END                                          \
                          : [csr] "+m"(c->csr), [g] "=&r"(r)                                        \
-                         : [s] "r"(c->s), [host] "m"(soft_host_mxcsr), [fast] "m"(c->fast) : "xmm1", "memory");         \
+                         : [s] "r"(c->s),                                                          \
+                           [host] "m"(soft_host_mxcsr), [fast] "m"(c->fast) : "xmm1", "memory");   \
         c->gpr = r;                                                                                \
     }                                                                                              \
     SOFT_OP(name##_##bits)                                                                         \
     {                                                                                              \
         simd_enter(cpu);                                                                           \
-        struct soft_fp_call *c = &cpu->fp_call; *c = (struct soft_fp_call){.s = simd_rm(cpu, in, bytes, false)};                            \
-        fp_run(cpu, name##_##bits##_leaf, c);                                                     \
-        soft_set_reg##bits(cpu, in->reg, (uint##bits##_t)c->gpr);                                   \
+        struct soft_fp_call *c = &cpu->fp_call;                                                    \
+        *c = (struct soft_fp_call){.s = simd_rm(cpu, in, bytes, false)};                           \
+        fp_run(cpu, name##_##bits##_leaf, c);                                                      \
+        soft_set_reg##bits(cpu, in->reg, (uint##bits##_t)c->gpr);                                  \
     }
 TO_GPR(cvtss2si, "l", 32, "k", 4)
 TO_GPR(cvtss2si, "q", 64, "q", 4)
@@ -63,7 +67,7 @@ VEX_TO_GPR(cvtsd2si_64)
 VEX_TO_GPR(cvttsd2si_32)
 VEX_TO_GPR(cvttsd2si_64)
 
-/* ---- MMX register <-> packed -------------------------------------------------------------------------- */
+/* ---- MMX register <-> packed ----------------------------------------------------------------- */
 /* The MMX side goes through memory operands of the host instruction or MM0; EMMS afterwards. */
 FP_LEAF(cvtpi2ps_leaf, "movdq2q %%xmm1, %%mm0\n\tcvtpi2ps %%mm0, %%xmm0\n\temms")
 
@@ -77,7 +81,8 @@ SOFT_OP(cvtpi2ps)
     }
     memset(&operand, 0, 16);
     memcpy(&operand, mmx_rm(cpu, in, 8), 8);
-    struct soft_fp_call *c = &cpu->fp_call; *c = (struct soft_fp_call){.s = &operand};
+    struct soft_fp_call *c = &cpu->fp_call;
+    *c = (struct soft_fp_call){.s = &operand};
     c->a = c->d = xmm_reg(cpu, in->reg);
     fp_run(cpu, cvtpi2ps_leaf, c);
 }
@@ -103,10 +108,11 @@ SOFT_OP(cvtpi2pd)
         memset(&result, 0, 16);                                                                    \
         simd_enter(cpu);                                                                           \
         mmx_enter(cpu);                                                                            \
-        struct soft_fp_call *c = &cpu->fp_call; *c = (struct soft_fp_call){.s = simd_rm(cpu, in, bytes, (bytes) == 16), .a = &result,       \
+        struct soft_fp_call *c = &cpu->fp_call;                                                    \
+        *c = (struct soft_fp_call){.s = simd_rm(cpu, in, bytes, (bytes) == 16), .a = &result,      \
                             .d = &result};                                                         \
         mmx_touch(cpu);                                                                            \
-        fp_run(cpu, name##_leaf, c);                                                              \
+        fp_run(cpu, name##_leaf, c);                                                               \
         memcpy(cpu->x87.reg[in->reg & 7], &result, 8);                                             \
         mmx_written(cpu, in->reg);                                                                 \
     }
@@ -115,15 +121,16 @@ TO_MMX(cvttps2pi, 8)
 TO_MMX(cvtpd2pi, 16)
 TO_MMX(cvttpd2pi, 16)
 
-/* ---- Narrowing packed conversions ------------------------------------------------------------------------ */
+/* ---- Narrowing packed conversions ------------------------------------------------------------ */
 #define NARROW(name)                                                                               \
     FP_LEAF(name##_leaf, #name " %%xmm1, %%xmm0")                                                  \
     SOFT_OP(name)                                                                                  \
     {                                                                                              \
         simd_enter(cpu);                                                                           \
-        struct soft_fp_call *c = &cpu->fp_call; *c = (struct soft_fp_call){.s = simd_rm(cpu, in, 16, true)};                                \
-        c->a = c->d = xmm_reg(cpu, in->reg);                                                         \
-        fp_run(cpu, name##_leaf, c);                                                              \
+        struct soft_fp_call *c = &cpu->fp_call;                                                    \
+        *c = (struct soft_fp_call){.s = simd_rm(cpu, in, 16, true)};                               \
+        c->a = c->d = xmm_reg(cpu, in->reg);                                                       \
+        fp_run(cpu, name##_leaf, c);                                                               \
     }
 NARROW(cvtpd2ps)
 NARROW(cvtpd2dq)

@@ -3,7 +3,7 @@
 #include "engine/accel/soft/simd.h"
 #include "engine/accel/soft/simd_thunk.h"
 
-/* ---- Masks ------------------------------------------------------------------------------------------ */
+/* ---- Masks ----------------------------------------------------------------------------------- */
 #define MASK(name)                                                                                 \
     static inline uint32_t name##_of(const void *s)                                                \
     {                                                                                              \
@@ -28,7 +28,7 @@ SOFT_OP(pmovmskb_q)
     cpu->gpr[in->reg] = pmovmskb_of(&v);
 }
 
-/* ---- Inserts and extracts ------------------------------------------------------------------------------ */
+/* ---- Inserts and extracts -------------------------------------------------------------------- */
 static uint16_t word_operand(struct soft_cpu *cpu, const struct soft_insn *in)
 {
     return in->is_mem ? soft_ldm16(cpu, in) : (uint16_t)cpu->gpr[in->rm & 15];
@@ -123,12 +123,12 @@ SOFT_OP(insertps)
             d[i] = 0;
 }
 
-/* ---- Blends by XMM0, PTEST ------------------------------------------------------------------------------ */
+/* ---- Blends by XMM0, PTEST ------------------------------------------------------------------- */
 #define BLENDV(name)                                                                               \
     SOFT_OP(name)                                                                                  \
     {                                                                                              \
         simd_enter(cpu);                                                                           \
-        const void *s = simd_rm(cpu, in, 16, true);                                          \
+        const void *s = simd_rm(cpu, in, 16, true);                                                \
         __asm__ volatile("movdqa %2, %%xmm0\n\tmovdqu %1, %%xmm1\n\tmovdqa %0, %%xmm2\n\t" #name   \
                          " %%xmm0, %%xmm1, %%xmm2\n\tmovdqa %%xmm2, %0"                            \
                          : "+m"(*(struct soft_v16 *)xmm_reg(cpu, in->reg))                         \
@@ -151,7 +151,7 @@ SOFT_OP(ptest)
     cpu->aflags = (soft_aflags)flags;
 }
 
-/* ---- Immediate forms with one encoding -------------------------------------------------------------------- */
+/* ---- Immediate forms with one encoding ------------------------------------------------------- */
 THUNKS_(soft_t_dppd, "dppd " IMM ", %xmm1, %xmm0")
 THUNKS_(soft_t_aeskeygenassist, "aeskeygenassist " IMM ", %xmm1, %xmm0")
 THUNKS_(soft_t_pshufw, "pshufw " IMM ", %mm1, %mm0")
@@ -178,7 +178,8 @@ static void dppd_leaf(void *arg)
 SOFT_OP(dppd)
 {
     simd_enter(cpu);
-    struct soft_fp_call *c = &cpu->fp_call; *c = (struct soft_fp_call){.s = simd_rm(cpu, in, 16, true), .thunk = soft_t_dppd[in->imm & 0xff]};
+    struct soft_fp_call *c = &cpu->fp_call;
+    *c = (struct soft_fp_call){.s = simd_rm(cpu, in, 16, true), .thunk = soft_t_dppd[in->imm & 0xff]};
     c->a = c->d = xmm_reg(cpu, in->reg);
     fp_run(cpu, dppd_leaf, c);
 }
@@ -200,7 +201,7 @@ SOFT_OP(aeskeygenassist)
     SOFT_OP(name)                                                                                  \
     {                                                                                              \
         mmx_enter(cpu);                                                                            \
-        const void *s = mmx_rm(cpu, in, 8);                                                  \
+        const void *s = mmx_rm(cpu, in, 8);                                                        \
         mmx_touch(cpu);                                                                            \
         __asm__ volatile("movq (%[d]), %%mm0\n\tmovq (%[s]), %%mm1\n\t" CALL_THUNK                 \
                          "movq %%mm0, (%[d])\n\temms"                                              \
@@ -212,14 +213,14 @@ SOFT_OP(aeskeygenassist)
 MMX_IMM(pshufw)
 MMX_IMM(palignr_q)
 
-/* ---- String compares: result in XMM0 or ECX, all arithmetic flags (LEA around the call keeps them) ---- */
+/* ---- String compares: result in XMM0 or ECX, all arithmetic flags (LEA around the call keeps them)  */
 #define STRING_COMPARE(name, pick, commit)                                                         \
     SOFT_OP(name)                                                                                  \
     {                                                                                              \
         struct soft_vec mask;                                                                      \
         uint64_t rax = cpu->gpr[GH_RAX], rcx = 0, rdx = cpu->gpr[GH_RDX];                          \
         simd_enter(cpu);                                                                           \
-        const void *s = simd_rm(cpu, in, 16, false);                                         \
+        const void *s = simd_rm(cpu, in, 16, false);                                               \
         __asm__ volatile("movdqu (%[s]), %%xmm1\n\tmovdqu (%[a]), %%xmm0\n\t" CALL_THUNK           \
                          "movdqa %%xmm0, (%[m])\n\tlahf\n\tseto %%al"                              \
                          : "+a"(rax), "+c"(rcx), "+d"(rdx)                                         \
@@ -242,7 +243,7 @@ SOFT_OP(vpcmpistri) { avx_enter(cpu); soft_body_pcmpistri(cpu, in); }
 SOFT_OP(vpcmpestrm) { avx_enter(cpu); soft_body_pcmpestrm(cpu, in); avx_clear_upper(cpu, 0); }
 SOFT_OP(vpcmpistrm) { avx_enter(cpu); soft_body_pcmpistrm(cpu, in); avx_clear_upper(cpu, 0); }
 
-/* ---- Shifts by an immediate: the count as a register operand, same result ------------------------------------------ */
+/* ---- Shifts by an immediate: the count as a register operand, same result -------------------- */
 #define SHIFT_X(name)                                                                              \
     SOFT_OP(name##_ix)                                                                             \
     {                                                                                              \
@@ -280,12 +281,12 @@ static void shift_bytes(struct soft_cpu *cpu, unsigned reg, unsigned n, bool lef
 SOFT_OP(psrldq_ix) { simd_enter(cpu); shift_bytes(cpu, in->rm, (uint8_t)in->imm, false); }
 SOFT_OP(pslldq_ix) { simd_enter(cpu); shift_bytes(cpu, in->rm, (uint8_t)in->imm, true); }
 
-/* ---- SHA -------------------------------------------------------------------------------------------------- */
+/* ---- SHA ------------------------------------------------------------------------------------- */
 #define SHA(name)                                                                                  \
     SOFT_OP(name)                                                                                  \
     {                                                                                              \
         simd_enter(cpu);                                                                           \
-        const void *s = simd_rm(cpu, in, 16, true);                                          \
+        const void *s = simd_rm(cpu, in, 16, true);                                                \
         ASM_XMM2(#name, xmm_reg(cpu, in->reg), s);                                                 \
     }
 SHA(sha1nexte)

@@ -2,7 +2,7 @@
 /* SSE and MMX moves: whole registers, halves, elements, non-temporal and masked stores. */
 #include "engine/accel/soft/simd.h"
 
-/* ---- Whole registers ----------------------------------------------------------------------------- */
+/* ---- Whole registers ------------------------------------------------------------------------- */
 static inline void load16(struct soft_cpu *cpu, const struct soft_insn *in, bool aligned)
 {
     simd_enter(cpu);
@@ -23,7 +23,7 @@ SOFT_OP(movu_ld) { load16(cpu, in, false); }
 SOFT_OP(mova_st) { store16(cpu, in, true); }
 SOFT_OP(movu_st) { store16(cpu, in, false); }
 
-/* ---- Scalars and halves ---------------------------------------------------------------------------- */
+/* ---- Scalars and halves ---------------------------------------------------------------------- */
 #define XMM(n)  (cpu->ymm[n].q)
 #define XMMD(n) ((uint32_t *)cpu->ymm[n].q)
 
@@ -59,7 +59,7 @@ SOFT_OP(movddup)
     XMM(in->reg)[0] = XMM(in->reg)[1] = v;
 }
 
-/* ---- MOVD, MOVQ -------------------------------------------------------------------------------------- */
+/* ---- MOVD, MOVQ ------------------------------------------------------------------------------ */
 static uint64_t *mm(struct soft_cpu *cpu, unsigned n)
 {
     return (uint64_t *)cpu->x87.reg[n & 7];
@@ -167,7 +167,7 @@ SOFT_OP(emms)
     cpu->x87.ftw_abridged = 0;
 }
 
-/* ---- Masked stores to DS:rDI -------------------------------------------------------------------------- */
+/* ---- Masked stores to DS:rDI ----------------------------------------------------------------- */
 static void masked_store(struct soft_cpu *cpu, const struct soft_insn *in, const uint8_t *data,
                          const uint8_t *mask, unsigned bytes)
 {

@@ -98,7 +98,7 @@ void soft_x87_enter(struct soft_cpu *cpu, bool waiting)
     }
 }
 
-/* ---- What exists --------------------------------------------------------------------------------- */
+/* ---- What exists ----------------------------------------------------------------------------- */
 
 /* Bit n of [esc]: the register form with ModRM 0xc0 + n computes. Control instructions (FNINIT,
  * FNCLEX, FNSTSW AX, FENI...) are x87_env.c's. */
@@ -131,7 +131,7 @@ static const uint8_t mem_forms[8][8] = {
 #undef LD
 #undef ST
 
-/* ---- The general path ---------------------------------------------------------------------------- */
+/* ---- The general path ------------------------------------------------------------------------ */
 
 static void record_pointers(struct soft_cpu *cpu, const struct soft_insn *in, unsigned esc,
                             uint64_t offset)
@@ -234,7 +234,7 @@ static inline __attribute__((always_inline)) void escape(struct soft_cpu *cpu,
 }
 
 #define ESCAPE(n)                                                                                  \
-    SOFT_OP(x87_d##n)                                                                             \
+    SOFT_OP(x87_d##n)                                                                              \
     {                                                                                              \
         escape(cpu, in, 0x##n - 8);                                                                \
     }

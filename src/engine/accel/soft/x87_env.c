@@ -46,7 +46,7 @@ static void drop_ferr(struct soft_cpu *cpu)
     }
 }
 
-/* ---- Environment ---------------------------------------------------------------------------------- */
+/* ---- Environment ----------------------------------------------------------------------------- */
 
 static unsigned env_bytes(const struct soft_insn *in)
 {
@@ -162,7 +162,7 @@ static void restore_all(struct soft_cpu *cpu, const struct soft_insn *in)
         memcpy(cpu->x87.reg[(top + i) & 7], area + env + 10 * i, 10);
 }
 
-/* ---- Dispatch --------------------------------------------------------------------------------------- */
+/* ---- Dispatch -------------------------------------------------------------------------------- */
 
 static bool control_mem(struct soft_cpu *cpu, const struct soft_insn *in, unsigned key)
 {

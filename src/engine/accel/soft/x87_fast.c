@@ -54,7 +54,7 @@ static inline void end(struct soft_cpu *cpu, uint16_t host, uint16_t cc)
         __asm__ volatile("fnclex");
 }
 
-/* ---- Arithmetic ------------------------------------------------------------------------------------ */
+/* ---- Arithmetic ------------------------------------------------------------------------------ */
 #define BINARY(insn)                                                                               \
     __asm__ volatile("fldt %[b]\n\tfldt %[a]\n\t" insn " %%st(1), %%st\n\tfnstsw %%ax\n\t"         \
                      "fstpt %[a]\n\tfstp %%st(0)" : "=a"(sw), [a] "+m"(*a) : [b] "m"(*b) : "st", "st(1)")
@@ -152,7 +152,7 @@ static bool d9_unary(struct soft_cpu *cpu, unsigned modrm)
     return true;
 }
 
-/* ---- Register forms ------------------------------------------------------------------------------------- */
+/* ---- Register forms -------------------------------------------------------------------------- */
 static inline bool quiet(const struct soft_cpu *cpu)
 {
     return (cpu->x87.fcw & X87_EXCEPTIONS) == X87_EXCEPTIONS && !(cpu->x87.fsw & X87_ES);
@@ -224,7 +224,7 @@ bool soft_x87_fast_reg(struct soft_cpu *cpu, const struct soft_insn *in, unsigne
     }
 }
 
-/* ---- Memory forms ------------------------------------------------------------------------------------------ */
+/* ---- Memory forms ---------------------------------------------------------------------------- */
 #define LOAD(insn, type, n)                                                                        \
     do {                                                                                           \
         type v = (type)soft_ldm##n(cpu, in);                                                       \
