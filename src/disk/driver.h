@@ -60,6 +60,8 @@ struct gh_image_driver {
     int  (*reserve)(struct gh_image *img, uint64_t off, struct gh_file **file, uint64_t *file_off, bool *fresh);
     /* The data of the whole cluster is in place: make the virtual cluster point there. */
     int  (*link)(struct gh_image *img, uint64_t off, uint64_t file_off);
+    /* Optional: the same for n clusters in a row in both places; *done counts those that are linked. */
+    int  (*link_run)(struct gh_image *img, uint64_t off, uint64_t file_off, unsigned n, unsigned *done);
     void (*unreserve)(struct gh_image *img, uint64_t off, uint64_t file_off); /* optional: link never came */
     /* Whole clusters become zeros without data; -ENOTSUP: image.c writes zeros. discard: space may be
      * given back too. */

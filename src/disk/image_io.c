@@ -255,9 +255,18 @@ static int write_new(struct gh_image *img, uint64_t off, struct gh_vec *vec, uin
                 r = gh_file_flush(made[i].file);
     unsigned linked = 0;
     while (!r && linked < n) {
-        r = drv->link(img, made[linked].off, made[linked].file_off);
-        if (!r)
-            linked++;
+        const struct new_cluster *first = &made[linked];
+        unsigned row = 1, got = 0;
+        while (drv->link_run && linked + row < n && first[row].off == first->off + row * cluster &&
+               first[row].file_off == first->file_off + row * cluster && first[row].file == first->file)
+            row++;
+        if (row > 1) {
+            r = drv->link_run(img, first->off, first->file_off, row, &got);
+            linked += got;
+        } else {
+            r = drv->link(img, first->off, first->file_off);
+            linked += !r;
+        }
     }
     for (unsigned i = linked; i < n; i++)
         if (drv->unreserve)

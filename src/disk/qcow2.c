@@ -206,6 +206,8 @@ static void qcow2_close(struct gh_image *img)
     struct qcow2 *q = img->state;
     if (!q)
         return;
+    if (img->marked && q->refblock)
+        qcow2_pool_release(q);
     if (img->marked && q->version >= 3 && !gh_file_flush(q->file)) {
         q->incompatible &= ~(uint64_t)QCOW2_DIRTY;
         qcow2_write_header_fields(q);
@@ -372,6 +374,7 @@ static const char *const variants[] = { "dynamic", NULL };
 const struct gh_image_driver gh_image_qcow2 = {
     .format = { "qcow2", "QEMU disk with snapshots and compression", variants, true, true, true, "qcow2" },
     .probe = qcow2_probe, .open = qcow2_open, .close = qcow2_close, .map = qcow2_map, .read_packed = qcow2_read_packed,
-    .reserve = qcow2_reserve, .link = qcow2_link, .unreserve = qcow2_unreserve, .zero = qcow2_zero,
+    .reserve = qcow2_reserve, .link = qcow2_link,
+    .link_run = qcow2_link_run, .unreserve = qcow2_unreserve, .zero = qcow2_zero,
     .first_write = qcow2_first_write, .resize = qcow2_resize, .check = qcow2_check, .create = qcow2_create,
 };

@@ -22,7 +22,7 @@
 #define QCOW2_REFTABLE_MAX_BYTES (8ull << 20)
 
 enum { QCOW2_DIRTY = 1, QCOW2_CORRUPT = 2, QCOW2_DATA_FILE = 4, QCOW2_COMPRESSION = 8, QCOW2_EXTENDED_L2 = 16 };
-enum { QCOW2_PACK_CACHE = 8 };
+enum { QCOW2_PACK_CACHE = 8, QCOW2_POOL = 64 };
 
 struct qcow2_l2 { uint64_t host, used; uint8_t *data; };  /* big-endian, as on disk */
 
@@ -48,6 +48,7 @@ struct qcow2 {
     uint64_t block_entries;                    /* counts a block holds */
     uint64_t free_hint;                        /* no free cluster below */
     bool     frees_unflushed;
+    uint64_t pool, pool_left;                  /* clusters counted ahead in one write; given back by close */
 
     struct { uint64_t entry, used; uint8_t *data; } pack[QCOW2_PACK_CACHE];
     pthread_mutex_t pack_lock;
@@ -58,6 +59,7 @@ int  qcow2_refcount_get(struct qcow2 *q, uint64_t cluster, uint64_t *ret);
 int  qcow2_refcount_set(struct qcow2 *q, uint64_t cluster, uint64_t value);   /* makes blocks as needed */
 /* n clusters in a row with count 1. *fresh: they lie beyond what the file ever held. */
 int  qcow2_alloc(struct qcow2 *q, uint64_t n, uint64_t *ret_host, bool *fresh);
+void qcow2_pool_release(struct qcow2 *q);
 int  qcow2_unref(struct qcow2 *q, uint64_t host, uint64_t bytes, bool punch); /* clusters touched by the range */
 int  qcow2_write_header_fields(struct qcow2 *q);
 
@@ -66,6 +68,7 @@ int  qcow2_l2_load(struct qcow2 *q, uint32_t i1, struct qcow2_l2 **ret);      /*
 int  qcow2_map(struct gh_image *img, uint64_t off, uint64_t len, struct gh_extent *ret);
 int  qcow2_reserve(struct gh_image *img, uint64_t off, struct gh_file **file, uint64_t *file_off, bool *fresh);
 int  qcow2_link(struct gh_image *img, uint64_t off, uint64_t file_off);
+int  qcow2_link_run(struct gh_image *img, uint64_t off, uint64_t file_off, unsigned n, unsigned *done);
 void qcow2_unreserve(struct gh_image *img, uint64_t off, uint64_t file_off);
 int  qcow2_zero(struct gh_image *img, uint64_t off, uint64_t len, bool discard);
 void qcow2_packed_range(const struct qcow2 *q, uint64_t entry, uint64_t *host, uint64_t *bytes);

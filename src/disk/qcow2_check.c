@@ -197,6 +197,7 @@ static int check_flags(struct walk *w, bool repair)
 int qcow2_check(struct gh_image *img, bool repair, struct gh_check_report *rep, struct gh_error *err)
 {
     struct qcow2 *q = img->state;
+    qcow2_pool_release(q);
     /* A pointer may go ahead of the end of the file, whose last cluster holds no data yet. */
     uint64_t clusters = gh_round_up(gh_file_bytes(q->file), q->cluster) / q->cluster + q->block_entries;
     struct walk w = { q, rep, gh_file_memory(clusters * 4, COUNTS_MAX_BYTES), clusters };

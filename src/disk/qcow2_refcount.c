@@ -79,6 +79,20 @@ static int put_count(struct qcow2 *q, uint64_t cluster, uint64_t value)
     return r;
 }
 
+/* Count 1 for n free clusters of one block, in one write. */
+static int claim(struct qcow2 *q, uint64_t cluster, uint64_t n)
+{
+    uint64_t index = cluster / q->block_entries, i = cluster % q->block_entries;
+    uint64_t first = (i << q->refcount_order) / 8, last = (((i + n) << q->refcount_order) - 1) / 8;
+    uint8_t *block = q->refblock[index];
+    for (uint64_t k = 0; k < n; k++)
+        set_bits(block, q->refcount_order, i + k, 1);
+    int r = gh_file_write(q->file, q->reftable[index] + first, block + first, last - first + 1);
+    for (uint64_t k = 0; k < n && r; k++)
+        set_bits(block, q->refcount_order, i + k, 0);
+    return r;
+}
+
 /* A bigger table, at host cluster `at`; the block of that region must exist already. */
 static int grow_table(struct qcow2 *q, uint64_t need, uint64_t at, uint64_t *ret_clusters)
 {
@@ -203,8 +217,40 @@ int qcow2_refcount_set(struct qcow2 *q, uint64_t cluster, uint64_t value)
     return r < 0 ? r : put_count(q, cluster, value);
 }
 
+void qcow2_pool_release(struct qcow2 *q)
+{
+    uint64_t left = q->pool_left;
+    q->pool_left = 0;
+    if (left)
+        qcow2_unref(q, q->pool, left * q->cluster, false);
+}
+
+/* Beyond the end of the file, clusters are counted a pool at a time: what a crash leaves of it is a leak,
+ * which the dirty bit's check takes back. */
+static int fill_pool(struct qcow2 *q, uint64_t start)
+{
+    uint64_t n = 1, room = q->block_entries - start % q->block_entries;
+    uint8_t *block = q->refblock[start / q->block_entries];
+    while (n < QCOW2_POOL && n < room && !get_bits(block, q->refcount_order, (start + n) % q->block_entries))
+        n++;
+    int r = claim(q, start, n);
+    if (!r) {
+        q->pool = start * q->cluster;
+        q->pool_left = n;
+        q->free_hint = start + n;
+    }
+    return r;
+}
+
 int qcow2_alloc(struct qcow2 *q, uint64_t n, uint64_t *ret_host, bool *fresh)
 {
+    if (n == 1 && q->pool_left) {
+        *fresh = q->pool >= gh_file_bytes(q->file);
+        *ret_host = q->pool;
+        q->pool += q->cluster;
+        q->pool_left--;
+        return 0;
+    }
     uint64_t start = q->free_hint, run = 0;
     uint64_t limit = (QCOW2_OFFSET >> q->cluster_bits) - n;
     uint64_t end = gh_round_up(gh_file_bytes(q->file), q->cluster) / q->cluster;
@@ -234,6 +280,10 @@ int qcow2_alloc(struct qcow2 *q, uint64_t n, uint64_t *ret_host, bool *fresh)
         if (r < 0)
             return r;
         q->frees_unflushed = false;
+    }
+    if (n == 1 && *fresh && q->version >= 3) {
+        int r = fill_pool(q, start);
+        return r < 0 ? r : qcow2_alloc(q, 1, ret_host, fresh);
     }
     for (uint64_t i = 0; i < n; i++) {
         int r = put_count(q, start + i, 1);

@@ -226,31 +226,57 @@ static uint8_t *entry_of(struct qcow2 *q, struct qcow2_l2 *t, uint64_t off, uint
     return t->data + at;
 }
 
-int qcow2_link(struct gh_image *img, uint64_t off, uint64_t host)
+/* n clusters of one table, in one write. */
+static int link_in_table(struct qcow2 *q, uint64_t off, uint64_t host, unsigned n)
 {
-    struct qcow2 *q = img->state;
     struct qcow2_l2 *t = NULL;
-    uint64_t at = 0, old = 0;
-    uint8_t was[16];
-    pthread_mutex_lock(&q->cache_lock);
+    uint64_t at = 0;
+    size_t bytes = (size_t)n * q->entry_bytes;
     int r = own_l2(q, (uint32_t)(off / q->l2_span), &t);
     if (!r && q->version < 3)                  /* no dirty bit: the counts must be safe first */
         r = gh_file_flush(q->file);
-    if (!r) {
-        uint8_t *e = entry_of(q, t, off, &at);
-        memcpy(was, e, q->entry_bytes);
-        old = gh_be64_get(e);
-        gh_be64_put(e, host | QCOW2_COPIED);
+    uint8_t *was = r ? NULL : malloc(bytes);
+    if (r < 0 || !was)
+        return r < 0 ? r : -ENOMEM;
+    uint8_t *e = entry_of(q, t, off, &at);
+    memcpy(was, e, bytes);
+    for (unsigned i = 0; i < n; i++) {
+        gh_be64_put(e + i * q->entry_bytes, (host + i * q->cluster) | QCOW2_COPIED);
         if (q->extended)
-            gh_be64_put(e + 8, 0xffffffff);
-        r = gh_file_write(q->file, at, e, q->entry_bytes);
-        if (r < 0)
-            memcpy(e, was, q->entry_bytes);
+            gh_be64_put(e + i * q->entry_bytes + 8, 0xffffffff);
     }
-    if (!r && (old & QCOW2_OFFSET) != host)
-        drop(q, old, false);
+    r = gh_file_write(q->file, at, e, bytes);
+    if (r < 0)
+        memcpy(e, was, bytes);
+    for (unsigned i = 0; i < n && !r; i++) {
+        uint64_t old = gh_be64_get(was + i * q->entry_bytes);
+        if ((old & QCOW2_OFFSET) != host + i * q->cluster)
+            drop(q, old, false);
+    }
+    free(was);
+    return r;
+}
+
+int qcow2_link_run(struct gh_image *img, uint64_t off, uint64_t host, unsigned n, unsigned *done)
+{
+    struct qcow2 *q = img->state;
+    int r = 0;
+    pthread_mutex_lock(&q->cache_lock);
+    for (*done = 0; *done < n && !r;) {
+        uint64_t at = off + *done * q->cluster, room = (q->l2_span - at % q->l2_span) / q->cluster;
+        unsigned step = (unsigned)gh_min_u64(n - *done, room);
+        r = link_in_table(q, at, host + *done * q->cluster, step);
+        if (!r)
+            *done += step;
+    }
     pthread_mutex_unlock(&q->cache_lock);
     return r;
+}
+
+int qcow2_link(struct gh_image *img, uint64_t off, uint64_t host)
+{
+    unsigned done;
+    return qcow2_link_run(img, off, host, 1, &done);
 }
 
 void qcow2_unreserve(struct gh_image *img, uint64_t off, uint64_t host)

@@ -13,6 +13,8 @@ ap.add_argument('--count', type=int, default=1)
 ap.add_argument('--seed', type=int, default=1)
 ap.add_argument('--only')
 args = ap.parse_args()
+if os.environ.get('GH_ALL'):
+    args.count = max(args.count, 40)              # ./test --all: 2,000 images
 if not shutil.which('qemu-img'):
     print('skipped: qemu-img is not installed')
     sys.exit(77)

@@ -6,13 +6,15 @@ import base64, json, os, random, resource, shutil, struct, subprocess, sys, temp
 
 tool = sys.argv[1]
 count = int(sys.argv[sys.argv.index('--count') + 1]) if '--count' in sys.argv else 12
+if os.environ.get('GH_ALL'):
+    count = max(count, 60)                        # ./test --all
 rnd = random.Random(5)
 passed = failed = 0
 have_qemu = bool(shutil.which('qemu-img'))
 
 
 def run(*cmd, timeout=20, memory=None):
-    memory = None if os.environ.get('GH_BUILD') == 'asan' else memory  # the sanitizer maps terabytes
+    memory = None if os.environ.get('GH_SANITIZED') else memory  # the sanitizer maps terabytes
     limit = (lambda: resource.setrlimit(resource.RLIMIT_AS, (memory, memory))) if memory else None
     return subprocess.run(cmd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout, preexec_fn=limit)
 

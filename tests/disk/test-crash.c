@@ -471,6 +471,11 @@ int main(int argc, char **argv)
 {
     unsigned kills = 15, crashes = 150, step = 7;
     const char *only = NULL;
+    if (getenv("GH_ALL")) {                    /* ./test --all */
+        kills = 400;
+        crashes = 5000;
+        step = 1;
+    }
     for (int i = 1; i + 1 < argc; i += 2) {
         if (!strcmp(argv[i], "--kills"))
             kills = (unsigned)atoi(argv[i + 1]);
