@@ -32,7 +32,7 @@ rom_text:
 string: .ascii "hallo"
     .org guest_rom_start + 0xfff0
     .byte 0xe9                     /* jmp rom_text, 16-bit displacement */
-    .word (rom_text - guest_rom_start) - 0xfff3
+    .word (rom_text - guest_rom_start) + 0xd     /* from 0xfff3, modulo 64 KiB */
     .org guest_rom_start + 0x10000
 guest_rom_end:
 

@@ -533,15 +533,17 @@ static const struct kvm_cpuid_entry2 *leaf(const struct kvm_cpuid2 *c, uint32_t 
 
 static void cpuid(void)
 {
-    struct { struct kvm_cpuid2 c; struct kvm_cpuid_entry2 room[KVM_CPUID_MAX]; } host, named;
+    const size_t bytes = sizeof(struct kvm_cpuid2) + KVM_CPUID_MAX * sizeof(struct kvm_cpuid_entry2);
+    struct kvm_cpuid2 *host = calloc(1, bytes), *named = calloc(1, bytes);
     struct gh_cpu_model any = { .name = "host" };
     struct gh_cpu_model small = { .name = "small", .leaf_count = 1,
                                   .leaf = { { .leaf = 1, .ecx = 1u << 0 | 1u << 5, .edx = 1u << 15 | 1u << 0 } } };
     struct gh_error err = { 0 };
 
-    CHECK_EQ(kvm_cpuid_build(kvm_fd, &any, 2, 3, 2500000000, &host.c, &err), 0);
-    CHECK_EQ(kvm_cpuid_build(kvm_fd, &small, 0, 1, 2500000000, &named.c, &err), 0);
-    const struct kvm_cpuid_entry2 *one = leaf(&host.c, 1, 0), *sig = leaf(&host.c, 0x40000000, 0);
+    CHECK_FATAL(host && named);
+    CHECK_EQ(kvm_cpuid_build(kvm_fd, &any, 2, 3, 2500000000, host, &err), 0);
+    CHECK_EQ(kvm_cpuid_build(kvm_fd, &small, 0, 1, 2500000000, named, &err), 0);
+    const struct kvm_cpuid_entry2 *one = leaf(host, 1, 0), *sig = leaf(host, 0x40000000, 0);
     CHECK_FATAL(one && sig);
     CHECK_EQ(one->ebx >> 24, 2);
     CHECK_EQ(one->ebx >> 16 & 0xff, 3);
@@ -549,17 +551,19 @@ static void cpuid(void)
     CHECK(one->ecx & 1u << 31);
     CHECK(!(one->ecx & 1u << 5));
     CHECK(!memcmp(&sig->ebx, "KVMKVMKVM\0\0", 12));
-    CHECK_EQ(leaf(&host.c, 0x40000010, 0)->eax, 2500000);
-    CHECK_EQ(leaf(&host.c, 0xb, 1)->ebx, 3);
-    CHECK_EQ(leaf(&host.c, 0xb, 1)->eax, 2);
-    CHECK_EQ(leaf(&host.c, 0xb, 0)->edx, 2);
-    CHECK(!leaf(&host.c, 0xa, 0));
-    one = leaf(&named.c, 1, 0);
+    CHECK_EQ(leaf(host, 0x40000010, 0)->eax, 2500000);
+    CHECK_EQ(leaf(host, 0xb, 1)->ebx, 3);
+    CHECK_EQ(leaf(host, 0xb, 1)->eax, 2);
+    CHECK_EQ(leaf(host, 0xb, 0)->edx, 2);
+    CHECK(!leaf(host, 0xa, 0));
+    one = leaf(named, 1, 0);
     CHECK_EQ(one->edx, 1u << 15 | 1u << 0);
-    CHECK_EQ(one->ecx & ~(1u << 31 | 1u << 24 | 1u << 21), leaf(&host.c, 1, 0)->ecx & 1);
-    CHECK(!leaf(&named.c, 0xd, 0));       /* no XSAVE, no state components */
-    if (leaf(&named.c, 7, 0))
-        CHECK_EQ(leaf(&named.c, 7, 0)->ebx, 0);
+    CHECK_EQ(one->ecx & ~(1u << 31 | 1u << 24 | 1u << 21), leaf(host, 1, 0)->ecx & 1);
+    CHECK(!leaf(named, 0xd, 0));       /* no XSAVE, no state components */
+    if (leaf(named, 7, 0))
+        CHECK_EQ(leaf(named, 7, 0)->ebx, 0);
+    free(host);
+    free(named);
 }
 
 static void refusals(void)

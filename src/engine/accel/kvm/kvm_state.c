@@ -45,18 +45,20 @@ int kvm_msr_list_read(int kvm_fd, struct kvm_carried *ret, struct gh_error *err)
     return 0;
 }
 
+/* struct kvm_msrs with a place for its entries. */
 struct msr_buffer {
-    struct kvm_msrs head;
+    uint32_t nmsrs, pad;
     struct kvm_msr_entry entry[GH_MSR_MAX];
 };
+_Static_assert(offsetof(struct msr_buffer, entry) == sizeof(struct kvm_msrs), "the kernel's layout");
 
 /* The kernel stops at the first register it refuses: some are listed but not there for this CPU model. */
 static int get_msrs(struct gh_vcpu *v, struct gh_cpu_state *s)
 {
     s->msr_count = 0;
     for (unsigned at = 0; at < v->vm->msrs.count;) {
-        struct msr_buffer b = { .head.nmsrs = v->vm->msrs.count - at };
-        for (unsigned i = 0; i < b.head.nmsrs; i++)
+        struct msr_buffer b = { .nmsrs = v->vm->msrs.count - at };
+        for (unsigned i = 0; i < b.nmsrs; i++)
             b.entry[i].index = v->vm->msrs.index[at + i];
         int n = ioctl(v->fd, KVM_GET_MSRS, &b);
         if (n < 0)
@@ -85,8 +87,8 @@ static int set_msrs(struct gh_vcpu *v, const struct gh_cpu_state *s, bool with_t
         if (listed(v, s->msr[i].index) && (with_tsc || (s->msr[i].index != 0x10 && s->msr[i].index != 0x3b)))
             wanted[count++] = s->msr[i];
     for (unsigned at = 0; at < count;) {
-        struct msr_buffer b = { .head.nmsrs = count - at };
-        for (unsigned i = 0; i < b.head.nmsrs; i++)
+        struct msr_buffer b = { .nmsrs = count - at };
+        for (unsigned i = 0; i < b.nmsrs; i++)
             b.entry[i] = (struct kvm_msr_entry){ .index = wanted[at + i].index, .data = wanted[at + i].value };
         int n = ioctl(v->fd, KVM_SET_MSRS, &b);
         if (n < 0)
