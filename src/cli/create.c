@@ -9,7 +9,7 @@ struct option_row { const char *option, *key; enum { TEXT, SIZE, COUNT } type; }
 static const struct option_row rows[] = {
     { "--media", "media", TEXT }, { "--disk", "disk-bytes", SIZE }, { "--disk-format", "disk-format", TEXT }, { "--disk-bus", "disk-bus", TEXT },
     { "--memory", "memory-bytes", SIZE }, { "--cpus", "cpus", COUNT }, { "--os", "os-id", TEXT }, { "--accel", "accelerator", TEXT },
-    { "--cpu", "cpu-model", TEXT }, { "--boot", "boot-order", TEXT }, { "--clock", "clock-base", TEXT },
+    { "--cpu", "cpu-model", TEXT }, { "--boot", "boot-order", TEXT }, { "--clock", "clock-base", TEXT }, { "--firmware", "firmware", TEXT },
     { "--description", "description", TEXT }, { "--name", "name", TEXT },
 };
 
@@ -46,7 +46,7 @@ static int take_options(struct ctl *ctl, int argc, char **argv, int from, GVaria
 }
 
 static const char create_usage[] = "create NAME [--media FILE.iso] [--disk SIZE] [--memory SIZE] [--cpus N] [--os ID] [--accel auto|kvm|soft] "
-    "[--disk-format F] [--disk-bus B] [--boot ORDER] [--clock utc|local] [--description TEXT]";
+    "[--disk-format F] [--disk-bus B] [--boot ORDER] [--clock utc|local] [--firmware bios|uefi] [--description TEXT]";
 
 static int run_create(struct ctl *ctl, int argc, char **argv)
 {
@@ -73,7 +73,7 @@ static int run_create(struct ctl *ctl, int argc, char **argv)
     return 0;
 }
 
-static const char set_usage[] = "set NAME [--memory SIZE] [--cpus N] [--accel NAME] [--boot ORDER] [--clock BASE] [--name NEW] [--description TEXT]";
+static const char set_usage[] = "set NAME [--memory SIZE] [--cpus N] [--accel NAME] [--boot ORDER] [--clock BASE] [--firmware bios|uefi] [--name NEW] [--description TEXT]";
 
 static int run_set(struct ctl *ctl, int argc, char **argv)
 {

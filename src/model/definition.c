@@ -206,6 +206,7 @@ int gh_definition_check(const struct gh_definition *d, struct gh_error *err)
 {
     static const char *const accelerators[] = { "auto", "kvm", "kmod", "soft", NULL };
     static const char *const clocks[] = { "utc", "local", NULL };
+    static const char *const firmware[] = { "bios", "uefi", NULL };
     int r = check_name(d->name, err);
 
     if (r)
@@ -221,6 +222,8 @@ int gh_definition_check(const struct gh_definition *d, struct gh_error *err)
         return gh_error_option(err, -ERANGE, "CpusOutOfRange", "cpus", "%u CPUs are not possible; give the machine 1 to %u.", d->cpus, GH_CPUS_LIMIT);
     if (!one_of(d->accelerator, accelerators))
         return gh_error_option(err, -EINVAL, "AcceleratorUnknown", "accelerator", "“%s” is not an accelerator; use auto, kvm or soft.", d->accelerator);
+    if (!one_of(d->firmware, firmware))
+        return gh_error_option(err, -EINVAL, "FirmwareUnknown", "firmware", "“%s” is not a firmware; use bios or uefi.", d->firmware);
     if (!one_of(d->clock_base, clocks))
         return gh_error_option(err, -EINVAL, "ClockUnknown", "clock-base", "“%s” is not a clock base; use utc or local.", d->clock_base);
     if (d->boot_order[strspn(d->boot_order, "cdan")] || !d->boot_order[0])

@@ -51,7 +51,7 @@ struct gh_definition {
     uint32_t cpus;
     char accelerator[12];              /* "auto", "kvm", "kmod", "soft" */
     char cpu_model[32];                /* empty: the accelerator's default */
-    char board[12], firmware[12];      /* "pc"; "bios" */
+    char board[12], firmware[12];      /* "pc"; "bios", "uefi" */
     char boot_order[5];                /* letters c d a n */
     char clock_base[12];               /* "utc", "local" */
     char pointer[12];                  /* "auto", "tablet", "mouse" */

@@ -7,8 +7,9 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 
-from guestlib import check, linux, skip
+from guestlib import Engine, check, linux, skip
 
 CODE, VARS = "/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"
 if not os.path.exists(CODE) or not os.path.exists(VARS):
@@ -38,3 +39,17 @@ for run in (1, 2):
     check("BootOrder".encode("utf-16-le") in kept, f"run {run}: the boot order is in the store")
 check(digest() != before, "the firmware has written its variables")
 shutil.rmtree(folder)
+
+with Engine("uefi") as e:
+    code, out, err = e.try_ctl("create", "wrong", "--firmware", "coreboot")
+    check(code != 0 and "[FirmwareUnknown]" in err, f"an unknown firmware is refused: {err.strip()}")
+    e.ctl("create", "modern", "--firmware", "uefi", "--memory", "256M", "--accel", "soft")
+    e.ctl("start", "modern")
+    e.wait_state("modern", "running")
+    store = f"{e.machines}/modern/nvram/uefi-vars.fd"
+    deadline = time.time() + 120
+    with open(VARS, "rb") as f:
+        original = hashlib.md5(f.read()).hexdigest()
+    while digest() == original and time.time() < deadline:
+        time.sleep(1)
+    check(digest() != original, "a machine with firmware uefi starts, and its firmware writes its own store")

@@ -72,6 +72,8 @@ int gh_settings_apply(struct gh_definition *def, GVariant *settings, struct gh_e
             r = take_string(key, value, def->cpu_model, sizeof def->cpu_model, err);
         } else if (!strcmp(key, "boot-order")) {
             r = take_string(key, value, def->boot_order, sizeof def->boot_order, err);
+        } else if (!strcmp(key, "firmware")) {
+            r = take_string(key, value, def->firmware, sizeof def->firmware, err);
         } else if (!strcmp(key, "clock-base")) {
             r = take_string(key, value, def->clock_base, sizeof def->clock_base, err);
         } else if (strcmp(key, "media") && strcmp(key, "disk-bytes") && strcmp(key, "disk-format") && strcmp(key, "disk-bus")) {

@@ -380,7 +380,7 @@ static void media_args(GPtrArray *args, const struct gh_daemon_machine *m)
     }
 }
 
-static GPtrArray *command(const struct gh_daemon_machine *m, const char *folder, gboolean paused)
+static GPtrArray *command(const struct gh_daemon_machine *m, const char *folder, gboolean paused, struct gh_error *err)
 {
     const struct gh_definition *d = m->definition;
     GPtrArray *args = g_ptr_array_new_with_free_func(g_free);
@@ -413,6 +413,10 @@ static GPtrArray *command(const struct gh_daemon_machine *m, const char *folder,
         arg(args, sockets[n][0], value);
     }
     media_args(args, m);
+    if (gh_firmware_args(m, args, err) < 0) {
+        g_ptr_array_unref(args);
+        return NULL;
+    }
     g_ptr_array_add(args, NULL);
     return args;
 }
@@ -451,7 +455,11 @@ int gh_instance_start(struct gh_daemon_machine *m, gboolean paused, struct gh_er
     if (fd < 0)
         return fd;
     dprintf(fd, "--- start of %s\n", m->definition->name);
-    g_autoptr(GPtrArray) args = command(m, folder, paused);
+    g_autoptr(GPtrArray) args = command(m, folder, paused, err);
+    if (!args) {
+        close(fd);
+        return err ? err->code : -EIO;
+    }
     gboolean ok = g_spawn_async_with_fds(NULL, (char **)args->pdata, env, G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_STDIN_FROM_DEV_NULL, detach, NULL,
                                          &pid, -1, fd, fd, &error);
     close(fd);
