@@ -294,6 +294,18 @@ static void put(struct dt_case *c, unsigned byte)
         c->bytes[c->len++] = (uint8_t)byte;
 }
 
+/* Vector opcodes whose other prefixes select other vector instructions, or none. */
+static bool vector_opcode(const struct soft_op_row *row)
+{
+    unsigned o = row->opcode;
+    if (row->prefix == P_ANY)
+        return false;
+    if (row->map == M_0F)
+        return (o >= 0x10 && o <= 0x17) || (o >= 0x28 && o <= 0x2f) || (o >= 0x50 && o <= 0x7f) ||
+               o == 0xc2 || (o >= 0xc4 && o <= 0xc6) || o >= 0xd0;
+    return (row->map == M_38 && o <= 0x41) || (row->map == M_3A && o <= 0x63);
+}
+
 static void legacy_prefixes(struct enc *e)
 {
     const struct soft_op_row *row = e->row;
@@ -307,6 +319,11 @@ static void legacy_prefixes(struct enc *e)
         put(e->c, 0x66);
     if ((row->attr & A_LOCK) ? dt_chance(r, 15) : dt_chance(r, 1))
         put(e->c, 0xf0);
+    if (vector_opcode(row) && dt_chance(r, 3)) { /* the wrong one */
+        static const uint8_t other[] = {0x66, 0xf2, 0xf3};
+        put(e->c, other[dt_below(r, 3)]);
+        return;
+    }
     if (row->prefix == P_F2 || row->prefix == P_F3)
         put(e->c, row->prefix == P_F2 ? 0xf2 : 0xf3);
     else if (row->prefix == P_ANY && ((row->attr & A_STR) ? dt_chance(r, 60) : row->map == M_1 && dt_chance(r, 2)))
@@ -317,8 +334,11 @@ static void vex_prefix(struct enc *e)
 {
     static const uint8_t pp[] = {[P_ANY] = 0, [P_NP] = 0, [P_66] = 1, [P_F3] = 2, [P_F2] = 3};
     bool w = e->rex & 8;
-    unsigned vvvv = e->row->attr & A_VV ? e->vvvv : 0;
-    unsigned low = (~vvvv & 15) << 3 | (e->vex_l ? 4 : 0) | pp[e->row->prefix];
+    /* Sometimes what must not be: a vvvv operand where there is none, another prefix. */
+    unsigned vvvv = e->row->attr & A_VV || dt_chance(e->r, 2) ? e->vvvv : 0;
+    unsigned prefix = e->row->map == M_V0F && e->row->opcode != 0xae && dt_chance(e->r, 3)
+                          ? dt_below(e->r, 4) : pp[e->row->prefix];
+    unsigned low = (~vvvv & 15) << 3 | (e->vex_l ? 4 : 0) | prefix;
     if (e->row->map == M_V0F && !w && !(e->rex & 3) && dt_chance(e->r, 50)) {
         put(e->c, 0xc5);
         put(e->c, (e->rex & 4 ? 0 : 0x80) | low);
