@@ -104,6 +104,7 @@ static void set_bar(struct gh_pci *pci, unsigned range, bool map, uint64_t new_b
 {
     if (map == *mapped && (!map || new_base == *base))
         return;
+    gh_trace(pci_bar, "%s range %u %s %#llx", pci->dev->id, range, map ? "at" : "off", (unsigned long long)new_base);
     *mapped = map;
     *base = new_base;
     gh_range_set(pci->dev, range, map, new_base);
@@ -171,6 +172,7 @@ void gh_pci_config_write(struct gh_pci *pci, unsigned offset, unsigned width, ui
 {
     if (!gh_range_in(offset, width, 256))
         return;
+    gh_trace(pci_config_write, "%s %#x width %u value %#x", pci->dev->id, offset, width, value);
     pthread_mutex_lock(&pci->bus->lock);          /* interrupt senders read MSI registers */
     for (unsigned i = 0; i < width; i++) {
         uint8_t byte = (uint8_t)(value >> (i * 8)), *reg = &pci->config[offset + i];

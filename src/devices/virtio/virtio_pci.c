@@ -94,6 +94,7 @@ static void begin_reset(struct gh_virtio *v)
 static void write_status(struct gh_virtio *v, uint8_t value)
 {
     uint8_t added = value & (uint8_t)~v->status;
+    gh_trace(virtio_status, "%s %#x features %#llx", v->dev->id, value, (unsigned long long)v->accepted);
     if (!value) {
         begin_reset(v);
         return;
@@ -186,6 +187,7 @@ static bool device_access(struct gh_virtio *v, struct gh_access *a)
 
 static void kick(struct gh_virtio *v, unsigned index)
 {
+    gh_trace(virtio_kick, "%s queue %u", v->dev->id, index);
     if (index < v->queue_count && v->queue[index].enabled && gh_virtio_running(v))
         v->type->kick(v, &v->queue[index]);
 }
