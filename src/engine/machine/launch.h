@@ -51,6 +51,7 @@ struct gh_launch {
     char     name[64], uuid[37];
     char     accel[12];                    /* "auto", "kvm", "kmod", "soft" */
     char     accel_options[128];
+    char     accel_note[512];              /* why auto was decided before the launch, or empty */
     int      kvm_fd, kmod_fd;              /* opened devices, where there are any */
     char     cpu[32];                      /* model name; empty: the accelerator's default */
     uint32_t vcpus;

@@ -307,6 +307,8 @@ static void on_supervisor_lost(void *opaque)
 int gh_process_control(struct gh_process *p, const struct gh_process_hooks *hooks, struct gh_machine_events *events, struct gh_error *err)
 {
     p->hooks = hooks;
+    if (p->launch->accel_note[0])
+        snprintf(p->choice.why, sizeof p->choice.why, "%s", p->launch->accel_note);
     events->state = on_state;
     events->guest_panic = on_guest_panic;
     events->screen = on_screen;

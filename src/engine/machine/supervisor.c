@@ -347,7 +347,7 @@ static int open_kvm(struct gh_launch *l, struct gh_error *err)
             *err = why;
         return why.code;
     }
-    gh_log(GH_LOG_INFO, "the software CPU is used: %s", why.text);
+    snprintf(l->accel_note, sizeof l->accel_note, "The software CPU is used: %.480s", why.text);
     strcpy(l->accel, "soft");
     return 0;
 }
