@@ -154,21 +154,23 @@ static void timers(void)
     CHECK_EQ(rd(0, 0x390), 0);
     wr(0, 0xb0, 0);
     wr(0, 0x320, 0x20045);                       /* periodic */
-    wr(0, 0x380, 500);
-    now = 4500;                                  /* one period and a half later */
+    wr(0, 0x380, 500000);
+    now = 2000 + 2500000;                        /* two periods and a half later */
     gh_lapic_expire(&apic[0], now);
     CHECK_EQ(gh_lapic_ack(&apic[0]), 0x45);
-    CHECK_EQ(gh_lapic_deadline_ns(&apic[0]), 5000);
-    CHECK_EQ(rd(0, 0x390), 250);
+    CHECK_EQ(gh_lapic_deadline_ns(&apic[0]), 2000 + 3000000);
+    CHECK_EQ(rd(0, 0x390), 250000);
+    wr(0, 0x380, 1);                             /* a period of 2 ns: the host is asked every 100 us */
+    CHECK_EQ(gh_lapic_deadline_ns(&apic[0]), now + 100000);
     wr(0, 0x320, 0x30045);
     CHECK_EQ(gh_lapic_deadline_ns(&apic[0]), -1); /* masked */
     wr(0, 0xb0, 0);
     wr(0, 0x320, 0x40046);                       /* TSC deadline; the TSC runs at 2 GHz */
-    gh_lapic_set_deadline(&apic[0], 10000);
-    CHECK_EQ(gh_lapic_deadline_ns(&apic[0]), 5000);
+    gh_lapic_set_deadline(&apic[0], now * 2 + 5000);
+    CHECK_EQ(gh_lapic_deadline_ns(&apic[0]), now + 2500);
     wr(0, 0x380, 7);                             /* ignored in this mode */
     CHECK_EQ(rd(0, 0x390), 0);
-    now = 5000;
+    now += 2500;
     gh_lapic_expire(&apic[0], now);
     CHECK_EQ(gh_lapic_ack(&apic[0]), 0x46);
     CHECK_EQ(gh_lapic_get_deadline(&apic[0]), 0);

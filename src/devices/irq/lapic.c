@@ -15,6 +15,7 @@
 #define TIMER_DEADLINE  2u
 #define PHYS_MASK       0xffffffffffull
 #define ESR_ILLEGAL_REG (1u << 7)
+#define PERIOD_MIN_NS   100000ull     /* shorter periods merge ticks: a guest must not keep the host's timers busy */
 
 static bool x2(const struct gh_lapic *l) { return l->base_msr & GH_LAPIC_BASE_X2; }
 static uint32_t timer_mode(const struct gh_lapic *l) { return l->regs[GH_LAPIC_LVT_TIMER] >> 17 & 3; }
@@ -168,8 +169,13 @@ uint64_t gh_lapic_deadline_ns(const struct gh_lapic *l)
 {
     if ((l->regs[GH_LAPIC_LVT_TIMER] & GH_LAPIC_LVT_MASKED))
         return UINT64_MAX;
-    if (timer_mode(l) != TIMER_DEADLINE)
-        return l->timer_period_ns ? l->timer_start_ns + l->timer_period_ns : UINT64_MAX;
+    if (timer_mode(l) != TIMER_DEADLINE) {
+        if (!l->timer_period_ns)
+            return UINT64_MAX;
+        if (timer_mode(l) == TIMER_PERIODIC && l->timer_period_ns < PERIOD_MIN_NS)
+            return l->timer_start_ns + PERIOD_MIN_NS;
+        return l->timer_start_ns + l->timer_period_ns;
+    }
     if (!l->deadline_tsc)
         return UINT64_MAX;
     uint64_t tsc = l->env.read_tsc(l->env.opaque), now = l->env.now_ns(l->env.opaque);
