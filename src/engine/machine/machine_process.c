@@ -46,6 +46,7 @@ int gh_machine_process_main(int fd)
     struct gh_error err = { 0 };
 
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);             /* a disk that may not grow is an error (EFBIG) that pauses the machine */
     int r = run(fd, &err);
     if (r >= 0)
         return r;
