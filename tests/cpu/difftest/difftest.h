@@ -42,6 +42,13 @@
 #define DT_CS64 0x33
 #define DT_CS32 0x23
 #define DT_SS   0x2b
+/* 16-bit cases: entries 0 and 1 of a local descriptor table. The stack segment is 32-bit. */
+#define DT_CS16      0x07
+#define DT_DS16      0x0f
+#define DT_CS16_BASE DT_CODE
+#define DT_CS16_LIMIT 0xfffu
+#define DT_DS16_BASE (DT_DATA - DT_PAGE)
+#define DT_DS16_LIMIT 0x57ffu
 
 struct dt_regs {
     uint64_t gpr[16];
@@ -53,6 +60,7 @@ struct dt_case {
     uint64_t number;
     uint16_t row;            /* enum soft_op it was made from */
     bool     mode64;
+    bool     mode16;         /* 16-bit code; segments with a base and a limit */
     uint8_t  len;
     uint8_t  bytes[16];
     uint64_t at;             /* address of the instruction */
@@ -93,6 +101,7 @@ void dt_background_init(uint64_t seed);
 /* ---- native.c -------------------------------------------------------------------------------- */
 /* Starts the child; cases and results are shared memory of DT_BATCH entries. 0 or -errno. */
 int  dt_native_start(struct dt_case **ret_cases, struct dt_result **ret_results);
+extern bool dt_mode16;   /* the host has local descriptor tables: 16-bit cases are made */
 void dt_native_begin(unsigned count);   /* run cases 0..count-1 */
 /* Waits; false: the child died, *ret_at is the case it was running. */
 bool dt_native_finish(unsigned *ret_at);

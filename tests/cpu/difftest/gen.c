@@ -157,16 +157,36 @@ static bool has_modrm(unsigned form)
 
 static unsigned operand_bytes(const struct enc *e)
 {
-    bool w = e->rex & 8, m64 = e->c->mode64;
+    bool w = e->rex & 8, m64 = e->c->mode64, small = e->p66 != e->c->mode16;
     switch (e->row->size) {
     case S_B: return 1;
     case S_W: return 2;
-    case S_V: return m64 && w ? 8 : e->p66 ? 2 : 4;
-    case S_V64: return m64 ? (e->p66 && !w ? 2 : 8) : e->p66 ? 2 : 4;
-    case S_F64: return m64 ? 8 : e->p66 ? 2 : 4;
+    case S_V: return m64 && w ? 8 : small ? 2 : 4;
+    case S_V64: return m64 ? (e->p66 && !w ? 2 : 8) : small ? 2 : 4;
+    case S_F64: return m64 ? 8 : small ? 2 : 4;
     case S_Q: return 8;
     default: return 4;
     }
+}
+
+/* The 16-bit forms: BX or BP and SI or DI. Outside 16-bit cases the target is out of their reach. */
+static void make_memory16(struct enc *e, unsigned mod, unsigned reg, uint64_t origin)
+{
+    static const uint8_t first[8] = {GH_RBX, GH_RBX, GH_RBP, GH_RBP, GH_RSI, GH_RDI, GH_RBP, GH_RBX};
+    static const uint8_t second[4] = {GH_RSI, GH_RDI, GH_RSI, GH_RDI};
+    unsigned rm = dt_below(e->r, 8);
+    bool absolute = mod == 0 && rm == 6;
+    uint64_t *gpr = e->c->start.gpr, offset = e->target - origin;
+    e->modrm = (uint8_t)(mod << 6 | (reg & 7) << 3 | rm);
+    e->disp_len = mod == 1 ? 1 : mod == 2 || absolute ? 2 : 0;
+    e->disp = mod == 1 ? (int8_t)dt_rand(e->r) : (int16_t)dt_rand(e->r);
+    if (absolute)
+        e->disp = (int32_t)offset;
+    else
+        gpr[first[rm]] = (gpr[first[rm]] & 0xffff0000) |
+                         (uint16_t)(offset - (mod ? (uint32_t)e->disp : 0) - (rm < 4 ? gpr[second[rm]] : 0));
+    if (offset > 0xffff)
+        e->target = 0;
 }
 
 /* A memory operand: picks the addressing form, then sets the registers so that it lands on target. */
@@ -178,11 +198,9 @@ static void make_memory(struct enc *e, unsigned reg)
     bool m64 = c->mode64, vsib = e->row->attr & A_VSIB;
     unsigned mod = dt_below(r, 3), base = dt_below(r, m64 ? 16 : 8), index = 4, scale = 0;
     e->target = target_address(r, m64);
-    if (e->p67 && !m64) { /* 16-bit addressing: whatever it hits */
-        e->modrm = (uint8_t)(mod << 6 | (reg & 7) << 3 | dt_below(r, 8));
-        e->disp_len = mod == 1 ? 1 : mod == 2 || (e->modrm & 7) == 6 ? 2 : 0;
-        e->disp = (int32_t)dt_rand(r);
-        e->target = 0;
+    uint64_t origin = c->mode16 ? DT_DS16_BASE : 0;
+    if (e->p67 != c->mode16 && !m64) {
+        make_memory16(e, mod, reg, origin);
         return;
     }
     if (!vsib && dt_chance(r, 12)) { /* disp32: RIP-relative in 64-bit mode */
@@ -191,7 +209,7 @@ static void make_memory(struct enc *e, unsigned reg)
         e->disp_len = 4;
         if (m64 && e->target >> 31)
             e->target = DT_DATA + 256;
-        e->disp = (int32_t)(uint32_t)e->target; /* made relative when the length is known */
+        e->disp = (int32_t)(uint32_t)(e->target - origin); /* made relative when the length is known */
         return;
     }
     if (vsib || dt_chance(r, 40) || (base & 7) == 4) {
@@ -216,8 +234,8 @@ static void make_memory(struct enc *e, unsigned reg)
             gpr[index] = (uint64_t)(int64_t)(int16_t)dt_rand(r);
         sum += gpr[index] << scale;
     }
-    gpr[base] = e->target - sum;
-    if (e->p67) { /* upper halves do not count */
+    gpr[base] = e->target - origin - sum;
+    if (e->p67 && m64) { /* upper halves do not count */
         e->target = (uint32_t)e->target;
         if (dt_chance(r, 50))
             gpr[base] |= dt_rand(r) << 32;
@@ -280,8 +298,8 @@ static void make_immediate(struct enc *e)
         break;
     case F_MOFFS:
         e->target = target_address(r, e->c->mode64);
-        e->imm_len = e->c->mode64 ? (e->p67 ? 4 : 8) : e->p67 ? 2 : 4;
-        e->imm = e->target;
+        e->imm_len = e->c->mode64 ? (e->p67 ? 4 : 8) : e->p67 != e->c->mode16 ? 2 : 4;
+        e->imm = e->target - (e->c->mode16 ? DT_DS16_BASE : 0);
         break;
     default:
         break;
@@ -444,7 +462,7 @@ static void adjust(struct enc *e)
         uint32_t v = (uint32_t)dt_rand(r) & 0xffff;
         poke(c, e->target, &v, 4);
     }
-    uint64_t code = DT_INSN + 64 + dt_below(r, 512);
+    uint64_t code = DT_INSN + 64 + dt_below(r, 512) - (c->mode16 ? DT_CS16_BASE : 0);
     if ((row->klass == K_JMPIND || row->klass == K_CALLIND) && dt_chance(r, 80)) {
         if (e->modrm >= 0xc0)
             gpr[(e->modrm & 7) | (c->mode64 ? (e->rex & 1) << 3 : 0)] = code;
@@ -477,6 +495,7 @@ void dt_generate(uint64_t seed, uint64_t number, const uint16_t *rows, unsigned 
             c->mode64 = !c->mode64;
     } while (!dt_row_usable(c->row, c->mode64));
     e.row = &soft_rows[c->row];
+    c->mode16 = dt_mode16 && !c->mode64 && dt_chance(r, 45);
     c->at = DT_INSN;
     c->pattern = dt_below(r, PATTERNS);
     for (unsigned i = 0; i < 16; i++)
@@ -512,6 +531,9 @@ void dt_generate(uint64_t seed, uint64_t number, const uint16_t *rows, unsigned 
     c->operand = e.target;
     emit(&e);
     if (!c->mode64)
-        for (unsigned i = 0; i < 8; i++)
+        for (unsigned i = 0; i < 8; i++) {
             c->start.gpr[i] = (uint32_t)c->start.gpr[i];
+            if (c->mode16 && c->start.gpr[i] - DT_DS16_BASE < 0x10000) /* pointers become offsets */
+                c->start.gpr[i] -= DT_DS16_BASE;
+        }
 }

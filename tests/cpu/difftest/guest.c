@@ -10,7 +10,8 @@
 #include <sys/mman.h>
 
 #define RAM_PAGES 64u
-enum { PAGE_PML4 = 1, PAGE_PDPT, PAGE_PD, PAGE_PT_CODE, PAGE_PT_DATA, PAGE_PT_KERNEL, PAGE_KERNEL, PAGE_CODE = 16,
+enum { PAGE_PML4 = 1, PAGE_PDPT, PAGE_PD, PAGE_PT_CODE, PAGE_PT_DATA, PAGE_PT_KERNEL, PAGE_KERNEL, PAGE_PDPT_KERNEL,
+       PAGE_PD_KERNEL, PAGE_CODE = 16,
        PAGE_RW = 20, PAGE_RO = 40 };
 #define PTE_P 1ull
 #define PTE_W 2ull
@@ -42,7 +43,9 @@ static void make_tables(void)
     *entry(PAGE_PDPT, 0) = PAGE_PD * DT_PAGE | all;
     *entry(PAGE_PD, DT_CODE >> 21) = PAGE_PT_CODE * DT_PAGE | all;
     *entry(PAGE_PD, DT_DATA >> 21) = PAGE_PT_DATA * DT_PAGE | all;
-    *entry(PAGE_PD, DT_KERNEL >> 21) = PAGE_PT_KERNEL * DT_PAGE | all;
+    *entry(PAGE_PML4, 256) = PAGE_PDPT_KERNEL * DT_PAGE | all;
+    *entry(PAGE_PDPT_KERNEL, 0) = PAGE_PD_KERNEL * DT_PAGE | all;
+    *entry(PAGE_PD_KERNEL, (DT_KERNEL >> 21) & 511) = PAGE_PT_KERNEL * DT_PAGE | all;
     map_page(PAGE_PT_CODE, DT_CODE, PAGE_CODE, PTE_U);
     map_page(PAGE_PT_DATA, DT_DATA, rw_page(0), PTE_U | PTE_W | PTE_NX);
     map_page(PAGE_PT_DATA, DT_DATA + DT_PAGE, rw_page(1), PTE_U | PTE_W | PTE_NX);
@@ -138,10 +141,19 @@ void dt_guest_load(const struct dt_case *c)
         cpu->seg[i] = (struct gh_segment){
             .limit = 0xffffffffu, .selector = DT_SS,
             .attr = 3 | GH_SEG_S | 3 << 5 | GH_SEG_P | GH_SEG_DB | GH_SEG_G};
+    for (unsigned i = GH_ES; i <= GH_DS && c->mode16; i++)
+        if (i != GH_CS)
+            cpu->seg[i] = (struct gh_segment){
+                .base = DT_DS16_BASE, .limit = DT_DS16_LIMIT, .selector = DT_DS16,
+                .attr = 3 | GH_SEG_S | 3 << 5 | GH_SEG_P | GH_SEG_DB};
     cpu->seg[GH_CS].selector = c->mode64 ? DT_CS64 : DT_CS32;
     cpu->seg[GH_CS].attr = 0xb | GH_SEG_S | 3 << 5 | GH_SEG_P | GH_SEG_G | (c->mode64 ? GH_SEG_L : GH_SEG_DB);
     memcpy(cpu->gpr, c->start.gpr, sizeof cpu->gpr);
-    cpu->rip = c->at;
+    if (c->mode16)
+        cpu->seg[GH_CS] = (struct gh_segment){.base = DT_CS16_BASE, .limit = DT_CS16_LIMIT,
+                                              .selector = DT_CS16,
+                                              .attr = 0xb | GH_SEG_S | 3 << 5 | GH_SEG_P};
+    cpu->rip = c->mode16 ? c->at - DT_CS16_BASE : c->at;
     soft_set_rflags(cpu, c->start.rflags, ~0ull);
     soft_fpu_set(cpu, c->start.xsave);
     soft_update_mode(cpu);

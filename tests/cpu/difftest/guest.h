@@ -4,7 +4,7 @@
 #include "difftest.h"
 #include "engine/accel/soft/vm.h"
 
-#define DT_KERNEL    0x30000000u   /* one supervisor page: */
+#define DT_KERNEL    0xffff800030000000ull /* one supervisor page: */
 #define DT_GDT       0x200u
 #define DT_TSS       0x280u
 #define DT_LANDING   0x400u        /* 16 bytes of HLT for each vector */

@@ -10,13 +10,19 @@
 #include <setjmp.h>
 #include <string.h>
 
+static uint64_t rip_linear(void)
+{
+    return dt_cpu->code_mode == 64 ? dt_cpu->rip : (uint32_t)(dt_cpu->rip + dt_cpu->seg[GH_CS].base);
+}
+
 /* Decodes at rip; a second fetch where the instruction goes on in the next page. */
 static void decode_here(struct soft_insn *in)
 {
     uint8_t bytes[16];
-    unsigned n = soft_fetch(dt_cpu, dt_cpu->rip, bytes, 15);
+    uint64_t linear = rip_linear();
+    unsigned n = soft_fetch(dt_cpu, linear, bytes, 15);
     if (!soft_decode(dt_cpu->state_key, bytes, n, in)) {
-        n += soft_fetch(dt_cpu, dt_cpu->rip + n, bytes + n, 15 - n);
+        n += soft_fetch(dt_cpu, linear + n, bytes + n, 15 - n);
         if (!soft_decode(dt_cpu->state_key, bytes, n, in))
             soft_ud(dt_cpu);
     }
@@ -38,7 +44,7 @@ static void one_instruction(struct dt_result *r)
         soft_insn_run(dt_cpu, &in);
     } while (dt_cpu->rip == start && ++steps < 100000);
     uint8_t byte;
-    soft_fetch(dt_cpu, dt_cpu->rip, &byte, 1); /* the INT3 there */
+    soft_fetch(dt_cpu, rip_linear(), &byte, 1); /* the INT3 there */
     r->vector = SOFT_BP;
     r->error = 0;
     r->cr2 = 0;

@@ -24,7 +24,7 @@ struct tally { uint32_t runs, faults, failures; };
 static const char *const reg_names[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
                                           "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"};
 static struct tally tally[SOFT_OP_COUNT];
-static uint64_t vectors[32], runs64, runs32, failures;
+static uint64_t vectors[32], runs64, runs32, runs16, failures;
 
 /* ---- Comparison ------------------------------------------------------------------------------ */
 
@@ -135,7 +135,7 @@ static void compare_memory(const struct dt_case *c, const struct dt_result *a, c
 static void print_case(const struct options *o, const struct dt_case *c, const struct report *r)
 {
     printf("case %" PRIu64 " (--seed %" PRIu64 " --only %" PRIu64 "): %s, %s,", c->number, o->seed, c->number,
-           soft_rows[c->row].name, c->mode64 ? "64-bit" : "32-bit");
+           soft_rows[c->row].name, c->mode64 ? "64-bit" : c->mode16 ? "16-bit" : "32-bit");
     for (unsigned i = 0; i < c->len; i++)
         printf(" %02x", c->bytes[i]);
     printf("\n%s", r->text);
@@ -162,7 +162,7 @@ static void compare(const struct options *o, const struct dt_case *c, const stru
     t->runs++;
     t->faults += a->vector != 3;
     vectors[a->vector & 31]++;
-    *(c->mode64 ? &runs64 : &runs32) += 1;
+    *(c->mode64 ? &runs64 : c->mode16 ? &runs16 : &runs32) += 1;
     if (!out.len)
         return;
     t->failures++;
@@ -270,8 +270,8 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < SOFT_OP_COUNT; i++)
         kinds += tally[i].runs != 0;
     printf("difftest: engine %s, seed %" PRIu64 ": %" PRIu64 " cases (%" PRIu64 " in 64-bit, %" PRIu64
-           " in 32-bit mode) of %u instruction rows, %" PRIu64 " different, %.1f s\n",
-           engine->name, o.seed, runs64 + runs32, runs64, runs32, kinds, failures,
+           " in 32-bit, %" PRIu64 " in 16-bit mode) of %u instruction rows, %" PRIu64 " different, %.1f s\n",
+           engine->name, o.seed, runs64 + runs32 + runs16, runs64, runs32, runs16, kinds, failures,
            (double)(t1.tv_sec - t0.tv_sec) + (double)(t1.tv_nsec - t0.tv_nsec) / 1e9);
     printf("exceptions on the host:");
     for (unsigned i = 0; i < 32; i++)

@@ -6,6 +6,7 @@
  */
 #include "difftest.h"
 
+#include <asm/ldt.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -15,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -24,6 +26,7 @@ struct entry {
     uint64_t gpr[16];
     uint64_t rip, cs, rflags, rsp, ss; /* IRETQ's frame */
     const void *xsave;
+    uint64_t ds;
 };
 _Static_assert(offsetof(struct entry, rip) == 128 && offsetof(struct entry, xsave) == 168,
                "offsets used by dt_enter");
@@ -35,7 +38,7 @@ __asm__(".pushsection .text\n"
         "movl $7, %eax\n"
         "xorl %edx, %edx\n"
         "xrstor64 (%rsi)\n"
-        "movl $0x2b, %eax\n"
+        "movl 176(%rdi), %eax\n"
         "movl %eax, %ds\n"
         "movl %eax, %es\n"
         "leaq 128(%rdi), %rsp\n"
@@ -114,11 +117,11 @@ static void run_native(const struct dt_case *c, struct dt_result *r)
     memcpy(code_alias + (c->at - DT_CODE), c->bytes, c->len);
     dt_background(c, (uint8_t *)(uintptr_t)DT_DATA, false);
     memcpy(e.gpr, c->start.gpr, sizeof e.gpr);
-    e.rip = c->at;
-    e.cs = c->mode64 ? DT_CS64 : DT_CS32;
+    e.rip = c->mode16 ? c->at - DT_CS16_BASE : c->at;
+    e.cs = c->mode64 ? DT_CS64 : c->mode16 ? DT_CS16 : DT_CS32;
     e.rflags = c->start.rflags;
     e.rsp = c->start.gpr[GH_RSP];
-    e.ss = DT_SS;
+    e.ss = e.ds = c->mode16 ? DT_DS16 : DT_SS;
     e.xsave = c->start.xsave;
     if (!sigsetjmp(back, 0))
         dt_enter(&e);
@@ -166,11 +169,25 @@ _Noreturn static void child_main(void)
     _exit(0);
 }
 
+bool dt_mode16;
+
+/* Inherited by the child. */
+static bool make_ldt(void)
+{
+    struct user_desc code = {.entry_number = 0, .base_addr = DT_CS16_BASE, .limit = DT_CS16_LIMIT,
+                             .contents = MODIFY_LDT_CONTENTS_CODE};
+    struct user_desc data = {.entry_number = 1, .base_addr = DT_DS16_BASE, .limit = DT_DS16_LIMIT,
+                             .seg_32bit = 1};
+    return !syscall(SYS_modify_ldt, 1, &code, sizeof code) &&
+           !syscall(SYS_modify_ldt, 1, &data, sizeof data);
+}
+
 int dt_native_start(struct dt_case **ret_cases, struct dt_result **ret_results)
 {
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED || pipe(to_child) || pipe(from_child))
         return -errno;
+    dt_mode16 = make_ldt();
     child = fork();
     if (child < 0)
         return -errno;

@@ -129,29 +129,31 @@ SOFT_OP(vextract128)
 }
 
 /* ---- Masked elements: memory is touched only where the mask's sign bit is set ---------------- */
+#define ELEMENT(write)                                                                             \
+    soft_linear(cpu, in->seg, offset + i * sizeof *mask, sizeof *mask, write)
 #define MASKED(n, type)                                                                            \
     SOFT_OP(vmask##n##_ld)                                                                         \
     {                                                                                              \
         type r[32 / sizeof(type)] = {0};                                                           \
         avx_enter(cpu);                                                                            \
         const type *mask = (const type *)YMM(in->vvvv);                                            \
-        uint64_t linear = soft_addr(cpu, in, in->opsize, false);                                   \
+        uint64_t offset = soft_offset(cpu, in);                                                    \
         for (unsigned i = 0; i < in->opsize / sizeof(type); i++)                                   \
             if (mask[i] >> (n - 1))                                                                \
-                r[i] = soft_ld##n(cpu, linear + i * sizeof(type));                                 \
+                r[i] = soft_ld##n(cpu, ELEMENT(false));                                            \
         memcpy(YMM(in->reg), r, 32);                                                               \
     }                                                                                              \
     SOFT_OP(vmask##n##_st)                                                                         \
     {                                                                                              \
         avx_enter(cpu);                                                                            \
         const type *mask = (const type *)YMM(in->vvvv), *v = (const type *)YMM(in->reg);           \
-        uint64_t linear = soft_addr(cpu, in, in->opsize, true);                                    \
+        uint64_t offset = soft_offset(cpu, in);                                                    \
         for (unsigned i = 0; i < in->opsize / sizeof(type); i++)                                   \
             if (mask[i] >> (n - 1))                                                                \
-                soft_check_write(cpu, linear + i * sizeof(type), sizeof(type));                    \
+                soft_check_write(cpu, ELEMENT(true), sizeof(type));                                \
         for (unsigned i = 0; i < in->opsize / sizeof(type); i++)                                   \
             if (mask[i] >> (n - 1))                                                                \
-                soft_st##n(cpu, linear + i * sizeof(type), v[i]);                                  \
+                soft_st##n(cpu, ELEMENT(true), v[i]);                                              \
     }
 MASKED(32, uint32_t)
 MASKED(64, uint64_t)
@@ -162,7 +164,7 @@ MASKED(64, uint64_t)
     SOFT_OP(vgather_##name)                                                                        \
     {                                                                                              \
         avx_enter(cpu);                                                                            \
-        if (in->reg == in->vvvv || in->reg == in->index || in->vvvv == in->index)                  \
+        if (in->reg == in->vvvv || in->reg == in->index || in->vvvv == in->index || in->addrsize == 2) \
             soft_ud(cpu);                                                                          \
         unsigned count = in->opsize / (count_of);                                                  \
         type *d = (type *)YMM(in->reg), *mask = (type *)YMM(in->vvvv);                             \

@@ -67,6 +67,10 @@ static inline void avx_clear_upper(struct soft_cpu *cpu, unsigned n)
 static inline uint64_t simd_addr(struct soft_cpu *cpu, const struct soft_insn *in, unsigned bytes,
                                  bool aligned, bool write)
 {
+    /* Where a segment limit is crossed as well, alignment comes first. */
+    if (aligned && in->is_mem == SOFT_MEM_GENERIC && cpu->code_mode != 64 &&
+        ((cpu->seg[in->seg].base + soft_offset(cpu, in)) & (bytes - 1)))
+        soft_gp(cpu, 0);
     uint64_t linear = soft_addr(cpu, in, bytes, write);
     if (aligned && soft_unlikely(linear & (bytes - 1)))
         soft_gp(cpu, 0);

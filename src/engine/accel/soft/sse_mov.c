@@ -168,22 +168,23 @@ SOFT_OP(emms)
 }
 
 /* ---- Masked stores to DS:rDI ----------------------------------------------------------------- */
+static uint64_t masked_byte(struct soft_cpu *cpu, const struct soft_insn *in, unsigned i)
+{
+    uint64_t offset = cpu->gpr[GH_RDI] + i;
+    if (in->addrsize != 8)
+        offset = in->addrsize == 4 ? (uint32_t)offset : (uint16_t)offset;
+    return soft_linear(cpu, in->seg, offset, 1, true);
+}
+
 static void masked_store(struct soft_cpu *cpu, const struct soft_insn *in, const uint8_t *data,
                          const uint8_t *mask, unsigned bytes)
 {
-    struct soft_insn at = *in;
-    at.is_mem = SOFT_MEM_GENERIC;
-    at.base = GH_RDI;
-    at.index = SOFT_NO_REG;
-    at.scale = 0;
-    at.disp = 0;
-    uint64_t linear = soft_ea(cpu, &at, bytes, true);
     for (unsigned i = 0; i < bytes; i++)
         if (mask[i] & 0x80)
-            soft_check_write(cpu, linear + i, 1);
+            soft_check_write(cpu, masked_byte(cpu, in, i), 1);
     for (unsigned i = 0; i < bytes; i++)
         if (mask[i] & 0x80)
-            soft_st8(cpu, linear + i, data[i]);
+            soft_st8(cpu, masked_byte(cpu, in, i), data[i]);
 }
 
 SOFT_OP(maskmovq)
