@@ -52,6 +52,12 @@ SOFT_FOR_SIZES(SOFT_COMPARE_, cmp)
 SOFT_FOR_SIZES(SOFT_COMPARE_, test)
 #undef SOFT_COMPARE_
 
+/* A memory operand alone does not say its size. */
+#define SOFT_SUFFIX_8  "b"
+#define SOFT_SUFFIX_16 "w"
+#define SOFT_SUFFIX_32 "l"
+#define SOFT_SUFFIX_64 "q"
+
 /* One operand; INC and DEC keep CF, so *f is an input. */
 #define SOFT_UNARY_(n, type, stype, reg, op, give)                                                 \
     static inline type soft_v_##op##n(type d, soft_aflags *f)                                      \
@@ -64,7 +70,7 @@ SOFT_FOR_SIZES(SOFT_COMPARE_, test)
     static inline void soft_lock_##op##n(type *p, soft_aflags *f)                                  \
     {                                                                                              \
         uint32_t ax;                                                                               \
-        __asm__ volatile(give "lock " #op "%z[d] %[d]" SOFT_TAKE_FLAGS_                            \
+        __asm__ volatile(give "lock " #op SOFT_SUFFIX_##n " %[d]" SOFT_TAKE_FLAGS_                 \
                          : [d] "+m"(*p), "=a"(ax) : [f] "r"(*f) : "cc", "memory");                 \
         *f = (soft_aflags)ax;                                                                      \
     }
