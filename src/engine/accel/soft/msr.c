@@ -274,15 +274,9 @@ SOFT_OP(swapgs)
     cpu->kernel_gs_base = v;
 }
 
-SOFT_OP(rdrand)
+/* A model may offer these only where the host has them. */
+static void put_random(struct soft_cpu *cpu, const struct soft_insn *in, uint64_t v, bool ok)
 {
-    if (!soft_cpu_has(cpu, 1, GH_RCX, 30))
-        soft_ud(cpu);
-    /* The model offers it only where the host has it. */
-    uint64_t v = 0;
-    uint8_t ok = 0;
-    for (unsigned tries = 0; tries < 16 && !ok; tries++)
-        __asm__ volatile("rdrand %0; setc %1" : "=r"(v), "=qm"(ok) : : "cc");
     if (!ok)
         v = 0;
     if (in->opsize == 2)
@@ -290,4 +284,28 @@ SOFT_OP(rdrand)
     else
         cpu->gpr[in->rm] = in->opsize == 4 ? (uint32_t)v : v;
     cpu->aflags = ok ? 0x200 | SOFT_CF : 0x200;
+}
+
+SOFT_OP(rdrand)
+{
+    uint64_t v = 0;
+    uint8_t ok = 0;
+
+    if (!soft_cpu_has(cpu, 1, GH_RCX, 30))
+        soft_ud(cpu);
+    for (unsigned tries = 0; tries < 16 && !ok; tries++)
+        __asm__ volatile("rdrand %0; setc %1" : "=r"(v), "=qm"(ok) : : "cc");
+    put_random(cpu, in, v, ok);
+}
+
+SOFT_OP(rdseed)
+{
+    uint64_t v = 0;
+    uint8_t ok = 0;
+
+    if (!soft_cpu_has(cpu, 7, GH_RBX, 18))
+        soft_ud(cpu);
+    for (unsigned tries = 0; tries < 64 && !ok; tries++)
+        __asm__ volatile("rdseed %0; setc %1" : "=r"(v), "=qm"(ok) : : "cc");
+    put_random(cpu, in, v, ok);
 }
