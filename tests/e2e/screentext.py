@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reads the text of a screenshot: the cells of a text screen compared with the glyphs of the VGA BIOS's
-8x16 font, which the kernel's own console font equals for the ASCII characters."""
+8x16 font, which most letters of the kernel's own console font equal (not “w”, “x”, “0”, “~” and some others)."""
 import functools
 import glob
 import subprocess
