@@ -221,7 +221,6 @@
 { 64, "0f33", "rdpmc" },
 { 64, "660f388218", "invpcid (%rax),%rbx" },
 { 64, "0fc7f0", "rdrand %eax" },
-{ 64, "480fc7f8", "rdseed %rax" },
 { 64, "d9e8", "fld1" },
 { 64, "db28", "fldt (%rax)" },
 { 64, "dd5b08", "fstpl 8(%rbx)" },

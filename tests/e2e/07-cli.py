@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-# gasthaus-test: short 300
+# gasthaus-test: short 700
 """The command line against a running guest: life cycle, settings, media, keys, pictures, counters, log, JSON."""
 import os
 import time
@@ -29,8 +29,8 @@ with Engine("cli") as e:
     console = e.console("Tür 1")
     code, _, err = e.try_ctl("delete", "Tür 1")
     check(code == 1 and "[MachineRunning]" in err, "a running machine cannot be deleted")
-    shot = e.wait_screen("Tür 1", lambda p: p.height >= 400 and p.share((0, 0, 0), 8) < 0.999, 200)
-    console.expect("GUEST-READY", 200)
+    shot = e.wait_screen("Tür 1", lambda p: p.height >= 400 and p.share((0, 0, 0), 8) < 0.999, 400)
+    console.expect("GUEST-READY", 400)
     time.sleep(3)
     before = pixels(e.screenshot("Tür 1"))
     e.ctl("type", "Tür 1", "echo typed-$((6*7)) > /dev/ttyS0\\n")

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-# gasthaus-test: short 300
+# gasthaus-test: short 700
 """Killing the daemon with a guest running: the guest's heartbeat on the serial line goes on, and a new
 daemon finds the machine again and still controls it."""
 import re
@@ -14,7 +14,7 @@ with Engine("survival") as e:
     e.ctl("start", "beat")
     pid = int(e.json("show", "beat")["pid"])
     console = e.console("beat")
-    console.expect(r"HEARTBEAT 5\b", 240)
+    console.expect(r"HEARTBEAT 5\b", 500)
     for round_number in range(3):
         e.kill_daemon()
         count = len(re.findall("HEARTBEAT", console.text))

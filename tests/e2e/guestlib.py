@@ -302,7 +302,7 @@ class Engine:
         found = []
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
-                if os.path.basename(os.readlink(f"/proc/{pid}/exe")) != program:
+                if os.path.basename(os.readlink(f"/proc/{pid}/exe")).removesuffix(" (deleted)") != program:
                     continue
                 if f"{self.folder}/run".encode() in open(f"/proc/{pid}/environ", "rb").read() or program == "gasthaus-vm" and \
                         self.folder.encode() in open(f"/proc/{pid}/cmdline", "rb").read():
