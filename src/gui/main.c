@@ -50,6 +50,25 @@ static void show_screen (struct app *a, GhMachine *machine)
     gtk_window_present (GTK_WINDOW (gh_display_window_new (GTK_APPLICATION (a->app), machine)));
 }
 
+/* A deleted machine's screen goes with it. */
+static void close_orphans (struct app *a)
+{
+    GListModel *machines = gh_connection_get_machines (a->connection);
+    g_autoptr (GList) windows = g_list_copy (gtk_application_get_windows (GTK_APPLICATION (a->app)));
+
+    for (GList *l = windows; l; l = l->next) {
+        gboolean known = FALSE;
+        if (!GH_IS_DISPLAY_WINDOW (l->data))
+            continue;
+        for (guint i = 0; i < g_list_model_get_n_items (machines) && !known; i++) {
+            g_autoptr (GhMachine) m = g_list_model_get_item (machines, i);
+            known = gh_display_window_get_machine (l->data) == m;
+        }
+        if (!known)
+            gtk_window_destroy (l->data);
+    }
+}
+
 static void on_show_screen (GSimpleAction *action, GVariant *uuid, gpointer data)
 {
     struct app *a = data;
@@ -81,6 +100,12 @@ static void on_machine_created (GSimpleAction *action, GVariant *p, gpointer dat
 
     g_free (a->pending_machine);
     g_variant_get (p, "(sb)", &a->pending_machine, &a->pending_start);
+    pending_machine (a);
+}
+
+static void on_machines (struct app *a)
+{
+    close_orphans (a);
     pending_machine (a);
 }
 
@@ -162,7 +187,7 @@ static void startup (GApplication *application, struct app *a)
     gtk_application_set_accels_for_action (GTK_APPLICATION (a->app), "window.close", (const char *[]){ "<Control>w", NULL });
     a->connection = gh_connection_new ();
     g_signal_connect_swapped (a->connection, "changed", G_CALLBACK (on_connection), a);
-    g_signal_connect_data (gh_connection_get_machines (a->connection), "items-changed", G_CALLBACK (pending_machine), a, NULL,
+    g_signal_connect_data (gh_connection_get_machines (a->connection), "items-changed", G_CALLBACK (on_machines), a, NULL,
                            G_CONNECT_SWAPPED | G_CONNECT_AFTER);
     gh_connection_open (a->connection);
 }

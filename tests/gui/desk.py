@@ -30,13 +30,13 @@ def find(node, role, name):
     return None
 
 
-def wait(what, look, timeout=15):
+def wait(what, look, timeout=15, every=0.05):
     deadline = time.time() + timeout
     while time.time() < deadline:
         found = look()
         if found:
             return found
-        time.sleep(0.05)
+        time.sleep(every)
     print(f"FAILED: {what} did not come within {timeout} s")
     out = os.environ.get("GH_OUT")
     if out:
