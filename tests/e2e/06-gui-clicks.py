@@ -5,78 +5,24 @@
 watched in the window (pixel for pixel what the engine draws), typed into, forced off from the menu, deleted. The guest is busybox; with
 GH_ALL also the Debian installer, chosen in and typed to. Pictures of every page are kept."""
 import os
-import subprocess
 import sys
 import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, f"{HERE}/../gui"]
-from guestlib import BUILD, OUT, TOP, check, guest, make_boot_iso, pixels  # noqa: E402
+from guestlib import BUILD, OUT, check, guest, make_boot_iso, pixels  # noqa: E402
+from guiscreen import Screen, on_a_private_screen  # noqa: E402
 
 if not os.environ.get("GH_DESKTOP_INSIDE"):
     with tempfile.TemporaryDirectory(prefix="gh-clicks-") as work:
-        iso = make_boot_iso(work, "console=tty0 console=ttyS0 quiet gh.demo=1")
-        env = dict(os.environ, GH_CLICKS_ISO=iso, GH_OUT=OUT, GH_GUEST_INSTALLER=guest("installer-iso") if os.environ.get("GH_ALL") else "",
-                   XDG_DATA_DIRS=f"{BUILD}/data:{TOP}/data:/usr/local/share:/usr/share")
-        sys.exit(subprocess.run([f"{TOP}/tests/gui/private-desktop", "/usr/bin/python3", *sys.argv], env=env).returncode)
+        on_a_private_screen(GH_CLICKS_ISO=make_boot_iso(work, "console=tty0 console=ttyS0 quiet gh.demo=1"),
+                            GH_CLICKS_INSTALLER=guest("installer-iso") if os.environ.get("GH_ALL") else "")
 
-from desk import App, children, find, picture, wait  # noqa: E402
-from hands import click, fill, key, menu, type_text, visible, window_of, windows, xdotool  # noqa: E402
-from screentext import read_screen  # noqa: E402
+from desk import App, children, find, picture, shown, wait  # noqa: E402
+from hands import click, fill, key, menu, type_text, window_of, windows, xdotool  # noqa: E402
 
 MACHINES = os.environ["XDG_DATA_HOME"] + "/gasthaus/machines"
-
-
-def control(*args):
-    """Only to compare with: what the engine says that the guest shows."""
-    subprocess.run([f"{BUILD}/src/cli/gasthausctl", *args], check=True, capture_output=True, timeout=90)
-
-
-def grey(path):
-    """Rows of a picture."""
-    size = subprocess.run(["identify", "-format", "%w %h", path], capture_output=True, text=True, check=True).stdout.split()
-    width, height = int(size[0]), int(size[1])
-    raw = subprocess.run(["convert", path, "-depth", "8", "rgb:-"], capture_output=True, check=True).stdout
-    return width, height, [raw[y * width * 3:(y + 1) * width * 3] for y in range(height)]
-
-
-def shoot(name):
-    path = f"{OUT}/{name}.png"
-    subprocess.run(["import", "-window", "root", path], check=True)
-    return path
-
-
-class Screen:
-    """The guest's picture as it stands on the desktop, cut out where the engine's own picture is found pixel for pixel."""
-
-    def __init__(self, machine):
-        self.machine, self.at = machine, None
-
-    def locate(self):
-        own = f"{OUT}/clicks-engine.png"
-        control("screenshot", self.machine, own)
-        width, height, rows = grey(own)
-        _, _, desk = grey(shoot("clicks-desk"))
-        y = max(range(height), key=lambda i: sum(a != b for a, b in zip(rows[i], rows[i][3:])))
-        for desk_y, row in enumerate(desk):
-            at = row.find(rows[y])
-            if at >= 0 and at % 3 == 0 and 0 <= desk_y - y and desk_y - y + height <= len(desk):
-                x, top = at // 3, desk_y - y
-                wrong = sum(desk[top + i][3 * x:3 * (x + width)] != rows[i] for i in range(height))
-                if wrong <= 4:  # the text cursor blinks
-                    self.at = (x, top, width, height)
-                    return self.at
-        return None
-
-    def lines(self):
-        x, y, width, height = self.at
-        path = f"{OUT}/clicks-cut.png"
-        subprocess.run(["convert", shoot("clicks-desk"), "-crop", f"{width}x{height}+{x}+{y}", "+repage", path], check=True)
-        return read_screen(path)
-
-    def shows(self, text):
-        return any(text in line for line in self.lines())
 
 
 def create(app, iso, name, shots):
@@ -115,7 +61,7 @@ def top_of(node):
 
 
 def is_dialog(node):
-    return top_of(node).getRoleName() in ("dialog", "alert") and visible(node)
+    return top_of(node).getRoleName() in ("dialog", "alert") and shown(node)
 
 
 def dialog_title(node):
@@ -168,7 +114,7 @@ def delete(app, name, shot):
 def installer(app):
     """The same with Debian's installer: its first page is seen, and a key moves its selection."""
     name = "Debian"
-    create(app, os.environ["GH_GUEST_INSTALLER"] + "/installer.iso", name, "clicks-installer")
+    create(app, os.environ["GH_CLICKS_INSTALLER"] + "/installer.iso", name, "clicks-installer")
     wait("the screen's window", lambda: window_of(name), 60)
     screen = Screen(name)
 
@@ -176,19 +122,19 @@ def installer(app):
         if not screen.locate():
             return False
         screen.lines()
-        p = pixels(f"{OUT}/clicks-cut.png")
+        p = pixels(f"{OUT}/gui-cut.png")
         return p.share((170, 170, 170), 8) > 0.6 and p.share((0, 0, 170), 8) > 0.04 and p.share((170, 0, 0), 8) > 0.003
     wait("the installer's first page in the window", first_page, 900, 3)
     check(True, "the display widget shows the installer's choice of a language")
     picture("clicks-installer-3-language")
-    before = pixels(f"{OUT}/clicks-cut.png")
+    before = pixels(f"{OUT}/gui-cut.png")
     x, y, width, height = screen.at
     xdotool("mousemove", "--sync", x + width // 2, y + height // 2, "click", 1)
     key("Down")
 
     def moved():
         screen.lines()
-        return pixels(f"{OUT}/clicks-cut.png").differs(before)
+        return pixels(f"{OUT}/gui-cut.png").differs(before)
     wait("the selection to move", moved, 60, 1)
     check(True, "a typed key moves the installer's selection")
     menu(app, menu_button(app), "Force Off…")
@@ -201,7 +147,7 @@ if __name__ == "__main__":
     app = App(f"{BUILD}/src/gui/gasthaus")
     try:
         demo(app)
-        if os.environ["GH_GUEST_INSTALLER"]:
+        if os.environ["GH_CLICKS_INSTALLER"]:
             installer(app)
     finally:
         app.close()

@@ -16,10 +16,18 @@ def children(node):
     return [c for c in (node.getChildAtIndex(i) for i in range(node.childCount)) if c is not None]
 
 
-def find(node, role, name):
-    """Depth first; a mnemonic's underscore in a name does not count."""
+def shown(node):
+    """Pages that are not looked at have no extents, or empty ones."""
     try:
-        if node.getRoleName() == role and (name is None or (node.name or "").replace("_", "").endswith(name)):
+        return node.queryComponent().getExtents(pyatspi.WINDOW_COORDS).width > 0
+    except NotImplementedError:
+        return node.getRoleName() in ("application", "frame", "dialog", "alert", "window")
+
+
+def find(node, role, name):
+    """What can be seen, depth first; a mnemonic's underscore in a name does not count."""
+    try:
+        if node.getRoleName() == role and (name is None or (node.name or "").replace("_", "").endswith(name)) and shown(node):
             return node
         for child in children(node):
             found = find(child, role, name)

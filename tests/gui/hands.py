@@ -92,13 +92,6 @@ def fill(node, text, title=None):
     wait(f"“{text}” in “{node.name}”", lambda: read(node) == text)
 
 
-def visible(node):
-    try:
-        return extents(node)[2] > 0
-    except NotImplementedError:  # of a page that is not shown
-        return False
-
-
 def menu(app, button, item, shot=None):
     """Opens a menu by its button and chooses an item with the pointer."""
     before = set(popovers(set()))
