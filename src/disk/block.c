@@ -177,6 +177,8 @@ static void *worker_main(void *arg)
         if (r->op == GH_BLOCK_FLUSH)
             wait_for_older(d, seq);
         pthread_mutex_unlock(&d->lock);
+        if (d->params.working)
+            d->params.working();
         int e = run_request(m->image, r);
         pthread_mutex_lock(&d->lock);
         d->running--;
@@ -270,6 +272,7 @@ static void drive_cancel_all(struct gh_block *b)
 static int drive_eject(struct gh_block *b, bool load)
 {
     struct drive *d = drive_of(b);
+    bool moved = false;
     int r = 0;
     pthread_mutex_lock(&d->lock);
     if (!d->params.removable)
@@ -279,9 +282,10 @@ static int drive_eject(struct gh_block *b, bool load)
     else if (d->tray_open == load) {
         d->tray_open = !load;
         d->generation++;
+        moved = true;
     }
     pthread_mutex_unlock(&d->lock);
-    if (!r && d->params.tray)
+    if (moved && d->params.tray)
         d->params.tray(d->params.opaque, b, load);
     return r;
 }

@@ -23,8 +23,10 @@ struct gh_disk_block_params {
     /* Main thread, lock held: a request is held; err has DiskFull, DiskTooLargeForHost, DiskReadFailed,
      * DiskWriteFailed or DiskFlushFailed. */
     void (*stalled)(void *opaque, struct gh_block *b, const struct gh_error *why);
-    /* Main thread, lock held: the guest opened (false) or closed the tray. May be NULL. */
+    /* Any vCPU's thread, lock held: the guest opened (false) or closed the tray. May be NULL. */
     void (*tray)(void *opaque, struct gh_block *b, bool closed);
+    /* On a worker, before each request: what the thread gives up once the machine runs. May be NULL. */
+    void (*working)(void);
     void *opaque;
 };
 /* image (taken over, also on failure) may be NULL: an empty removable drive. */

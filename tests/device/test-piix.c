@@ -174,6 +174,32 @@ static void test_timer(void)
     fake_board_free(b);
 }
 
+/* The SCI and a PIRQ on one line: it stays high until both are quiet. */
+static void test_shared_sci(void)
+{
+    struct gh_device *pm;
+    struct gh_board *b = board(&pm);
+    struct gh_pci_bus *bus = fake_lookup_service(b, "pci.0");
+    enable_pm(b);
+    fake_outw(b, BASE + 2, 0x100);                            /* power button */
+    fake_outb(b, 0xb2, 0xf1);                                 /* SCI_EN */
+    cfg_write8(b, ISA, 0x60, 9);
+    gh_pci_intx(bus->slot[PM], true);
+    CHECK(fake_irq(b, 9));
+    gh_piix4pm_power_button(pm);
+    gh_pci_intx(bus->slot[PM], false);
+    CHECK(fake_irq(b, 9));
+    fake_outw(b, BASE, 0x100);
+    CHECK(!fake_irq(b, 9));
+    gh_piix4pm_power_button(pm);
+    gh_pci_intx(bus->slot[PM], true);
+    fake_outw(b, BASE, 0x100);
+    CHECK(fake_irq(b, 9));
+    cfg_write8(b, ISA, 0x60, 0x80);
+    CHECK(!fake_irq(b, 9));
+    fake_board_free(b);
+}
+
 static void test_state(void)
 {
     struct gh_device *pm;
@@ -206,6 +232,7 @@ int main(void)
     test_reset_control();
     test_pm();
     test_timer();
+    test_shared_sci();
     test_state();
     return check_result();
 }

@@ -50,6 +50,16 @@ void gh_pci_bus_set_route(struct gh_pci_bus *bus, void (*route)(void *opaque, un
     gh_pci_bus_reroute(bus);
 }
 
+bool gh_pci_bus_onboard_irq(struct gh_pci_bus *bus, unsigned irq, bool level)
+{
+    pthread_mutex_lock(&bus->lock);
+    bool there = bus->onboard && bus->route_opaque;
+    if (there)
+        bus->onboard(bus->route_opaque, irq, level);
+    pthread_mutex_unlock(&bus->lock);
+    return there;
+}
+
 static void update_intx_locked(struct gh_pci *pci)
 {
     struct gh_pci_bus *bus = pci->bus;

@@ -23,6 +23,8 @@ struct gh_pci_bus {
     unsigned pirq_count[GH_PCI_PIRQS];        /* functions that assert the line */
     void (*route)(void *opaque, unsigned pirq, bool level);
     void *route_opaque;
+    /* An ISA line that an on-board function shares with the PIRQs (the SCI); NULL: it has the line alone. */
+    void (*onboard)(void *opaque, unsigned irq, bool level);
     /* Byte port 0xcf9 lies inside the address register; NULL: no such register. */
     bool (*reset_control)(void *opaque, struct gh_access *a);
     void *reset_opaque;
@@ -34,6 +36,8 @@ void gh_pci_bus_fini(struct gh_pci_bus *bus);
 void gh_pci_bus_set_route(struct gh_pci_bus *bus, void (*route)(void *opaque, unsigned pirq, bool level), void *opaque);
 /* Tells the present level of every PIRQ to route(), after its table changed. */
 void gh_pci_bus_reroute(struct gh_pci_bus *bus);
+/* Any thread. False: nobody routes here, the caller drives the line itself. */
+bool gh_pci_bus_onboard_irq(struct gh_pci_bus *bus, unsigned irq, bool level);
 /* Ports 0xcf8..0xcff; offset 0 is 0xcf8. */
 bool gh_pci_bus_port(struct gh_pci_bus *bus, struct gh_access *a);
 /* One config cycle; a function that is not there reads all ones. */

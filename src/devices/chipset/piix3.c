@@ -17,6 +17,7 @@
 struct piix3 {
     struct gh_pci pci;
     bool pirq_level[GH_PCI_PIRQS];            /* under the bus's lock, like driven */
+    uint16_t onboard;                         /* lines that functions of the chip itself hold high */
     uint16_t driven;                          /* ISA lines held high now */
     uint8_t reset_control;
 };
@@ -27,24 +28,42 @@ static const struct gh_field piix3_fields[] = {
     { 0 },
 };
 
-/* Any thread, with the bus's lock. Several PIRQs may share a line: it is high while one of them is. */
-static void piix3_route(void *opaque, unsigned pirq, bool level)
+/* Several PIRQs and the SCI may share a line: it is high while one of them is. */
+static void drive_lines(struct gh_device *dev)
 {
-    struct gh_device *dev = opaque;
     struct piix3 *s = dev->state;
     uint16_t want = 0;
-    s->pirq_level[pirq] = level;
     for (unsigned i = 0; i < GH_PCI_PIRQS; i++) {
         uint8_t route = s->pci.config[PIRQRC + i];
         if (s->pirq_level[i] && !(route & PIRQRC_OFF))
             want |= (uint16_t)(1u << (route & 15));
     }
-    want &= ROUTABLE_IRQS;
+    want = (uint16_t)((want & ROUTABLE_IRQS) | s->onboard);
     uint16_t changed = want ^ s->driven;
     s->driven = want;
     for (unsigned irq = 0; changed >> irq; irq++)
         if (changed >> irq & 1)
             gh_irq_set(dev, irq, want >> irq & 1);
+}
+
+/* Any thread, with the bus's lock. */
+static void piix3_route(void *opaque, unsigned pirq, bool level)
+{
+    struct gh_device *dev = opaque;
+    struct piix3 *s = dev->state;
+
+    s->pirq_level[pirq] = level;
+    drive_lines(dev);
+}
+
+static void piix3_onboard(void *opaque, unsigned irq, bool level)
+{
+    struct gh_device *dev = opaque;
+    struct piix3 *s = dev->state;
+    uint16_t bit = (uint16_t)(1u << (irq & 15));
+
+    s->onboard = (uint16_t)(level ? s->onboard | bit : s->onboard & ~bit);
+    drive_lines(dev);
 }
 
 static void piix3_config_written(struct gh_device *dev, struct gh_pci *pci, unsigned offset, unsigned width)
@@ -89,6 +108,7 @@ static int piix3_attach(struct gh_device *dev, struct gh_error *err)
     gh_pci_register(pci, 0xa8, 0x0000000f, 0x0000ffff);       /* fast-off timer */
     pci->bus->reset_control = piix3_reset_control;
     pci->bus->reset_opaque = dev;
+    pci->bus->onboard = piix3_onboard;
     gh_pci_bus_set_route(pci->bus, piix3_route, dev);
     return 0;
 }
@@ -119,6 +139,7 @@ static void piix3_detach(struct gh_device *dev)
     if (!bus)
         return;
     gh_pci_bus_set_route(bus, NULL, NULL);
+    bus->onboard = NULL;
     bus->reset_control = NULL;
     gh_pci_detach(&s->pci);
 }

@@ -87,7 +87,8 @@ static void update_sci(struct gh_device *dev)
     struct piix4pm *s = dev->state;
     update_status(dev);
     bool level = (s->cnt & CNT_SCI_EN) && ((s->sts & s->en & PM1_EVENTS) || (s->gpe_sts & s->gpe_en));
-    gh_irq_set(dev, GH_PM_SCI_IRQ, level);
+    if (!gh_pci_bus_onboard_irq(s->pci.bus, GH_PM_SCI_IRQ, level))
+        gh_irq_set(dev, GH_PM_SCI_IRQ, level);
     if ((s->en & PM1_TMR) && !(s->sts & PM1_TMR))
         gh_timer_arm(&s->overflow, tick_ns(s->next_overflow));
     else

@@ -16,6 +16,7 @@
 #include "base/cleanup.h"
 #include "engine/backend/display/protocol.h"
 #include "engine/machine/png.h"
+#include "engine/machine/sandbox.h"
 #include "engine/machine/surface.h"
 
 enum {
@@ -426,8 +427,13 @@ static void *display_thread(void *arg)
 {
     struct gh_display *d = arg;
     struct pollfd p[1 + CONSUMERS + BACKENDS];
+    bool narrowed = false;
 
     while (!atomic_load(&d->stop)) {
+        if (!narrowed && gh_sandbox_active()) { /* the sandbox closes after this thread was made */
+            narrowed = true;
+            gh_sandbox_thread(GH_SANDBOX_IO, NULL);
+        }
         uint64_t now = now_ns(), due = next_look(d, now);
         if (due <= now) {
             d->last_render_ns = now;

@@ -16,6 +16,11 @@
 #include "devices/timer/mc146818.h"
 #include "engine/machine/machine_internal.h"
 
+/* Where the kvm accelerator keeps its identity map and task segment; on every accelerator, so that a guest
+ * finds the same machine. */
+#define KVM_PIECE_BASE  0xfeffc000u
+#define KVM_PIECE_BYTES 0x4000u
+
 int gh_firmware_load(struct gh_machine *m, struct gh_error *err)
 {
     const struct gh_blob *bios = &m->cfg.bios;
@@ -111,6 +116,7 @@ static int tell_board(struct gh_machine *m, struct gh_fw_cfg *fw, struct gh_erro
 {
     struct gh_pcfw board = {
         .ram_below_4g = m->ram.below_4g, .ram_above_4g = m->ram.above_4g, .cpus = m->cfg.cpus, .retry_ms = -1,
+        .reserved_base = KVM_PIECE_BASE, .reserved_bytes = KVM_PIECE_BYTES,
         .boot_order = m->cfg.kernel.size ? GH_KERNELBOOT_BOOT_PATH "\n" : NULL,
     };
 

@@ -252,8 +252,7 @@ void gh_machine_reset(struct gh_machine *m)
     gh_machine_lock(m);
     gh_vcpus_stop_others(m, -1);
     gh_board_reset(m, GH_RESET_WARM);
-    for (unsigned i = 0; i < m->cfg.cpus; i++)
-        m->vcpu[i].reset_pending = true;
+    gh_vcpus_reset(m);
     gh_memmap_render(&m->map);
     m->cfg.accel->publish(m->vm, &m->map.slots, NULL);
     gh_vcpus_go(m);

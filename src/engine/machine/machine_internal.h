@@ -37,6 +37,7 @@ struct gh_machine {
     enum gh_machine_state state;
     bool     paused, quit;
     unsigned stop_requests;            /* somebody needs all other vCPUs out of the guest */
+    unsigned resets_pending;           /* vCPUs that have not reset themselves yet; nobody runs before the last has */
 
     struct gh_ram ram;
     struct gh_memmap map;
@@ -83,6 +84,8 @@ void gh_vcpus_kick(struct gh_machine *m);
 /* Lock held. Returns with every vCPU but self (-1: none) out of the guest until _go is called. */
 void gh_vcpus_stop_others(struct gh_machine *m, int self);
 void gh_vcpus_go(struct gh_machine *m);
+/* Lock held, all out of the guest: each resets itself, and none goes on before all have. */
+void gh_vcpus_reset(struct gh_machine *m);
 void gh_vcpu_env_init(struct gh_machine *m);
 
 /* board.c */

@@ -15,6 +15,7 @@
 #include "base/loop.h"
 #include "disk/block.h"
 #include "engine/machine/process_internal.h"
+#include "engine/machine/sandbox.h"
 
 static int map_blob(int fd, const char *what, struct gh_blob *ret, struct gh_error *err)
 {
@@ -86,11 +87,47 @@ static void disk_stalled(void *opaque, struct gh_block *b, const struct gh_error
     gh_machine_ask(p->machine, GH_REQUEST_PAUSE, 0, why);
 }
 
+struct tray { struct gh_process *process; struct gh_block *drive; };
+
+static void tray_told(void *opaque)
+{
+    struct tray t = *(struct tray *)opaque;
+    struct gh_block_info info;
+
+    free(opaque);
+    t.drive->ops->info(t.drive, &info);
+    if (t.process->control)
+        gh_process_tell_medium(t.process, t.drive->name, info.medium);
+}
+
+/* The guest opened or closed a drive. */
+static void tray_moved(void *opaque, struct gh_block *b, bool closed)
+{
+    struct gh_process *p = opaque;
+    struct tray *t = malloc(sizeof *t);
+
+    if (!t)
+        return; /* an event less: who asks for the status sees it */
+    *t = (struct tray){ p, b };
+    gh_machine_post(p->machine, tray_told, t);
+}
+
+/* Disk workers exist before the sandbox closes, so each narrows itself at its first request after that. */
+static void worker_works(void)
+{
+    static _Thread_local bool narrowed;
+
+    if (narrowed || !gh_sandbox_active())
+        return;
+    narrowed = true;
+    gh_sandbox_thread(GH_SANDBOX_IO, NULL);
+}
+
 static int open_disk(struct gh_process *p, struct gh_launch_disk *d, struct gh_error *err)
 {
     struct gh_disk_block_params params = {
         .name = d->name, .serial = d->serial, .model = d->removable ? "Gasthaus CD-ROM" : "Gasthaus Disk", .removable = d->removable,
-        .post = post_to_machine, .stalled = disk_stalled, .opaque = p,
+        .post = post_to_machine, .stalled = disk_stalled, .tray = tray_moved, .working = worker_works, .opaque = p,
     };
     struct gh_image_spec spec[GH_IMAGE_MAX_CHAIN];
     struct gh_image *image = NULL;

@@ -164,7 +164,7 @@ static struct gh_block *find_drive(struct gh_process *p, const char *name, struc
     return NULL;
 }
 
-static void tell_medium(struct gh_process *p, const char *drive, bool present)
+void gh_process_tell_medium(struct gh_process *p, const char *drive, bool present)
 {
     struct gh_control_medium_event event = { .present = present };
 
@@ -181,7 +181,7 @@ OP(eject)
     int r = b ? gh_disk_block_eject(b, args->force, err) : -ENOENT;
     gh_machine_unlock(p->machine);
     if (!r)
-        tell_medium(p, args->drive, false);
+        gh_process_tell_medium(p, args->drive, false);
     return r;
 }
 
@@ -206,7 +206,7 @@ OP(insert)
     int r = gh_disk_block_insert(b, image, false, err);
     gh_machine_unlock(p->machine);
     if (!r)
-        tell_medium(p, args->drive, true);
+        gh_process_tell_medium(p, args->drive, true);
     return r;
 }
 

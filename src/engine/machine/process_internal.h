@@ -30,4 +30,6 @@ struct gh_process {
 int  gh_process_control(struct gh_process *p, const struct gh_process_hooks *hooks, struct gh_machine_events *events, struct gh_error *err);
 /* The machine stands: display, threads, then the sandbox. */
 int  gh_process_ready(struct gh_process *p, struct gh_error *err);
+/* A drive's medium came or went; loop thread. */
+void gh_process_tell_medium(struct gh_process *p, const char *drive, bool present);
 void gh_process_control_free(struct gh_process *p);

@@ -178,8 +178,12 @@ int gh_sandbox_thread(enum gh_sandbox_thread class, struct gh_error *err)
     if (class == GH_SANDBOX_VCPU) {
         for (unsigned i = 0; i < GH_ARRAY_LEN(vcpu) && !r; i++)
             r = seccomp_rule_add(f, refusal, vcpu[i], 0);
-    } else if (!r) {
-        r = seccomp_rule_add(f, refusal, C(ioctl), 1, SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffff, KVM_RUN));
+    } else {
+        static const int io[] = { C(accept4), C(clone), C(epoll_wait), C(epoll_pwait) }; /* disks and the screen: no new peers */
+        for (unsigned i = 0; class == GH_SANDBOX_IO && i < GH_ARRAY_LEN(io) && !r; i++)
+            r = seccomp_rule_add(f, refusal, io[i], 0);
+        if (!r)
+            r = seccomp_rule_add(f, refusal, C(ioctl), 1, SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffff, KVM_RUN));
     }
     if (!r)
         r = seccomp_rule_add(f, refusal, C(seccomp), 0); /* the last filter of this thread */

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "engine/machine/machine_internal.h"
 #include "engine/machine/sandbox.h"
@@ -27,6 +28,22 @@ static void enter_guest(struct gh_machine_vcpu *v)
     pthread_mutex_unlock(&v->machine->lock);
 }
 
+/* Reads of a range that needs no lock, while the published view cannot go away: this vCPU is in the guest. */
+static bool read_lockless(struct gh_machine_vcpu *v, enum gh_range_space space, uint64_t address, unsigned width, void *data)
+{
+    struct gh_machine *m = v->machine;
+    const struct gh_flat *f = gh_memmap_lookup(space == GH_SPACE_PIO ? &m->map.pio : &m->map.mem, address);
+
+    if (!f || !f->range->desc.lockless || f->range->desc.kind != GH_RANGE_HANDLER || f->size - (address - f->start) < width ||
+        !((f->range->desc.widths ? f->range->desc.widths : GH_W_ALL) & width))
+        return false;
+    struct gh_access a = { .offset = f->offset + (address - f->start), .width = (uint8_t)width, .count = 1 };
+    if (!f->range->desc.fn(f->range->dev, f->range->number, &a))
+        return false;
+    memcpy(data, &a.value, width);
+    return true;
+}
+
 /* Between two accesses of one instruction a vCPU may only pass while nobody publishes. */
 static void wait_for_publisher(struct gh_machine_vcpu *v)
 {
@@ -40,6 +57,8 @@ static void env_access(struct gh_machine_vcpu *v, enum gh_range_space space, uin
     struct gh_machine *m = v->machine;
     bool was_in_guest = v->in_guest;
 
+    if (was_in_guest && !write && count == 1 && read_lockless(v, space, address, width, data))
+        return;
     if (was_in_guest)
         leave_guest(v);
     else
@@ -84,6 +103,15 @@ void gh_vcpu_env_init(struct gh_machine *m)
     m->env.mmio = env_mmio;
     m->env.now_ns = env_now;
     m->env.shutdown = env_shutdown;
+}
+
+/* What an exit asks for without the lock: then the vCPU stays in the guest. */
+static bool serve_lockless(struct gh_machine_vcpu *v, struct gh_exit *e)
+{
+    if (e->reason == GH_EXIT_PIO && !e->pio.write && e->pio.count == 1)
+        return read_lockless(v, GH_SPACE_PIO, e->pio.port, e->pio.width, e->pio.data);
+    return e->reason == GH_EXIT_MMIO && !e->mmio.write && e->mmio.reply &&
+           read_lockless(v, GH_SPACE_MMIO, e->mmio.gpa, e->mmio.width, e->mmio.reply);
 }
 
 /* ---- Exits: one function each, in a const table --------------------------------------------- */
@@ -132,20 +160,25 @@ static void *vcpu_main(void *opaque)
     gh_sandbox_thread(GH_SANDBOX_VCPU, NULL); /* before the first guest instruction */
     pthread_mutex_lock(&m->lock);
     for (;;) {
-        while (!m->quit && (m->paused || m->stop_requests))
+        while (!m->quit && (m->paused || m->stop_requests || (m->resets_pending && !v->reset_pending)))
             pthread_cond_wait(&m->vcpu_cond, &m->lock);
         if (m->quit)
             break;
         if (v->reset_pending) {
             v->reset_pending = false;
             m->cfg.accel->reset(v->accel);
+            if (--m->resets_pending == 0)
+                pthread_cond_broadcast(&m->vcpu_cond);
+            continue;
         }
         enter_guest(v);
-        e.reason = GH_EXIT_KICKED;
-        e.error.code = 0;
-        m->cfg.accel->run(v->accel, &e);
+        do {
+            e.reason = GH_EXIT_KICKED;
+            e.error.code = 0;
+            m->cfg.accel->run(v->accel, &e);
+            v->exits[e.reason]++;
+        } while (serve_lockless(v, &e));
         leave_guest(v);
-        v->exits[e.reason]++;
         if (e.reason != GH_EXIT_KICKED) {
             pthread_mutex_unlock(&m->lock);
             exit_table[e.reason](v, &e);
@@ -156,17 +189,26 @@ static void *vcpu_main(void *opaque)
     return NULL;
 }
 
+/* A vCPU that ran before another one had reset itself could send it INIT and SIPI that the reset forgets:
+ * firmware would wait for that processor for ever. */
+void gh_vcpus_reset(struct gh_machine *m)
+{
+    for (unsigned i = 0; i < m->cfg.cpus; i++)
+        m->vcpu[i].reset_pending = true;
+    m->resets_pending = m->cfg.cpus;
+}
+
 int gh_vcpus_create(struct gh_machine *m, struct gh_error *err)
 {
     for (unsigned i = 0; i < m->cfg.cpus; i++) {
         struct gh_machine_vcpu *v = &m->vcpu[i];
         v->machine = m;
         v->index = i;
-        v->reset_pending = true;
         int r = m->cfg.accel->vcpu_new(m->vm, i, &v->accel, err);
         if (r)
             return r;
     }
+    gh_vcpus_reset(m);
     return 0;
 }
 

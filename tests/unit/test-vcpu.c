@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* vCPU threads on an accelerator that only counts: who runs when, and what needs no machine lock. */
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/loop.h"
+#include "check.h"
+#include "engine/machine/machine.h"
+
+enum { CPUS = 3, COUNTER = 0xf0, PROBES = 20 };
+#define HPET_BASE 0xfed00000ull
+
+struct gh_vcpu { unsigned index; };
+struct gh_accel_vm { int unused; };
+
+static struct gh_accel_vm the_vm;
+static struct gh_vcpu vcpus[CPUS];
+static atomic_uint resets[CPUS], ran_before_reset, kicked[CPUS], rounds, lockless_reads;
+static atomic_bool use_hpet;
+
+static void nap(unsigned ms) { nanosleep(&(struct timespec){ ms / 1000, (long)(ms % 1000) * 1000000 }, NULL); }
+
+static int vm_new(int fd, const struct gh_accel_config *cfg, struct gh_accel_vm **ret, struct gh_error *err)
+{
+    *ret = &the_vm;
+    return 0;
+}
+static void vm_free(struct gh_accel_vm *vm) {}
+static int publish(struct gh_accel_vm *vm, const struct gh_flat_map *map, struct gh_error *err) { return 0; }
+static int vcpu_new(struct gh_accel_vm *vm, unsigned index, struct gh_vcpu **ret, struct gh_error *err)
+{
+    vcpus[index].index = index;
+    *ret = &vcpus[index];
+    return 0;
+}
+static void vcpu_free(struct gh_vcpu *vcpu) {}
+static void kick(struct gh_vcpu *vcpu) { atomic_store(&kicked[vcpu->index], 1); }
+
+static void reset(struct gh_vcpu *vcpu)
+{
+    nap(vcpu->index * 60); /* later ones are slow, as on a busy host */
+    atomic_fetch_add(&resets[vcpu->index], 1);
+}
+
+/* CPU 0 reads the HPET's counter again and again; the others do nothing. */
+static void run(struct gh_vcpu *vcpu, struct gh_exit *ret)
+{
+    static _Atomic uint32_t value;
+
+    for (unsigned i = 0; i < CPUS; i++)
+        if (atomic_load(&resets[i]) != atomic_load(&resets[vcpu->index]))
+            atomic_fetch_add(&ran_before_reset, 1);
+    atomic_fetch_add(&rounds, 1);
+    ret->reason = GH_EXIT_KICKED;
+    if (vcpu->index == 0 && atomic_load(&use_hpet) && !atomic_load(&kicked[0])) {
+        atomic_fetch_add(&lockless_reads, 1);
+        ret->reason = GH_EXIT_MMIO;
+        ret->mmio.gpa = HPET_BASE + COUNTER;
+        ret->mmio.write = false;
+        ret->mmio.width = 4;
+        ret->mmio.reply = &value;
+        nap(1);
+        return;
+    }
+    for (unsigned i = 0; i < 20 && !atomic_exchange(&kicked[vcpu->index], 0); i++)
+        nap(1);
+}
+
+static void set_intr(struct gh_vcpu *vcpu, bool level) {}
+static int msi(struct gh_accel_vm *vm, uint64_t address, uint32_t data) { return 0; }
+static int harvest(struct gh_accel_vm *vm, unsigned slot, uint64_t *bitmap, size_t pages) { return 0; }
+
+static const struct gh_accel_class counting = {
+    .name = "soft", .vm_new = vm_new, .vm_free = vm_free, .publish = publish, .vcpu_new = vcpu_new, .vcpu_free = vcpu_free,
+    .run = run, .kick = kick, .reset = reset, .set_intr = set_intr, .msi = msi, .dirty_harvest = harvest,
+};
+
+static struct gh_machine *machine(struct gh_loop *loop)
+{
+    static uint8_t bios[65536];
+    struct gh_machine_config cfg = { .name = "counting", .memory_bytes = 16 << 20, .cpus = CPUS, .accel = &counting,
+                                     .accel_fd = -1, .bios = { bios, sizeof bios } };
+    struct gh_error err = { 0 };
+    struct gh_machine *m = NULL;
+
+    CHECK_EQ(gh_machine_new(&cfg, loop, NULL, &m, &err), 0);
+    CHECK_EQ(gh_machine_start(m, &err), 0);
+    return m;
+}
+
+static void wait_rounds(unsigned more)
+{
+    unsigned until = atomic_load(&rounds) + more;
+    for (unsigned i = 0; i < 20000 && atomic_load(&rounds) < until; i++)
+        nap(1);
+    CHECK(atomic_load(&rounds) >= until);
+}
+
+/* Firmware wakes the other processors by INIT and SIPI; a reset after that would forget them. */
+static void nobody_runs_before_all_have_reset(struct gh_machine *m)
+{
+    wait_rounds(PROBES);
+    for (unsigned i = 0; i < CPUS; i++)
+        CHECK_EQ(atomic_load(&resets[i]), 1);
+    gh_machine_reset(m);
+    wait_rounds(PROBES);
+    for (unsigned i = 0; i < CPUS; i++)
+        CHECK_EQ(atomic_load(&resets[i]), 2);
+    CHECK_EQ(atomic_load(&ran_before_reset), 0);
+}
+
+static void counters_are_read_without_the_machine_lock(struct gh_machine *m)
+{
+    atomic_store(&use_hpet, true);
+    unsigned before = atomic_load(&lockless_reads);
+    while (atomic_load(&lockless_reads) == before)
+        nap(1);
+    gh_machine_lock(m);
+    before = atomic_load(&lockless_reads);
+    for (unsigned i = 0; i < 20000 && atomic_load(&lockless_reads) < before + PROBES; i++)
+        nap(1);
+    CHECK(atomic_load(&lockless_reads) >= before + PROBES);
+    gh_machine_unlock(m);
+    gh_machine_pause(m); /* a vCPU that never leaves for the lock is still stopped */
+    before = atomic_load(&lockless_reads);
+    nap(30);
+    CHECK_EQ(atomic_load(&lockless_reads), before);
+    atomic_store(&use_hpet, false);
+}
+
+int main(void)
+{
+    struct gh_error err = { 0 };
+    struct gh_loop *loop = NULL;
+
+    CHECK_EQ(gh_loop_new(&loop, &err), 0);
+    struct gh_machine *m = machine(loop);
+    nobody_runs_before_all_have_reset(m);
+    counters_are_read_without_the_machine_lock(m);
+    gh_machine_free(m);
+    gh_loop_free(loop);
+    return check_result();
+}
