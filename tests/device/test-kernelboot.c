@@ -148,7 +148,7 @@ static void test_multiboot(void)
     fake_outw(b, 0x510, GH_FW_INITRD_DATA);
     fake_rep(b, 0x511, 1, false, sizeof info, info);
     CHECK_EQ(gh_le32_get(info + 20), 1);
-    CHECK_STR((char *)info + (gh_le32_get(info + 16) - 0x103000), "smp=2");
+    CHECK_STR((char *)info + (gh_le32_get(info + 16) - 0x103000), "program smp=2");
     uint32_t list = gh_le32_get(info + 24) - 0x103000;
     CHECK_EQ(gh_le32_get(info + list), 0x104000);
     CHECK_EQ(gh_le32_get(info + list + 4), 0x104000 + sizeof module);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The devices of a page each: debug console, debug exit, shutdown port, pvpanic, parallel port, port 92h. */
+/* The devices of a page each: debug console, debug exit, shutdown port, test device, pvpanic, parallel port, port 92h. */
 #include "check.h"
 #include "fakebackend.h"
 #include "devices/chipset/port92.h"
@@ -32,6 +32,19 @@ static void test_debugcon(void)
         fake_outb(b, 0x402, 'c');         /* dropped, never stuck */
     fake_char_open_room(&out, SIZE_MAX);
     CHECK(out.out_len > 101 && out.out_len < 2200);
+
+    static struct fake_char codes;
+    fake_char_init(&codes);
+    struct gh_device *post = fake_create(b, "debugcon", "post");
+    fake_set_backend(post, "chardev", &codes.chr);
+    fake_set_options(post, "port=0x80,hex=on", NULL);
+    CHECK_FATAL(fake_attach(post, NULL) == 0);
+    fake_outb(b, 0x80, 0xa5);
+    fake_outb(b, 0x80, 7);
+    fake_step_ns(b, 3000000);
+    CHECK_EQ(codes.out_len, 6);
+    CHECK(!memcmp(codes.out, "a5\n07\n", 6));
+    CHECK_EQ(fake_inb(b, 0x80), 7);
 }
 
 static void test_debug_exit(void)
@@ -49,6 +62,34 @@ static void test_debug_exit(void)
         fake_outb(b, 0x8900, (uint8_t)*p);
     }
     CHECK_EQ(b->requests[GH_REQUEST_POWEROFF], 1);
+}
+
+static void test_testdev(void)
+{
+    struct gh_device *dev = fake_add(b, "pc-testdev", "test", NULL);
+
+    fake_outl(b, 0xe0, 0x11223344);
+    fake_outb(b, 0xe1, 0x55);
+    CHECK_EQ(fake_inl(b, 0xe0), 0x11225544);
+    CHECK_EQ(fake_inw(b, 0xe2), 0x1122);
+    fake_outl(b, 0xe4, 0x1000);
+    CHECK_EQ(fake_inl(b, 0xe4), 0);
+    fake_outb(b, 0x2000 + 14, 1);
+    CHECK(b->irq_level[14]);
+    fake_outb(b, 0x2000 + 14, 1);
+    CHECK_EQ(b->irq_edges[14], 1);
+    fake_outb(b, 0x2000 + 14, 0);
+    CHECK(!b->irq_level[14]);
+    fake_outb(b, 0x2000 + 23, 0x80);
+    CHECK(b->irq_level[23]);
+    fake_outb(b, 0x2000 + 24, 1);         /* no such line */
+    CHECK(!b->irq_level[24]);
+    fake_write(b, 0xff000ffc, 4, 0xcafe1234);
+    CHECK_EQ(fake_read(b, 0xff000ffc, 4), 0xcafe1234);
+    CHECK_EQ(fake_read(b, 0xff00fffc, 4), 0);
+    dev->class->reset(dev, GH_RESET_WARM);
+    CHECK(!b->irq_level[23]);
+    CHECK_EQ(fake_read(b, 0xff000ffc, 4), 0);
 }
 
 static void test_pvpanic(void)
@@ -114,6 +155,7 @@ int main(void)
     b = fake_board_new();
     test_debugcon();
     test_debug_exit();
+    test_testdev();
     test_pvpanic();
     test_parport();
     test_port92();

@@ -14,6 +14,7 @@
 #define MB_ADDRESSES    0x00010000u
 #define IMAGE_MAX       (256u << 20)
 #define ELF_HEADERS_MAX 64u
+#define PROGRAM_NAME    "program"             /* programs expect their own name before the arguments, as GRUB puts it */
 
 /* The information structure, what follows it, and their places in one piece. */
 enum { INFO_BYTES = 116, MMAP_ENTRY = 24, MMAP_ENTRIES = 3, MODULE_BYTES = 16,
@@ -125,9 +126,9 @@ static void mmap_entry(uint8_t *p, uint64_t base, uint64_t bytes)
 /* Information, memory map, module list, command line, then the module on a page of its own. */
 static int publish_info(struct gh_fw_cfg *fw, const struct gh_kernelboot *k, const struct image *image, struct gh_error *err)
 {
-    const char *cmdline = k->cmdline ? k->cmdline : "";
+    const char *arguments = k->cmdline ? k->cmdline : "";
     uint64_t base = ((uint64_t)image->addr + image->len + 0xfff) & ~0xfffull;
-    uint64_t module_at = (AT_CMDLINE + strlen(cmdline) + 1 + 0xfff) & ~0xfffull;
+    uint64_t module_at = (AT_CMDLINE + sizeof PROGRAM_NAME + 1 + strlen(arguments) + 0xfff) & ~0xfffull;
     uint64_t total = module_at + k->initrd_len;
     if (base + total > gh_kernelboot_ram_end(k))
         return gh_error_option(err, -ENOSPC, "KernelNoRoom", "memory",
@@ -154,7 +155,8 @@ static int publish_info(struct gh_fw_cfg *fw, const struct gh_kernelboot *k, con
     gh_le32_put(info + AT_MODULE + 4, at + (uint32_t)total);
     gh_le32_put(info + AT_MODULE + 8, at + AT_NAME);
     memcpy(info + AT_NAME, "gasthaus", 9);
-    memcpy(info + AT_CMDLINE, cmdline, strlen(cmdline) + 1);
+    memcpy(info + AT_CMDLINE, PROGRAM_NAME " ", sizeof PROGRAM_NAME);
+    memcpy(info + AT_CMDLINE + sizeof PROGRAM_NAME, arguments, strlen(arguments) + 1);
     if (k->initrd_len)
         memcpy(info + module_at, k->initrd, k->initrd_len);
     int r = gh_kernelboot_piece(fw, GH_FW_INITRD_ADDR, GH_FW_INITRD_SIZE, GH_FW_INITRD_DATA, at, info, total, true, err);

@@ -352,6 +352,17 @@ static int opt_serial2(struct state *s, const char *v, struct gh_error *err) { r
 static int opt_debugcon(struct state *s, const char *v, struct gh_error *err) { return char_device(s, "debugcon", "debugcon", "debugcon", v, err); }
 static int opt_e9(struct state *s, const char *v, struct gh_error *err) { return char_device(s, "port-e9", "debugcon", "port-e9", v, err); }
 
+/* --device debugcon,id=post,port=... takes another port. */
+static int opt_post(struct state *s, const char *v, struct gh_error *err)
+{
+    int r = char_device(s, "post", "debugcon", "post", v, err);
+
+    if (r)
+        return r;
+    struct gh_launch_device *d = device_entry(s, "debugcon", "post");
+    return !d || gh_launch_add_option(d, "hex", "on") < 0 || gh_launch_add_option(d, "port", "0x80") < 0 ? fail_memory(err) : 0;
+}
+
 static int socket_option(char **out, const char *option, const char *v, struct gh_error *err)
 {
     if (!strcmp(v, "none"))
@@ -473,6 +484,7 @@ static const struct row { const char *name, *arg; int (*fn)(struct state *, cons
     { "serial2", "WHERE", opt_serial2, "second serial line" },
     { "debugcon", "WHERE", opt_debugcon, "debug output of the firmware (port 0x402)" },
     { "port-e9", "WHERE", opt_e9, "debug output of guests (port 0xe9)" },
+    { "post", "WHERE", opt_post, "power-on self test codes (port 0x80), a line of two digits each" },
     { "display", "WHERE", opt_display, "serve the screen (RFB) on unix:PATH" },
     { "control", "WHERE", opt_control, "control socket on unix:PATH" },
     { "device", "CLASS[,…]", opt_device, "add a device, or options for one: id=, option=value" },

@@ -148,7 +148,8 @@ struct soft_cpu {
     bool     shadow_is_ss;           /* MOV/POP SS: #DB and NMI held as well */
     bool     shadow_seen;            /* the shadow was there before the current instruction */
     bool     nmi_blocked;
-    _Atomic bool nmi_pending, init_pending, sipi_pending, intr_line;
+    _Atomic bool init_pending, sipi_pending, intr_line;
+    _Atomic uint8_t nmi_pending;     /* latched: two before the first is taken, one while it is handled */
     _Atomic uint8_t sipi_page;
     int      delivering;             /* vector being delivered, -1 none: double-fault logic */
     bool     event_external;         /* faults while delivering carry the EXT bit */

@@ -101,7 +101,10 @@ static void apic_nmi(void *opaque)
 {
     struct soft_cpu *cpu = opaque;
 
-    atomic_store(&cpu->nmi_pending, true);
+    uint8_t had = atomic_load(&cpu->nmi_pending);
+
+    while (had < 2 && !atomic_compare_exchange_weak(&cpu->nmi_pending, &had, had + 1))
+        ;
     soft_attention_set(cpu, SOFT_ATTN_IRQ);
 }
 

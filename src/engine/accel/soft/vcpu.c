@@ -33,7 +33,12 @@ void soft_attention_set(struct soft_cpu *cpu, uint32_t bits)
 
 void soft_apic_written(struct soft_cpu *cpu)
 {
-    soft_timer_arm(cpu, gh_lapic_deadline_ns(&cpu->lapic));
+    uint64_t deadline = gh_lapic_deadline_ns(&cpu->lapic);
+
+    if (deadline != UINT64_MAX && deadline <= cpu->vm->env.now_ns(cpu->vm->env.opaque))
+        atomic_fetch_or(&cpu->attention, SOFT_ATTN_TIMER); /* at once, not when the timer thread gets to it */
+    else
+        soft_timer_arm(cpu, deadline);
     if (gh_lapic_pending(&cpu->lapic) >= 0)
         atomic_fetch_or(&cpu->attention, SOFT_ATTN_IRQ);
 }
@@ -59,13 +64,15 @@ static void let_in(struct soft_cpu *cpu)
     cpu->irq_waiting = false;
     if (atomic_load_explicit(&cpu->nmi_pending, memory_order_relaxed)) {
         if (!cpu->nmi_blocked && !cpu->int_shadow) {
-            atomic_store(&cpu->nmi_pending, false);
+            atomic_fetch_sub(&cpu->nmi_pending, 1);
             cpu->nmi_blocked = true;
             cpu->run_state = GH_RUN_RUNNABLE;
             soft_deliver_event(cpu, SOFT_NMI);
             atomic_fetch_or(&cpu->attention, SOFT_ATTN_IRQ);
             return;
         }
+        if (cpu->nmi_blocked)          /* the latch behind a running handler holds one */
+            atomic_compare_exchange_strong(&cpu->nmi_pending, &(uint8_t){ 2 }, 1);
         cpu->irq_waiting = true;
     }
     if (gh_lapic_pending(&cpu->lapic) < 0 && !extint(cpu))
@@ -231,7 +238,7 @@ void soft_vcpu_reset(struct soft_cpu *cpu, bool init)
     cpu->late_code_bytes = 0;
     cpu->delivering = -1;
     cpu->event_external = cpu->irq_waiting = false;
-    atomic_store(&cpu->nmi_pending, false);
+    atomic_store(&cpu->nmi_pending, 0);
     if (!init) {
         atomic_store(&cpu->init_pending, false);
         atomic_store(&cpu->sipi_pending, false);

@@ -1,0 +1,41 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+# gasthaus-test: short 200
+"""What test suites for processors need: Multiboot programs with a module, pc-testdev, exit and shutdown ports, other ROMs
+with their codes at port 80h."""
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+
+from guestlib import TOP, VM, Process, check, skip
+
+if not shutil.which("nasm"):
+    skip("nasm is not installed")
+with tempfile.TemporaryDirectory(prefix="gh-programs-") as folder:
+    program = f"{folder}/multiboot.elf"
+    subprocess.run(["gcc", "-m32", "-nostdlib", "-static", "-no-pie", "-Wl,-Ttext=0x400000,--build-id=none", "-o", program,
+                    f"{TOP}/tests/guest/multiboot.S"], check=True)
+    open(f"{folder}/module", "w").write("FEATURE=1 and more")
+    for append, status in (("one two=3", 0x41), ("off", 0)):
+        vm = Process([VM, "--accel", "soft", "--cpus", "3", "--memory", "64M", "--kernel", program, "--initrd", f"{folder}/module", "--append", append,
+                      "--serial", "stdio", "--device", "pc-testdev", "--no-reboot"], "test-program")
+        check(vm.wait(60) == status, f"a Multiboot program ends with status {status}")
+        text = vm.text
+        check(re.search(rf"^CMDLINE program {append}$", text, re.M), f"its command line is “program {append}”")
+        check("MODULE FEATURE=1 and more\n" in text, "the initial RAM disk is its module")
+        ends = re.search(r"^MAP ([0-9A-F ]+)", text, re.M).group(1).split()
+        check(ends[0] == "0009FC00" and 0x3f00000 <= int(ends[1], 16) <= 0x4000000, f"its memory map ends where memory does ({ends})")
+        check("CPUS 00000003" in text, "fw_cfg counts three processors")
+        check("LINE 00000001 00001234 0000003C" in text, "a line of the test device interrupts at once; its ports and memory remember")
+    rom = f"{folder}/rom.bin"
+    subprocess.run(["nasm", "-f", "bin", "-o", rom, f"{TOP}/tests/guest/testrom.asm"], check=True)
+    for port in ([], ["--device", "debugcon,id=post,port=0x190"]):
+        vm = Process([VM, "--accel", "soft", "--memory", "16M", "--bios", rom, "--post", f"file:{folder}/post", *port, "--no-reboot"], "test-rom")
+        check(vm.wait(60) == 0x21, "a 64 KiB ROM runs from the reset vector")
+        codes = open(f"{folder}/post").read()
+        check(codes == ("" if port else "01\n02\n03\n04\nff\n"), f"its codes come out of the port that was chosen ({codes.split()})")
+    open(f"{folder}/bad", "wb").write(b"x" * 1000)
+    vm = Process([VM, "--bios", f"{folder}/bad", "--no-reboot"], "test-rom")
+    check(vm.wait(60) == 2 and "64 KiB" in vm.text, "a ROM of another size is refused with a sentence")
