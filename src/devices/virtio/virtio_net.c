@@ -12,6 +12,7 @@
 
 #include "devices/backend.h"
 #include "devices/classes.h"
+#include "devices/net/nic_rom.h"
 #include "devices/virtio/virtio.h"
 
 enum { QUEUE_SIZE = 256, RECEIVE = 0, TRANSMIT = 1, HEADER = 12, ETHERNET = 14, FRAME_MAX = 65536 + 64, MERGE_MAX = 64 };
@@ -26,6 +27,7 @@ enum { H_FLAGS = 0, H_GSO_TYPE = 1, H_LEN = 2, H_GSO_SIZE = 4, H_CSUM_START = 6,
 struct virtio_net {
     struct gh_virtio v;
     struct gh_netdev *net;
+    struct gh_nic_rom rom;
     uint8_t mac[6];
     struct gh_net_offload offload;            /* told to the backend; any: its frames have the header */
     struct gh_virtq_element *waiting;         /* the backend was full */
@@ -263,6 +265,12 @@ static uint64_t backend_features(const struct gh_netdev *net)
            (net->can.tso6 ? 1ull << F_HOST_TSO6 | 1ull << F_GUEST_TSO6 : 0);
 }
 
+void gh_virtio_net_set_rom(struct gh_device *dev, const uint8_t *data, size_t size)
+{
+    struct virtio_net *s = dev->state;
+    s->rom = (struct gh_nic_rom){ data, size };
+}
+
 static int net_attach(struct gh_device *dev, struct gh_error *err)
 {
     static const uint8_t none[6], fallback[6] = { 0x52, 0x54, 0x00, 0x47, 0x48, 0x01 };
@@ -280,7 +288,8 @@ static int net_attach(struct gh_device *dev, struct gh_error *err)
         s->net->writable = net_writable;
         s->net->link = net_link;
     }
-    return gh_virtio_attach(dev, &s->v, &net_type, 2, QUEUE_SIZE, backend_features(s->net), err);
+    int r = gh_virtio_attach(dev, &s->v, &net_type, 2, QUEUE_SIZE, backend_features(s->net), err);
+    return r < 0 ? r : gh_nic_rom_attach(dev, &s->rom, &s->v.pci, GH_VIRTIO_RANGE_FREE, err);
 }
 
 static void net_reset(struct gh_device *dev, enum gh_reset why)

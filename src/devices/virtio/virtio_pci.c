@@ -135,25 +135,37 @@ static unsigned common_width(unsigned offset)
     return offset >= COMMON_MSIX && offset < COMMON_Q_DESC ? 2 : 4;
 }
 
-/* Fields are accessed with their own width; a driver that reads wider gets the neighbours too. */
+/* Reads may be narrower than a field (iPXE reads features so) or wider, with the neighbours in it. */
+static uint64_t common_read_bytes(struct gh_virtio *v, unsigned offset, unsigned bytes)
+{
+    uint64_t value = 0;
+    for (unsigned done = 0; done < bytes;) {
+        unsigned width = common_width(offset + done), inside = (offset + done) % width, n = width - inside;
+        if (n > bytes - done)
+            n = bytes - done;
+        value |= (common_read(v, offset + done - inside) >> (inside * 8) & gh_width_mask(n)) << (done * 8);
+        done += n;
+    }
+    return value;
+}
+
+/* Writes have the width of their field, or cover several fields. */
 static bool common_access(struct gh_virtio *v, struct gh_access *a)
 {
     unsigned offset = (unsigned)a->offset;
-    uint64_t value = 0;
     if (offset + a->width > COMMON_END)
         return false;
+    if (!a->write) {
+        a->value = common_read_bytes(v, offset, a->width);
+        return true;
+    }
     for (unsigned done = 0; done < a->width;) {
         unsigned width = common_width(offset + done);
         if ((offset + done) % width || done + width > a->width)
             return false;
-        if (a->write)
-            common_write(v, offset + done, (uint32_t)(a->value >> (done * 8) & gh_width_mask(width)));
-        else
-            value |= (uint64_t)common_read(v, offset + done) << (done * 8);
+        common_write(v, offset + done, (uint32_t)(a->value >> (done * 8) & gh_width_mask(width)));
         done += width;
     }
-    if (!a->write)
-        a->value = value;
     return true;
 }
 

@@ -11,6 +11,7 @@
 #include "devices/chipset/i440fx.h"
 #include "devices/display/vga.h"
 #include "devices/firmware/pflash.h"
+#include "devices/net/nic_rom.h"
 #include "engine/machine/machine_internal.h"
 
 /* UEFI firmware finds its variables right below itself. */
@@ -89,6 +90,19 @@ static int apply_options(struct gh_machine *m, struct gh_device *dev, const stru
     return 0;
 }
 
+/* Images that devices copy while they are attached. */
+static void give_roms(struct gh_machine *m, struct gh_device *dev)
+{
+    const char *nic = gh_nic_rom_name(dev->class->name);
+
+    if (!strcmp(dev->class->name, "vga") && m->cfg.vgabios.size)
+        gh_vga_set_rom(dev, m->cfg.vgabios.data, m->cfg.vgabios.size);
+    if (nic) {
+        const struct gh_blob *rom = !strcmp(nic, "pxe-e1000") ? &m->cfg.pxe_e1000 : &m->cfg.pxe_virtio;
+        gh_nic_set_rom(dev, rom->data, rom->size);
+    }
+}
+
 static void device_free(struct gh_device *dev)
 {
     if (dev)
@@ -127,8 +141,7 @@ static struct gh_device *add(struct gh_machine *m, const struct gh_device_config
         return NULL;
     }
     m->device[m->device_count++] = dev; /* teardown detaches half-attached devices too */
-    if (!strcmp(class->name, "vga") && m->cfg.vgabios.size)
-        gh_vga_set_rom(dev, m->cfg.vgabios.data, m->cfg.vgabios.size);
+    give_roms(m, dev);
     bool vars = !strcmp(class->name, "pflash") && m->cfg.vars.size;
     if ((vars && place_vars(m, dev, err) < 0) || (class->attach && class->attach(dev, err) < 0) ||
         (vars && gh_pflash_fill(dev, m->cfg.vars.data, m->cfg.vars.size, err) < 0)) {

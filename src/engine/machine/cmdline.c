@@ -14,6 +14,7 @@
 
 #include "base/bytes.h"
 #include "devices/device.h"
+#include "devices/net/nic_rom.h"
 #include "engine/machine/hostcheck.h"
 
 #ifndef GH_VERSION
@@ -533,6 +534,24 @@ static int add_default_roms(struct state *s, struct gh_error *err)
     return 0;
 }
 
+/* Boot ROMs of the network cards that are there; a card without one works, but cannot be booted from. */
+static int add_nic_roms(struct state *s, struct gh_error *err)
+{
+    static const char *const folders[] = { "/usr/lib/ipxe/qemu", "/usr/share/qemu", "/usr/share/ipxe/qemu" };
+
+    for (unsigned i = 0; i < s->l->device_count; i++) {
+        const char *name = gh_nic_rom_name(s->l->devices[i].class_name);
+        for (unsigned k = 0; name && gh_launch_rom_fd(s->l, name) < 0 && k < GH_ARRAY_LEN(folders); k++) {
+            char path[128];
+            snprintf(path, sizeof path, "%s/%s.rom", folders[k], name);
+            int fd = open(path, O_RDONLY | O_CLOEXEC);
+            if (fd >= 0 && !gh_launch_add_rom(s->l, name, fd))
+                return fail_memory(err);
+        }
+    }
+    return 0;
+}
+
 int gh_cmdline_parse(int argc, char **argv, struct gh_cmdline *cmd, struct gh_error *err)
 {
     struct option options[GH_ARRAY_LEN(rows) + 1] = { 0 };
@@ -563,6 +582,8 @@ int gh_cmdline_parse(int argc, char **argv, struct gh_cmdline *cmd, struct gh_er
     if (s.l->initrd_fd >= 0 && s.l->kernel_fd < 0)
         return gh_error_option(err, -EINVAL, "InitrdWithoutKernel", "initrd", "--initrd needs --kernel.");
     r = add_default_roms(&s, err);
+    if (r == 0)
+        r = add_nic_roms(&s, err);
     return r ? r : GH_CMDLINE_RUN;
 }
 

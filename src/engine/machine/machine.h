@@ -35,6 +35,7 @@ struct gh_machine_config {
     const char *accel_options;
     struct gh_cpu_model model;
     struct gh_blob bios, vgabios;
+    struct gh_blob pxe_e1000, pxe_virtio;  /* boot ROMs of network cards */
     struct gh_blob vars;                   /* UEFI variables: a device pflash stands below the firmware with them */
     struct gh_blob kernel, initrd;
     const char *cmdline;                   /* NULL without a kernel */

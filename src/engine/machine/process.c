@@ -231,6 +231,10 @@ static int configure(struct gh_process *p, struct gh_machine_config *cfg, struct
     if (r == 0)
         r = map_blob(gh_launch_rom_fd(l, "vgabios"), "VGA BIOS image", &cfg->vgabios, err);
     if (r == 0)
+        r = map_blob(gh_launch_rom_fd(l, "pxe-e1000"), "boot ROM", &cfg->pxe_e1000, err);
+    if (r == 0)
+        r = map_blob(gh_launch_rom_fd(l, "pxe-virtio"), "boot ROM", &cfg->pxe_virtio, err);
+    if (r == 0)
         r = map_blob(gh_launch_rom_fd(l, "vars"), "variable store", &cfg->vars, err);
     if (r == 0)
         r = map_blob(l->kernel_fd, "kernel", &cfg->kernel, err);
@@ -291,6 +295,8 @@ int gh_process_run(struct gh_launch *launch, const struct gh_process_hooks *hook
         r = gh_machine_new(&cfg, p.loop, &events, &p.machine, err);
     free_blob(&cfg.bios);
     free_blob(&cfg.vgabios);
+    free_blob(&cfg.pxe_e1000);
+    free_blob(&cfg.pxe_virtio);
     free_blob(&cfg.vars);
     if (r == 0) {
         for (unsigned i = 0; i < p.chardev_count; i++)
