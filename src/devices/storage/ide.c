@@ -450,7 +450,7 @@ static int ide_loaded(struct gh_device *dev, struct gh_error *err)
     for (unsigned i = 0; i < 4; i++) {
         struct ide_drive *d = &s->channel[i / 2].drive[i % 2];
         bool sane = d->pos <= d->block_end && d->block_end <= d->end && d->end <= IDE_BUFFER &&
-                    d->phase < IDE_BUSY && d->job <= JOB_PACKET_PARAMS && d->multiple <= IDE_MULTIPLE_MAX &&
+                    d->phase < IDE_BUSY && d->job <= JOB_PACKET_PARAMS && d->multiple <= ATA_MULTIPLE_MAX &&
                     d->left <= (1ull << 44) && d->trim_next % 8 == 0 && s->channel[i / 2].unit < 2 &&
                     (d->phase == IDE_IDLE || ide_present(d));
         if (!sane)

@@ -11,13 +11,13 @@
 #include "devices/backend.h"
 #include "devices/chipset/pci.h"
 #include "devices/device.h"
+#include "devices/storage/ata.h"
 #include "devices/storage/mmc.h"
 
 enum {
     IDE_BUFFER = 65536,                   /* a PIO chunk: 128 sectors */
     IDE_DMA_CHUNK = 1 << 20,              /* one backend request of a DMA command */
     IDE_DMA_PIECES = 260,                 /* host pieces of such a chunk; page-sized ones fill 1 MiB */
-    IDE_MULTIPLE_MAX = 128,
     IDE_IRQ_PRIMARY = 14, IDE_IRQ_SECONDARY = 15,
 };
 enum { ST_ERR = 0x01, ST_DRQ = 0x08, ST_DSC = 0x10, ST_DF = 0x20, ST_DRDY = 0x40, ST_BSY = 0x80 };
@@ -108,7 +108,6 @@ void ide_ata_command(struct ide_drive *d, uint8_t command);
 void ide_ata_buffer_done(struct ide_drive *d);               /* the guest took or filled buf */
 void ide_ata_request_done(struct ide_drive *d, int result);
 void ide_ata_dma_data(struct ide_drive *d);                  /* DMA brought buf (TRIM) */
-void ide_identify_string(uint8_t *words, const char *text, size_t bytes);
 
 /* ide_atapi.c */
 void ide_atapi_command(struct ide_drive *d, uint8_t command);

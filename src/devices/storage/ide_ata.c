@@ -3,19 +3,7 @@
 #include "devices/storage/ide.h"
 
 #include <errno.h>
-#include <stdio.h>
 
-enum {
-    DATA_SET_MANAGEMENT = 0x06, READ_SECTORS = 0x20, READ_SECTORS_NORETRY = 0x21, READ_SECTORS_EXT = 0x24,
-    READ_DMA_EXT = 0x25, READ_NATIVE_MAX_EXT = 0x27, READ_MULTIPLE_EXT = 0x29, WRITE_SECTORS = 0x30,
-    WRITE_SECTORS_NORETRY = 0x31, WRITE_SECTORS_EXT = 0x34, WRITE_DMA_EXT = 0x35, WRITE_MULTIPLE_EXT = 0x39,
-    WRITE_VERIFY = 0x3c, WRITE_DMA_FUA_EXT = 0x3d, VERIFY = 0x40, VERIFY_NORETRY = 0x41, VERIFY_EXT = 0x42,
-    INITIALIZE_PARAMETERS = 0x91, PACKET = 0xa0, IDENTIFY_PACKET = 0xa1, SMART = 0xb0, READ_MULTIPLE = 0xc4,
-    WRITE_MULTIPLE = 0xc5, SET_MULTIPLE = 0xc6, READ_DMA = 0xc8, READ_DMA_NORETRY = 0xc9, WRITE_DMA = 0xca,
-    WRITE_DMA_NORETRY = 0xcb, WRITE_MULTIPLE_FUA_EXT = 0xce, CHECK_POWER_OLD = 0x98, CHECK_POWER = 0xe5,
-    FLUSH_CACHE = 0xe7, FLUSH_CACHE_EXT = 0xea, IDENTIFY = 0xec, SET_FEATURES = 0xef, SECURITY_FREEZE = 0xf5,
-    READ_NATIVE_MAX = 0xf8,
-};
 enum { TRIM_MAX_BLOCKS = IDE_BUFFER / 512 };
 
 static uint64_t total_sectors(struct ide_drive *d)
@@ -25,77 +13,13 @@ static uint64_t total_sectors(struct ide_drive *d)
     return info.bytes / 512;
 }
 
-/* Text as the standard has it: two characters a word, the first in the high byte, padded with spaces. */
-void ide_identify_string(uint8_t *words, const char *text, size_t bytes)
-{
-    size_t n = strlen(text);
-    for (size_t i = 0; i < bytes; i++)
-        words[i ^ 1] = i < n ? (uint8_t)text[i] : ' ';
-}
-
-static void put_word(uint8_t *buf, unsigned word, uint16_t v) { gh_le16_put(buf + word * 2, v); }
-
 static void identify(struct ide_drive *d)
 {
     struct gh_block_info info;
-    uint8_t *b = d->buf;
     d->block->ops->info(d->block, &info);
-    uint64_t total = info.bytes / 512;
-    uint64_t cylinders = total / (16 * 63);
-    uint32_t chs;
-    memset(b, 0, 512);
-    cylinders = cylinders > 16383 ? 16383 : cylinders ? cylinders : 1;
-    put_word(b, 0, 0x0040);
-    put_word(b, 1, (uint16_t)cylinders);
-    put_word(b, 3, 16);
-    put_word(b, 6, 63);
-    ide_identify_string(b + 20, info.serial[0] ? info.serial : d->block->name, 20);
-    ide_identify_string(b + 46, "1.0", 8);
-    ide_identify_string(b + 54, info.model[0] ? info.model : "GASTHAUS DISK", 40);
-    put_word(b, 47, 0x8000 | IDE_MULTIPLE_MAX);
-    put_word(b, 48, 1);
-    put_word(b, 49, 0x0f00);              /* IORDY, LBA, DMA */
-    put_word(b, 51, 0x0200);
-    put_word(b, 53, 7);
-    uint64_t now = d->heads && d->sectors ? total / ((uint64_t)d->heads * d->sectors) : 0;
-    now = now > 65535 ? 65535 : now;
-    put_word(b, 54, (uint16_t)now);
-    put_word(b, 55, d->heads);
-    put_word(b, 56, d->sectors);
-    chs = (uint32_t)(now * d->heads * d->sectors);
-    put_word(b, 57, (uint16_t)chs);
-    put_word(b, 58, (uint16_t)(chs >> 16));
-    put_word(b, 59, d->multiple ? 0x100 | d->multiple : 0);
-    uint32_t lba28 = total > 0x0fffffff ? 0x0fffffff : (uint32_t)total;
-    put_word(b, 60, (uint16_t)lba28);
-    put_word(b, 61, (uint16_t)(lba28 >> 16));
-    uint8_t mode = d->transfer_mode;
-    put_word(b, 63, (uint16_t)(0x07 | (mode >> 3 == 4 ? 0x100u << (mode & 7) : 0)));
-    put_word(b, 64, 0x03);
-    for (unsigned w = 65; w <= 68; w++)
-        put_word(b, w, 120);
-    put_word(b, 69, info.can_discard ? 0x4020 : 0);             /* TRIM ends in deterministic data: zeros */
-    put_word(b, 80, 0x00f0);
-    put_word(b, 81, 0x0016);
-    put_word(b, 82, 0x4021);              /* SMART, write cache, NOP */
-    put_word(b, 83, 0x7400);              /* 48 bit, both flushes */
-    put_word(b, 84, 0x4040);              /* FUA writes */
-    put_word(b, 85, (uint16_t)(0x4000 | (d->write_cache ? 0x20 : 0) | (d->smart ? 1 : 0)));
-    put_word(b, 86, 0x3400);
-    put_word(b, 87, 0x4040);
-    put_word(b, 88, (uint16_t)(0x3f | (mode >> 3 == 8 ? 0x100u << (mode & 7) : 0)));
-    put_word(b, 93, 0x6001 | 0x4000);
-    gh_le64_put(b + 200, total);
-    put_word(b, 105, info.can_discard ? TRIM_MAX_BLOCKS : 0);
-    if (info.physical_sector > 512)
-        put_word(b, 106, (uint16_t)(0x6000 | (unsigned)__builtin_ctz(info.physical_sector / 512)));
-    put_word(b, 169, info.can_discard ? 1 : 0);
-    put_word(b, 217, 1);                  /* no rotation: the guest shall not order for a spindle */
-    put_word(b, 255, 0xa5);
-    uint8_t sum = 0;
-    for (unsigned i = 0; i < 511; i++)
-        sum = (uint8_t)(sum + b[i]);
-    b[511] = (uint8_t)-sum;
+    gh_ata_identify(d->buf, &info, &(struct gh_ata_identity){ .name = d->block->name, .heads = d->heads, .sectors = d->sectors,
+                    .multiple = d->multiple, .transfer_mode = d->transfer_mode, .write_cache = d->write_cache,
+                    .smart = d->smart, .trim_blocks = TRIM_MAX_BLOCKS });
 }
 
 /* Address and count of the command; false: outside the disk. */
@@ -213,16 +137,13 @@ static void set_features(struct ide_drive *d)
         d->job = JOB_FLUSH;
         ide_submit(d, GH_BLOCK_FLUSH, 0, 0, NULL, 0);
         return;
-    case 0x03: {
-        uint8_t kind = d->nsector >> 3, mode = d->nsector & 7;
-        bool ok = kind <= 1 || (kind == 4 && mode <= 2) || (kind == 8 && mode <= 5);
-        if (!ok) {
+    case 0x03:
+        if (!gh_ata_transfer_mode_known(d->nsector)) {
             ide_done_error(d, ER_ABRT);
             return;
         }
         d->transfer_mode = d->nsector;
         break;
-    }
     case 0x05: case 0x85: case 0x42: case 0xc2: case 0x55: case 0xaa: case 0x66: case 0xcc: case 0x69: case 0x67:
         break;                            /* power, noise, look-ahead, defaults: no effect here */
     default:
@@ -240,19 +161,11 @@ static void smart(struct ide_drive *d)
         return;
     }
     switch (d->feature) {
-    case 0xd0: case 0xd1: {
-        memset(d->buf, 0, 512);
-        d->buf[0] = 0x10;
-        if (d->feature == 0xd0)
-            gh_le16_put(d->buf + 368, 0x0003);
-        uint8_t sum = 0;
-        for (unsigned i = 0; i < 511; i++)
-            sum = (uint8_t)(sum + d->buf[i]);
-        d->buf[511] = (uint8_t)-sum;
+    case 0xd0: case 0xd1:                 /* values and their thresholds */
+        gh_ata_smart_data(d->buf);
         d->block_bytes = 512;
         ide_pio_in(d, JOB_DATA, 512);
         return;
-    }
     case 0xd8: d->smart = 1; break;
     case 0xd9: d->smart = 0; break;
     case 0xd2: case 0xd4: case 0xda: break; /* status: the cylinder registers stay 4F C2, no threshold passed */
@@ -285,58 +198,58 @@ static void native_max(struct ide_drive *d, bool ext)
 void ide_ata_command(struct ide_drive *d, uint8_t command)
 {
     switch (command) {
-    case READ_SECTORS: case READ_SECTORS_NORETRY: transfer(d, 0); return;
-    case READ_SECTORS_EXT: transfer(d, EXT); return;
-    case READ_MULTIPLE: transfer(d, MULTIPLE); return;
-    case READ_MULTIPLE_EXT: transfer(d, MULTIPLE | EXT); return;
-    case READ_DMA: case READ_DMA_NORETRY: transfer(d, DMA); return;
-    case READ_DMA_EXT: transfer(d, DMA | EXT); return;
-    case WRITE_SECTORS: case WRITE_SECTORS_NORETRY: case WRITE_VERIFY: transfer(d, WRITE); return;
-    case WRITE_SECTORS_EXT: transfer(d, WRITE | EXT); return;
-    case WRITE_MULTIPLE: transfer(d, WRITE | MULTIPLE); return;
-    case WRITE_MULTIPLE_EXT: transfer(d, WRITE | MULTIPLE | EXT); return;
-    case WRITE_MULTIPLE_FUA_EXT: transfer(d, WRITE | MULTIPLE | EXT | FUA); return;
-    case WRITE_DMA: case WRITE_DMA_NORETRY: transfer(d, WRITE | DMA); return;
-    case WRITE_DMA_EXT: transfer(d, WRITE | DMA | EXT); return;
-    case WRITE_DMA_FUA_EXT: transfer(d, WRITE | DMA | EXT | FUA); return;
-    case VERIFY: case VERIFY_NORETRY: transfer(d, VERIFY_ONLY); return;
-    case VERIFY_EXT: transfer(d, VERIFY_ONLY | EXT); return;
-    case FLUSH_CACHE: case FLUSH_CACHE_EXT:
+    case ATA_READ_SECTORS: case ATA_READ_SECTORS_NORETRY: transfer(d, 0); return;
+    case ATA_READ_SECTORS_EXT: transfer(d, EXT); return;
+    case ATA_READ_MULTIPLE: transfer(d, MULTIPLE); return;
+    case ATA_READ_MULTIPLE_EXT: transfer(d, MULTIPLE | EXT); return;
+    case ATA_READ_DMA: case ATA_READ_DMA_NORETRY: transfer(d, DMA); return;
+    case ATA_READ_DMA_EXT: transfer(d, DMA | EXT); return;
+    case ATA_WRITE_SECTORS: case ATA_WRITE_SECTORS_NORETRY: case ATA_WRITE_VERIFY: transfer(d, WRITE); return;
+    case ATA_WRITE_SECTORS_EXT: transfer(d, WRITE | EXT); return;
+    case ATA_WRITE_MULTIPLE: transfer(d, WRITE | MULTIPLE); return;
+    case ATA_WRITE_MULTIPLE_EXT: transfer(d, WRITE | MULTIPLE | EXT); return;
+    case ATA_WRITE_MULTIPLE_FUA_EXT: transfer(d, WRITE | MULTIPLE | EXT | FUA); return;
+    case ATA_WRITE_DMA: case ATA_WRITE_DMA_NORETRY: transfer(d, WRITE | DMA); return;
+    case ATA_WRITE_DMA_EXT: transfer(d, WRITE | DMA | EXT); return;
+    case ATA_WRITE_DMA_FUA_EXT: transfer(d, WRITE | DMA | EXT | FUA); return;
+    case ATA_VERIFY: case ATA_VERIFY_NORETRY: transfer(d, VERIFY_ONLY); return;
+    case ATA_VERIFY_EXT: transfer(d, VERIFY_ONLY | EXT); return;
+    case ATA_FLUSH_CACHE: case ATA_FLUSH_CACHE_EXT:
         d->job = JOB_FLUSH;
         ide_submit(d, GH_BLOCK_FLUSH, 0, 0, NULL, 0);
         return;
-    case DATA_SET_MANAGEMENT: data_set_management(d); return;
-    case IDENTIFY:
+    case ATA_DATA_SET_MANAGEMENT: data_set_management(d); return;
+    case ATA_IDENTIFY:
         identify(d);
         d->block_bytes = 512;
         ide_pio_in(d, JOB_DATA, 512);
         return;
-    case INITIALIZE_PARAMETERS:
+    case ATA_INITIALIZE_PARAMETERS:
         d->heads = (d->select & 0x0f) + 1;
         d->sectors = d->nsector ? d->nsector : 63;
         ide_done_ok(d);
         return;
-    case SET_MULTIPLE:
-        if (d->nsector > IDE_MULTIPLE_MAX || (d->nsector & (d->nsector - 1))) {
+    case ATA_SET_MULTIPLE:
+        if (d->nsector > ATA_MULTIPLE_MAX || (d->nsector & (d->nsector - 1))) {
             ide_done_error(d, ER_ABRT);
             return;
         }
         d->multiple = d->nsector;
         ide_done_ok(d);
         return;
-    case SET_FEATURES: set_features(d); return;
-    case SMART: smart(d); return;
-    case CHECK_POWER: case CHECK_POWER_OLD:
+    case ATA_SET_FEATURES: set_features(d); return;
+    case ATA_SMART: smart(d); return;
+    case ATA_CHECK_POWER: case ATA_CHECK_POWER_OLD:
         d->nsector = 0xff;                /* active */
         ide_done_ok(d);
         return;
-    case READ_NATIVE_MAX: native_max(d, false); return;
-    case READ_NATIVE_MAX_EXT: native_max(d, true); return;
+    case ATA_READ_NATIVE_MAX: native_max(d, false); return;
+    case ATA_READ_NATIVE_MAX_EXT: native_max(d, true); return;
     case 0x94: case 0x95: case 0x96: case 0x97: case 0x99: case 0xe0: case 0xe1: case 0xe2: case 0xe3: case 0xe6:
-    case SECURITY_FREEZE:
+    case ATA_SECURITY_FREEZE:
         ide_done_ok(d);                   /* standby, idle, sleep: nothing spins */
         return;
-    case PACKET: case IDENTIFY_PACKET:    /* a disk shows its signature to who takes it for a CD drive */
+    case ATA_PACKET: case ATA_IDENTIFY_PACKET:    /* a disk shows its signature to who takes it for a CD drive */
     default:
         if ((command & 0xf0) == 0x10 || (command & 0xf0) == 0x70) {
             ide_done_ok(d);               /* RECALIBRATE, SEEK */

@@ -4,42 +4,20 @@
 
 #include <errno.h>
 
-enum { PACKET = 0xa0, IDENTIFY_PACKET = 0xa1, IDENTIFY = 0xec, SET_FEATURES = 0xef, SECURITY_FREEZE = 0xf5,
-       CHECK_POWER = 0xe5, FLUSH_CACHE = 0xe7, MEDIA_STATUS = 0xda };
 enum { REASON_COMMAND = 1, REASON_IN = 2 };     /* interrupt reason, in the sector count register */
 enum { PACKET_BYTES = 12 };
 
 static void identify(struct ide_drive *d)
 {
     struct gh_block_info info;
-    uint8_t *b = d->buf;
     d->block->ops->info(d->block, &info);
-    memset(b, 0, 512);
-    gh_le16_put(b, 0x85c0);               /* CD-ROM, removable, 50 us to DRQ, 12-byte packets */
-    ide_identify_string(b + 20, info.serial[0] ? info.serial : d->block->name, 20);
-    ide_identify_string(b + 46, "1.0", 8);
-    ide_identify_string(b + 54, info.model[0] ? info.model : "GASTHAUS DVD-ROM", 40);
-    gh_le16_put(b + 49 * 2, 0x0f00);
-    gh_le16_put(b + 51 * 2, 0x0200);
-    gh_le16_put(b + 53 * 2, 7);
-    gh_le16_put(b + 63 * 2, (uint16_t)(0x07 | (d->transfer_mode >> 3 == 4 ? 0x100u << (d->transfer_mode & 7) : 0)));
-    gh_le16_put(b + 64 * 2, 0x03);
-    for (unsigned w = 65; w <= 68; w++)
-        gh_le16_put(b + w * 2, 120);
-    gh_le16_put(b + 80 * 2, 0x00f0);
-    gh_le16_put(b + 82 * 2, 0x4210);      /* NOP, DEVICE RESET, PACKET */
-    gh_le16_put(b + 83 * 2, 0x4000);
-    gh_le16_put(b + 84 * 2, 0x4000);
-    gh_le16_put(b + 85 * 2, 0x4210);
-    gh_le16_put(b + 87 * 2, 0x4000);
-    gh_le16_put(b + 88 * 2, (uint16_t)(0x3f | (d->transfer_mode >> 3 == 8 ? 0x100u << (d->transfer_mode & 7) : 0)));
-    gh_le16_put(b + 93 * 2, 0x6001 | 0x4000);
+    gh_ata_identify_packet(d->buf, &info, &(struct gh_ata_identity){ .name = d->block->name, .transfer_mode = d->transfer_mode });
 }
 
 void ide_atapi_command(struct ide_drive *d, uint8_t command)
 {
     switch (command) {
-    case PACKET:
+    case ATA_PACKET:
         d->dma = d->feature & 1;
         d->block_bytes = (uint32_t)d->hcyl << 8 | d->lcyl;
         if (!d->block_bytes || d->block_bytes == 0xffff)
@@ -49,12 +27,12 @@ void ide_atapi_command(struct ide_drive *d, uint8_t command)
         ide_pio_out(d, JOB_PACKET, PACKET_BYTES, false);
         d->block_end = d->end;            /* the byte count limits data, not the packet */
         return;
-    case IDENTIFY_PACKET:
+    case ATA_IDENTIFY_PACKET:
         identify(d);
         ide_pio_in(d, JOB_DATA, 512);
         d->block_end = d->end;
         return;
-    case SET_FEATURES:
+    case ATA_SET_FEATURES:
         if (d->feature == 0x03)
             d->transfer_mode = d->nsector;
         if (d->feature == 0x03 || d->feature == 0x66 || d->feature == 0xcc || d->feature == 0x95 || d->feature == 0x31)
@@ -62,15 +40,15 @@ void ide_atapi_command(struct ide_drive *d, uint8_t command)
         else
             ide_done_error(d, ER_ABRT);
         return;
-    case CHECK_POWER:
+    case ATA_CHECK_POWER:
         d->nsector = 0xff;
         ide_done_ok(d);
         return;
-    case 0xe0: case 0xe1: case 0xe2: case 0xe3: case 0xe6: case FLUSH_CACHE: case SECURITY_FREEZE:
+    case 0xe0: case 0xe1: case 0xe2: case 0xe3: case 0xe6: case ATA_FLUSH_CACHE: case ATA_SECURITY_FREEZE:
         ide_done_ok(d);
         return;
     default:
-        if (command == IDENTIFY || command == 0x20) { /* says what it is to who takes it for a disk */
+        if (command == ATA_IDENTIFY || command == 0x20) { /* says what it is to who takes it for a disk */
             ide_signature(d);
             d->status = 0;
         }

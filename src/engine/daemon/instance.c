@@ -367,7 +367,9 @@ static void media_args(GPtrArray *args, const struct gh_daemon_machine *m)
         const struct gh_medium *medium = &m->definition->medium[n];
         g_autofree char *path = gh_daemon_machine_medium_path(m, medium);
         if (medium->kind == GH_MEDIUM_CDROM) {
-            arg(args, "--cdrom", path ? path : "none");
+            g_autofree char *quoted = quote_commas(path ? path : "none");
+            g_autofree char *value = g_strdup_printf("%s,bus=%s", quoted, medium->bus);
+            arg(args, "--cdrom", value);
         } else if (medium->kind == GH_MEDIUM_FLOPPY && path) {
             arg(args, "--floppy", path);
         } else if (medium->kind == GH_MEDIUM_DISK && path) {

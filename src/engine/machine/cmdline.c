@@ -21,11 +21,14 @@
 #define GH_VERSION "development"
 #endif
 
+enum { AHCI_PORTS = 6 };               /* of one controller */
+
 /* What several options build together. */
 struct state {
     struct gh_cmdline *cmd;
     struct gh_launch *l;
     unsigned ide_used;                 /* bits of the four IDE places */
+    unsigned ahci_used, nvme_used;     /* ports and controllers taken */
     unsigned drives, disks, cdroms, floppies, devices;
     bool done, json, check_host;
 };
@@ -148,30 +151,34 @@ static int place_ide(struct state *s, bool cd, const char *name, struct gh_error
     return gh_error_set(err, -ENOSPC, "TooManyMedia", "IDE has room for 4 drives; put further disks on another bus with bus=virtio.");
 }
 
-static int opt_cdrom(struct state *s, const char *v, struct gh_error *err)
-{
-    char name[32];
-
-    snprintf(name, sizeof name, "cdrom%u", s->cdroms++);
-    s->drives++;
-    struct gh_launch_disk *disk = gh_launch_add_disk(s->l, name);
-    if (!disk)
-        return fail_memory(err);
-    disk->read_only = disk->removable = true;
-    if (v[0] && strcmp(v, "none")) {
-        int fd = open_file("cdrom", v, O_RDONLY, err);
-        if (fd < 0)
-            return fd;
-        if (!gh_launch_add_layer(disk, "raw", v, fd))
-            return fail_memory(err);
-    }
-    return place_ide(s, true, name, err);
-}
-
 struct disk_words { char path[4200], format[12], bus[12], mode[12]; bool read_only; };
 
+/* Connects a drive to the next free place of its bus. */
+static int place_drive(struct state *s, const char *bus, bool cd, const char *name, struct gh_error *err)
+{
+    char id[32], option[32];
+
+    if (!strcmp(bus, "ide"))
+        return place_ide(s, cd, name, err);
+    if (!strcmp(bus, "ahci")) {
+        snprintf(id, sizeof id, "ahci%u", s->ahci_used / AHCI_PORTS);
+        snprintf(option, sizeof option, "drive%u", s->ahci_used++ % AHCI_PORTS);
+        return connect_drive(s, "ahci", id, option, name, err);
+    }
+    if (!strcmp(bus, "nvme") && !cd) {
+        snprintf(id, sizeof id, "nvme%u", s->nvme_used++);
+        return connect_drive(s, "nvme", id, "drive", name, err);
+    }
+    if (!strcmp(bus, "virtio") && !cd) {
+        snprintf(id, sizeof id, "virtio-blk%u", s->devices++);
+        return connect_drive(s, "virtio-blk", id, "drive", name, err);
+    }
+    return gh_error_option(err, -EINVAL, "BusUnknown", cd ? "cdrom" : "disk",
+                           cd ? "“%s” is not a bus for CD drives; use ide or ahci." : "“%s” is not a bus for disks; use ide, ahci, nvme or virtio.", bus);
+}
+
 /* PATH[,format=F][,bus=B][,readonly][,snapshot]; a comma in a path is written twice. */
-static int split_disk(const char *v, struct disk_words *w, struct gh_error *err)
+static int split_disk(const char *option, const char *v, struct disk_words *w, struct gh_error *err)
 {
     char word[4200];
     bool first = true;
@@ -198,10 +205,10 @@ static int split_disk(const char *v, struct disk_words *w, struct gh_error *err)
         else if (first)
             snprintf(w->path, sizeof w->path, "%s", word);
         else
-            return gh_error_option(err, -EINVAL, "DiskOptionUnknown", "disk", "“%s” is not an option of a disk; use format=, bus=, readonly or snapshot.", word);
+            return gh_error_option(err, -EINVAL, "DiskOptionUnknown", option, "“%s” is not an option of a disk; use format=, bus=, readonly or snapshot.", word);
         first = false;
     }
-    return w->path[0] ? 0 : gh_error_option(err, -EINVAL, "DiskOptionUnknown", "disk", "--disk needs a file.");
+    return w->path[0] ? 0 : gh_error_option(err, -EINVAL, "DiskOptionUnknown", option, "--%s needs a file.", option);
 }
 
 /* An immutable disk's changes go into a file without a name, beside the disk or where there is room. */
@@ -224,8 +231,8 @@ static int add_scratch(struct gh_launch_disk *disk, const char *path, struct gh_
 static int opt_disk(struct state *s, const char *v, struct gh_error *err)
 {
     struct disk_words w;
-    char name[32], id[32];
-    int r = split_disk(v, &w, err);
+    char name[32];
+    int r = split_disk("disk", v, &w, err);
 
     if (r)
         return r;
@@ -241,13 +248,32 @@ static int opt_disk(struct state *s, const char *v, struct gh_error *err)
     disk->snapshot = w.mode[0] != 0;
     disk->discard = true;
     snprintf(disk->serial, sizeof disk->serial, "GH%08u", s->drives);
-    if (!strcmp(w.bus, "ide"))
-        return place_ide(s, false, name, err);
-    if (!strcmp(w.bus, "virtio")) {
-        snprintf(id, sizeof id, "virtio-blk%u", s->devices++);
-        return connect_drive(s, "virtio-blk", id, "drive", name, err);
+    return place_drive(s, w.bus, false, name, err);
+}
+
+/* PATH[,bus=B] */
+static int opt_cdrom(struct state *s, const char *v, struct gh_error *err)
+{
+    struct disk_words w;
+    char name[32];
+    int r = split_disk("cdrom", v, &w, err);
+
+    if (r)
+        return r;
+    snprintf(name, sizeof name, "cdrom%u", s->cdroms++);
+    s->drives++;
+    struct gh_launch_disk *disk = gh_launch_add_disk(s->l, name);
+    if (!disk)
+        return fail_memory(err);
+    disk->read_only = disk->removable = true;
+    if (strcmp(w.path, "none")) {
+        int fd = open_file("cdrom", w.path, O_RDONLY, err);
+        if (fd < 0)
+            return fd;
+        if (!gh_launch_add_layer(disk, "raw", w.path, fd))
+            return fail_memory(err);
     }
-    return gh_error_option(err, -EINVAL, "BusUnknown", "disk", "“%s” is not a bus for disks; use ide or virtio.", w.bus);
+    return place_drive(s, w.bus, true, name, err);
 }
 
 static int opt_floppy(struct state *s, const char *v, struct gh_error *err)
@@ -475,8 +501,8 @@ static const struct row { const char *name, *arg; int (*fn)(struct state *, cons
     { "accel", "NAME", opt_accel, "auto, kvm or soft (default auto)" },
     { "cpu", "MODEL", opt_cpu, "CPU model: x86-64-v2, x86-64-v3 or host" },
     { "boot", "ORDER", opt_boot, "letters in order: d CD, c disk, a floppy, n network" },
-    { "cdrom", "FILE", opt_cdrom, "a CD drive with this image; “none”: an empty drive" },
-    { "disk", "FILE[,…]", opt_disk, "a disk; format=raw|qcow2|…, bus=ide|virtio, readonly, snapshot" },
+    { "cdrom", "FILE[,bus=B]", opt_cdrom, "a CD drive with this image on bus ide or ahci; “none”: an empty drive" },
+    { "disk", "FILE[,…]", opt_disk, "a disk; format=raw|qcow2|…, bus=ide|ahci|nvme|virtio, readonly, snapshot" },
     { "floppy", "FILE", opt_floppy, "a floppy drive with this image" },
     { "kernel", "FILE", opt_kernel, "boot this Linux (or Multiboot) kernel directly" },
     { "initrd", "FILE", opt_initrd, "initial RAM disk for --kernel" },
