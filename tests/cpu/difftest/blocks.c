@@ -6,6 +6,7 @@
 #include "guest.h"
 
 #include "engine/accel/soft/block.h"
+#include "engine/accel/soft/jit/jit.h"
 #include "engine/accel/soft/system.h"
 
 #include <string.h>
@@ -40,4 +41,17 @@ static void run_blocks(const struct dt_case *c, struct dt_result *r)
         r->cr2 = dt_cpu->cr2;
 }
 
+/* Every block is translated at its first run. */
+static void run_jit(const struct dt_case *c, struct dt_result *r)
+{
+    static bool started;
+    if (!started) {
+        started = true;
+        soft_jit_free(dt_cpu);
+        soft_jit_new(dt_cpu, SOFT_JIT_UNLINKED, 0);
+    }
+    run_blocks(c, r);
+}
+
+const struct dt_engine dt_jit = {"jit", run_jit};
 const struct dt_engine dt_blocks = {"blocks", run_blocks};

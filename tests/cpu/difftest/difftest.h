@@ -86,6 +86,7 @@ struct dt_engine {
 };
 extern const struct dt_engine dt_interp;
 extern const struct dt_engine dt_blocks;
+extern const struct dt_engine dt_jit;      /* the same with the translator */
 extern const struct dt_engine dt_wrong;   /* the interpreter with one planted error: the test must find it */
 
 /* ---- gen.c ----------------------------------------------------------------------------------- */

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-static const struct dt_engine *const engines[] = {&dt_interp, &dt_blocks, &dt_wrong};
+static const struct dt_engine *const engines[] = {&dt_interp, &dt_blocks, &dt_jit, &dt_wrong};
 #define FLAGS_COMPARED UINT64_C(0xcd5) /* CF PF AF ZF SF DF OF */
 
 struct options {

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "engine/accel/soft/handlers.h"
+#include "engine/accel/soft/jit/jit.h"
 #include "engine/accel/soft/vm.h"
 
 _Thread_local struct soft_cpu *soft_current;
@@ -198,7 +199,8 @@ static struct cpu_page *cpu_page(struct cpu_blocks *s, uintptr_t page)
 static void kill_block(struct soft_block *b)
 {
     b->key = SOFT_DEAD_KEY;
-    b->jit = NULL;
+    if (b->jit)
+        soft_jit_kill(b);
     for (unsigned i = 0; i < b->count; i++)
         b->insn[i].fn = soft_op_stale;
 }
@@ -286,9 +288,10 @@ void soft_blocks_sync(struct soft_cpu *cpu)
     if (!s)
         return;
     pthread_mutex_lock(&s->queue_lock);
-    if (s->overflow)
+    if (s->overflow) {
         forget_all(s);
-    else
+        soft_jit_forget(cpu);
+    } else
         for (unsigned i = 0; i < s->queued; i++)
             kill_range(s, s->queue[i].host, s->queue[i].bytes);
     s->queued = 0;

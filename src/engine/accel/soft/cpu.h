@@ -47,11 +47,13 @@ typedef uint16_t soft_aflags;
 enum soft_vector { SOFT_DE, SOFT_DB, SOFT_NMI, SOFT_BP, SOFT_OF_, SOFT_BR, SOFT_UD, SOFT_NM, SOFT_DF, SOFT_TS = 10,
                    SOFT_NP, SOFT_SS_, SOFT_GP, SOFT_PF_, SOFT_MF = 16, SOFT_AC, SOFT_MC, SOFT_XM };
 
-/* One TLB way. Tags hold the linear page number << 12; an impossible tag (~0) means: go to the
- * slow path. host = linear + addend where the tag matches. */
-struct soft_tlb_entry { uint64_t tag_read, tag_write, tag_exec; uintptr_t addend; };
+/* One TLB way. Tags hold the linear address of the page; SOFT_TAG_NONE(way), a page two ways off
+ * (an operand may reach into the next one), means: go to the slow path. page is the page's host address. Translated code
+ * relies on the layout and on tags that no address of the way can match. */
+struct soft_tlb_entry { uint64_t tag_read, tag_write, tag_exec; uintptr_t page; };
 #define SOFT_TLB_BITS 10
 #define SOFT_TLB_SIZE (1u << SOFT_TLB_BITS)
+#define SOFT_TAG_NONE(way) (0x8000000000000000ull | (uint64_t)((way) ^ 2) << 12)
 /* What the slow path knows beside each way: rights from the last walk, so that MMIO, code and
  * dirty-logged pages need no new walk. page is ~0 when the way is empty. */
 struct soft_tlb_info {
@@ -100,6 +102,15 @@ enum soft_attention {               /* bits of soft_cpu.attention; set by any th
  * the same instruction again. */
 enum soft_jump { SOFT_JUMP_FAULT = 1, SOFT_JUMP_AGAIN = 2 };
 
+/* What translated code keeps beside the registers (jit/). */
+struct soft_jit_env {
+    uint64_t rip_page;               /* linear page of the running block: code is position independent */
+    uint64_t salt_high, salt_low;    /* generation and state_key of lookups in each half of the address space */
+    void *targets;                   /* struct soft_jit_target[]: where indirect jumps went */
+    uint64_t tmp[2];                 /* scratch inside one instruction */
+    uint32_t vec_live;               /* the guest's vector registers and MXCSR are in the host's */
+};
+
 struct soft_cpu {
     /* ---- hot: small offsets, addressed by translated code ------------------------------- */
     uint64_t gpr[16];
@@ -116,8 +127,9 @@ struct soft_cpu {
     /* Grow when translations of code may have changed: lookups of blocks by linear address end with them. The
      * upper half has its own, because kernels map it alike (global) in every address space: soft_gen. */
     uint64_t tlb_gen, tlb_gen_high;
-    struct gh_segment seg[GH_SEG_COUNT];
     struct soft_tlb_entry *tlb;      /* = ctx->set[mmu_mode] */
+    struct soft_jit_env jit;
+    struct gh_segment seg[GH_SEG_COUNT];
     struct soft_tlb_ctx *ctx;        /* the current address space's translations */
     uint64_t map_generation;         /* of the vm map the TLB was filled from */
 

@@ -6,6 +6,7 @@
  */
 #include "engine/accel/soft/block.h"
 #include "engine/accel/soft/handlers.h"
+#include "engine/accel/soft/jit/jit.h"
 #include "engine/accel/soft/vm.h"
 
 SOFT_OP(stale)
@@ -74,6 +75,8 @@ void soft_run_blocks(struct soft_cpu *cpu, uint64_t max_blocks)
         break;
     }
     struct soft_block *from = NULL;
+    const struct soft_jit_link *link = NULL;
+    bool jit = cpu->jit_state && (!max_blocks || !soft_jit_chains(cpu));
     for (;;) {
         if (max_blocks) {
             if (!left)
@@ -81,16 +84,26 @@ void soft_run_blocks(struct soft_cpu *cpu, uint64_t max_blocks)
             left = left - 1;
         }
         if (soft_unlikely(cpu->attention)) {
-            from = NULL; /* an attention may free blocks */
+            from = NULL; /* an attention may free blocks and code */
+            link = NULL;
             if (!soft_attend(cpu))
                 break;
         }
         if (soft_unlikely(cpu->state_key & SOFT_KEY_STEP)) {
             from = NULL;
+            link = NULL;
             run_stepped(cpu);
             continue;
         }
         struct soft_block *b = next_block(cpu, from, code_linear(cpu));
+        if (jit && soft_jit_ready(cpu, b)) {
+            if (link)
+                soft_jit_connect(cpu, link, b);
+            link = soft_jit_run(cpu, b);
+            from = NULL;
+            continue;
+        }
+        link = NULL;
         run_block(cpu, b);
         cpu->insn_count += b->count;
         from = b;

@@ -6,6 +6,7 @@
 
 #include "engine/accel/soft/block.h"
 #include "engine/accel/soft/fpu.h"
+#include "engine/accel/soft/jit/jit.h"
 #include "engine/accel/soft/mmu.h"
 #include "engine/accel/soft/system.h"
 #include "engine/accel/soft/vm.h"
@@ -162,6 +163,7 @@ static int vcpu_new(struct gh_accel_vm *v, unsigned index, struct gh_vcpu **ret,
         free(vcpu);
         return gh_error_set(err, -ENOMEM, "OutOfMemory", "The host has no memory for processor %u; close other programs.", index);
     }
+    soft_jit_new_default(cpu);
     gh_lapic_init(&cpu->lapic, &vm->bus, index, index == 0, &env);
     soft_vcpu_reset(cpu, false);
     vm->bus.apic[index] = &cpu->lapic;
@@ -179,6 +181,7 @@ static void vcpu_free(struct gh_vcpu *vcpu)
     struct soft_vm *vm = vcpu->cpu.vm;
     vm->bus.apic[vcpu->cpu.index] = NULL;
     vm->cpu[vcpu->cpu.index] = NULL;
+    soft_jit_free(&vcpu->cpu);
     soft_blocks_free(&vcpu->cpu);
     free(vcpu);
 }
@@ -239,11 +242,32 @@ static void counters(struct gh_accel_vm *v, void (*visit)(void *opaque, const ch
         { "msr-refused", &c->unknown_msr }, { "triple-fault", &c->triple_fault }, { "halt", &c->halt },
     };
     uint64_t insns = 0;
+    struct soft_jit_counters jit = { 0 };
 
     for (unsigned i = 0; i < v->soft.vcpu_count; i++)
-        if (v->soft.cpu[i])
+        if (v->soft.cpu[i]) {
+            const struct soft_jit_counters *j = soft_jit_counters(v->soft.cpu[i]);
+            jit.blocks += j->blocks;
+            jit.bytes_in += j->bytes_in;
+            jit.bytes_out += j->bytes_out;
+            jit.enters += j->enters;
+            jit.links += j->links;
+            jit.cross_links += j->cross_links;
+            jit.slow += j->slow;
+            jit.kills += j->kills;
+            jit.forgets += j->forgets;
             insns += v->soft.cpu[i]->insn_count;
-    visit(opaque, "instructions", insns);
+        }
+    visit(opaque, "interpreted-instructions", insns);
+    visit(opaque, "jit-blocks", jit.blocks);
+    visit(opaque, "jit-bytes-in", jit.bytes_in);
+    visit(opaque, "jit-bytes-out", jit.bytes_out);
+    visit(opaque, "jit-enters", jit.enters);
+    visit(opaque, "jit-links", jit.links);
+    visit(opaque, "jit-cross-links", jit.cross_links);
+    visit(opaque, "jit-slow", jit.slow);
+    visit(opaque, "jit-kills", jit.kills);
+    visit(opaque, "jit-forgets", jit.forgets);
     for (unsigned i = 0; i < sizeof list / sizeof list[0]; i++)
         visit(opaque, list[i].name, atomic_load_explicit(list[i].value, memory_order_relaxed));
 }

@@ -25,10 +25,15 @@ static unsigned watched_rights(const struct soft_cpu *cpu, uint64_t page)
     return lost;
 }
 
-static void entry_clear(struct soft_tlb_entry *e)
+/* info->page of an empty way. */
+#define NO_PAGE (~0ull)
+
+static bool tag_valid(uint64_t tag, unsigned way) { return ((tag >> 12) & (SOFT_TLB_SIZE - 1)) == way; }
+
+static void entry_clear(struct soft_tlb_entry *e, unsigned way)
 {
-    e->tag_read = e->tag_exec = SOFT_TAG_NONE;
-    __atomic_store_n(&e->tag_write, SOFT_TAG_NONE, __ATOMIC_RELAXED);
+    e->tag_read = e->tag_exec = SOFT_TAG_NONE(way);
+    __atomic_store_n(&e->tag_write, SOFT_TAG_NONE(way), __ATOMIC_RELAXED);
 }
 
 /* Every flush is a new generation: what was found by linear address under an old one is stale. */
@@ -47,8 +52,8 @@ void soft_tlb_init(struct soft_cpu *cpu)
         struct soft_tlb_ctx *x = &cpu->tlb_ctx[c];
         for (unsigned m = 0; m < SOFT_MMU_MODES; m++) {
             for (unsigned i = 0; i < SOFT_TLB_SIZE; i++) {
-                entry_clear(&x->set[m][i]);
-                x->info[m][i] = (struct soft_tlb_info){ .page = SOFT_TAG_NONE };
+                entry_clear(&x->set[m][i], i);
+                x->info[m][i] = (struct soft_tlb_info){ .page = NO_PAGE };
             }
             x->log_count[m] = 0;
         }
@@ -72,8 +77,8 @@ static void flush_context(struct soft_cpu *cpu, struct soft_tlb_ctx *x, bool glo
                 x->log[m][kept++] = (uint16_t)i;
                 continue;
             }
-            entry_clear(&x->set[m][i]);
-            x->info[m][i].page = SOFT_TAG_NONE;
+            entry_clear(&x->set[m][i], i);
+            x->info[m][i].page = NO_PAGE;
             x->info[m][i].rights = 0;
         }
         x->log_count[m] = kept;
@@ -180,15 +185,15 @@ static void drop_page(struct soft_cpu *cpu, struct soft_tlb_ctx *x, uint64_t lin
         unsigned i = (unsigned)(linear >> 12) & (SOFT_TLB_SIZE - 1);
         struct soft_tlb_info *info = &x->info[m][i];
         if (info->page == (linear & ~SOFT_PAGE_MASK)) {
-            entry_clear(&x->set[m][i]);
-            info->page = SOFT_TAG_NONE;
+            entry_clear(&x->set[m][i], i);
+            info->page = NO_PAGE;
         }
         for (unsigned n = 0; pieces && n < x->log_count[m]; n++) {
             i = x->log[m][n];
             info = &x->info[m][i];
-            if (info->page != SOFT_TAG_NONE && info->shift > 12 && (info->page ^ linear) >> info->shift == 0) {
-                entry_clear(&x->set[m][i]);
-                info->page = SOFT_TAG_NONE;
+            if (info->page != NO_PAGE && info->shift > 12 && (info->page ^ linear) >> info->shift == 0) {
+                entry_clear(&x->set[m][i], i);
+                info->page = NO_PAGE;
             }
         }
     }
@@ -233,12 +238,12 @@ void soft_tlb_drop_dirty(struct soft_cpu *cpu)
                 unsigned i = x->log[m][n];
                 struct soft_tlb_info *info = &x->info[m][i];
                 struct soft_tlb_entry *e = &x->set[m][i];
-                if (info->page == SOFT_TAG_NONE || e->tag_write == SOFT_TAG_NONE || info->slot >= map->count)
+                if (info->page == NO_PAGE || !tag_valid(e->tag_write, i) || info->slot >= map->count)
                     continue;
                 struct soft_slot *s = &map->slot[info->slot];
                 if (!s->dirty)
                     continue;
-                __atomic_store_n(&e->tag_write, SOFT_TAG_NONE, __ATOMIC_RELAXED);
+                __atomic_store_n(&e->tag_write, SOFT_TAG_NONE(i), __ATOMIC_RELAXED);
                 if (x->valid)         /* written between the harvest and now, perhaps */
                     soft_slot_mark_dirty(s, info->gpa);
             }
@@ -249,8 +254,8 @@ static void revoke_in(struct soft_tlb_entry *set, const uint8_t *host_page)
 {
     for (unsigned i = 0; i < SOFT_TLB_SIZE; i++) {
         uint64_t tag = __atomic_load_n(&set[i].tag_write, __ATOMIC_RELAXED);
-        if (tag != SOFT_TAG_NONE && tag + __atomic_load_n(&set[i].addend, __ATOMIC_RELAXED) == (uintptr_t)host_page)
-            __atomic_store_n(&set[i].tag_write, SOFT_TAG_NONE, __ATOMIC_SEQ_CST);
+        if (tag_valid(tag, i) && __atomic_load_n(&set[i].page, __ATOMIC_RELAXED) == (uintptr_t)host_page)
+            __atomic_store_n(&set[i].tag_write, SOFT_TAG_NONE(i), __ATOMIC_SEQ_CST);
     }
 }
 
@@ -282,7 +287,7 @@ static void install_write_tag(struct soft_cpu *cpu, struct soft_tlb_entry *e, st
     /* Pairs with soft_code_page_add: it sets CODE, then looks for WTAG and for the tags. */
     atomic_thread_fence(memory_order_seq_cst);
     if (atomic_load_explicit(flags, memory_order_relaxed) & SOFT_PAGE_CODE)
-        __atomic_store_n(&e->tag_write, SOFT_TAG_NONE, __ATOMIC_RELAXED);
+        __atomic_store_n(&e->tag_write, SOFT_TAG_NONE((page >> 12) & (SOFT_TLB_SIZE - 1)), __ATOMIC_RELAXED);
 }
 
 /* What INVLPG must know later: where code may have been found by linear address. */
@@ -307,11 +312,11 @@ static void install(struct soft_cpu *cpu, unsigned mode, uint64_t page, const st
     struct soft_slot *s = info->slot == SOFT_NO_SLOT ? NULL : &cpu->vm->map->slot[info->slot];
     unsigned fast = info->rights & ~watched_rights(cpu, page);
 
-    entry_clear(e);
+    entry_clear(e, i);
     if (!s)
         return;
-    /* The tag goes first and the addend changes only while no tag is valid: soft_tlb_revoke_write reads both. */
-    __atomic_store_n(&e->addend, (uintptr_t)(s->host + (info->gpa - s->gpa)) - page, __ATOMIC_RELEASE);
+    /* The tag goes first and the page changes only while no tag is valid: soft_tlb_revoke_write reads both. */
+    __atomic_store_n(&e->page, (uintptr_t)(s->host + (info->gpa - s->gpa)), __ATOMIC_RELEASE);
     if (fast & SOFT_R_READ)
         e->tag_read = page;
     if (info->rights & SOFT_R_EXEC) {
@@ -343,7 +348,7 @@ _Noreturn void soft_raise_not_canonical(struct soft_cpu *cpu, uint64_t linear)
 
     if (soft_canonical(cpu->rip) && (cpu->rip & ~SOFT_PAGE_MASK) == e->tag_exec && cpu->code_mode == 64) {
         unsigned room = 0x1000 - (unsigned)(cpu->rip & SOFT_PAGE_MASK);
-        const uint8_t *code = (const uint8_t *)(uintptr_t)(cpu->rip + e->addend);
+        const uint8_t *code = (const uint8_t *)(uintptr_t)(e->page + (cpu->rip & SOFT_PAGE_MASK));
         if (soft_decode(cpu->state_key, code, room < 15 ? room : 15, &in) && in.op != SOFT_OP_INVALID) {
             bool operand = in.is_mem && linear - soft_offset(cpu, &in) < 64;
             stack = operand ? in.seg == GH_SS : soft_rows[in.op].attr & A_STK;
@@ -385,7 +390,7 @@ struct soft_xlat soft_translate(struct soft_cpu *cpu, uint64_t linear, enum soft
         }
         install(cpu, mode, page, info, access == SOFT_WRITE);
     } else if (access == SOFT_WRITE && info->slot != SOFT_NO_SLOT &&
-               cpu->ctx->set[mode][i].tag_write == SOFT_TAG_NONE) {
+               !tag_valid(cpu->ctx->set[mode][i].tag_write, i)) {
         install(cpu, mode, page, info, true);   /* code gone from the page, or dirty bit harvested */
     }
     struct soft_xlat x = { .gpa = info->gpa | (linear & SOFT_PAGE_MASK) };

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Near jumps, calls and returns in 64-bit code. Direct ones leave by exits that are patched to their
+ * target; indirect ones look the target up in a table of where such jumps went, and what is not there
+ * runs the handler, which also checks the target.
+ */
+#include "engine/accel/soft/jit/gen.h"
+
+/* Offset of a relative target from rip_page. */
+static int32_t relative(const struct jit_gen *g, const struct soft_insn *in)
+{
+    return (int32_t)g->off + in->len + (int32_t)in->imm;
+}
+
+static bool too_far(const struct jit_gen *g, const struct soft_insn *in)
+{
+    int64_t t = (int64_t)g->off + in->len + (int64_t)in->imm;
+    return t != (int32_t)t;
+}
+
+void jit_indirect_find(struct jit_gen *g, uint8_t *miss[2])
+{
+    jit_mov(g, JIT_B, JIT_A);
+    jit_rr(g, 0xc1 | O_W, 5, JIT_B);                          /* the hash: jit_target_hash */
+    jit_e8(g, 11);
+    jit_rr(g, 0x31, JIT_A, JIT_B);
+    jit_rr(g, 0x81, 4, JIT_B);
+    jit_e32(g, JIT_TARGETS - 1);
+    jit_rr(g, 0xc1, 4, JIT_B);                                /* 32 bytes each */
+    jit_e8(g, 5);
+    jit_env(g, 0x03 | O_W, JIT_B, JIT_ENV_OF(jit.targets));
+    jit_rm(g, 0x39 | O_W, JIT_A, JIT_B, (int)offsetof(struct soft_jit_target, linear));
+    miss[0] = jit_jcc(g, CC_NE);
+    jit_rr(g, 0xc1 | O_W, 7, JIT_A);                          /* -1 for the upper half, 0 for the lower one */
+    jit_e8(g, 63);
+    jit_rx(g, 0x8b | O_W, JIT_A, JIT_ENV, JIT_A, 3, JIT_ENV_OF(jit.salt_low));
+    jit_rm(g, 0x39 | O_W, JIT_A, JIT_B, (int)offsetof(struct soft_jit_target, salt));
+    miss[1] = jit_jcc(g, CC_NE);
+}
+_Static_assert(offsetof(struct soft_jit_env, salt_high) + 8 == offsetof(struct soft_jit_env, salt_low), "indexed by sign");
+_Static_assert(sizeof(struct soft_jit_target) == 32, "indexed by shift");
+
+void jit_indirect_go(struct jit_gen *g)
+{
+    jit_rm(g, 0x8b | O_W, JIT_A, JIT_B, (int)offsetof(struct soft_jit_target, page));
+    jit_store(g, JIT_A, JIT_ENV_OF(jit.rip_page));
+    jit_rm(g, 0xff, 4, JIT_B, (int)offsetof(struct soft_jit_target, code));
+}
+
+static void find(struct jit_gen *g)
+{
+    uint8_t *miss[2];
+    jit_indirect_find(g, miss);
+    jit_slow_at(g, miss[0]);
+    jit_slow_at(g, miss[1]);
+}
+
+/* Stores the address of the next instruction below RSP and moves RSP. */
+static void push_return(struct jit_gen *g, const struct soft_insn *in)
+{
+    jit_rm(g, 0x8d | O_W, JIT_A, JIT_SP, -8);
+    jit_lookup(g, 8, true);
+    jit_load(g, JIT_B, JIT_ENV_OF(jit.rip_page));
+    jit_rm(g, 0x8d | O_W, JIT_B, JIT_B, (int32_t)g->off + in->len);
+    jit_rm(g, 0x89 | O_W, JIT_B, JIT_A, 0);
+    jit_rm(g, 0x8d | O_W, JIT_SP, JIT_SP, -8);
+}
+
+static bool jcc(struct jit_gen *g, const struct soft_insn *in)
+{
+    jit_flags_to_host(g, JIT_A);
+    jit_flags_to_env(g);
+    jit_exit_at(g, jit_jcc(g, in->imm2 & 15), relative(g, in));
+    jit_exit_jmp(g, (int32_t)g->off + in->len);
+    return true;
+}
+
+static bool ret(struct jit_gen *g, const struct soft_insn *in)
+{
+    jit_mov(g, JIT_A, JIT_SP);
+    jit_lookup(g, 8, false);
+    jit_rm(g, 0x8b | O_W, JIT_A, JIT_A, 0);
+    find(g);
+    jit_rm(g, 0x8d | O_W, JIT_SP, JIT_SP, 8 + (soft_rows[in->op].form == F_I16 ? (int32_t)in->imm : 0));
+    jit_indirect_go(g);
+    return true;
+}
+
+static void indirect_target(struct jit_gen *g, const struct soft_insn *in)
+{
+    if (in->is_mem) {
+        jit_operand(g, in, 8, false);
+        jit_rm(g, 0x8b | O_W, JIT_A, JIT_A, 0);
+        return;
+    }
+    unsigned h = jit_use(g, in->rm, JIT_A);
+    if (h != JIT_A)
+        jit_mov(g, JIT_A, h);
+}
+
+bool jit_flow(struct jit_gen *g, const struct soft_insn *in)
+{
+    if (in->opsize != 8 || (in->is_mem && !jit_can_address(g, in)))
+        return false;
+    switch (in->klass) {
+    case K_JCC:
+        if (too_far(g, in))
+            return false;
+        return jcc(g, in);
+    case K_JMP:
+        if (too_far(g, in))
+            return false;
+        jit_flags_to_env(g);
+        jit_exit_jmp(g, relative(g, in));
+        return true;
+    case K_CALLREL:
+        if (too_far(g, in))
+            return false;
+        jit_flags_to_env(g);
+        push_return(g, in);
+        jit_exit_jmp(g, relative(g, in));
+        return true;
+    case K_RET:
+        jit_flags_to_env(g);
+        return ret(g, in);
+    case K_JMPIND:
+        jit_flags_to_env(g);
+        indirect_target(g, in);
+        find(g);
+        jit_indirect_go(g);
+        return true;
+    case K_CALLIND:
+        jit_flags_to_env(g);
+        indirect_target(g, in);
+        find(g);
+        jit_store(g, JIT_B, JIT_ENV_OF(jit.tmp[0]));
+        push_return(g, in);
+        jit_load(g, JIT_B, JIT_ENV_OF(jit.tmp[0]));
+        jit_indirect_go(g);
+        return true;
+    default:
+        return false;
+    }
+}

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Private to jit/: the generator's state, the encoder and what the instruction families share.
+ *
+ * A family is a function `bool jit_<family>(struct jit_gen *g, const struct soft_insn *in)`, chosen by
+ * class in translate.c. It returns false, having emitted nothing, for an instruction it has no
+ * template for: then the handler is called. Rules for a template:
+ *   - nothing architectural changes before the last check (jit_lookup, jit_slow_if);
+ *   - jit_flags_to_env before the first instruction that destroys EFLAGS or may fault;
+ *   - R13 and R15 are free to use, all other registers hold guest values;
+ *   - g->flags says where the arithmetic flags are afterwards.
+ */
+#pragma once
+#include "engine/accel/soft/handlers.h"
+#include "engine/accel/soft/jit/jit.h"
+
+enum { H_RAX, H_RCX, H_RDX, H_RBX, H_RSP, H_RBP, H_RSI, H_RDI, H_R8, H_R9, H_R10, H_R11, H_R12, H_R13, H_R14, H_R15 };
+#define JIT_ENV    H_R14
+#define JIT_A      H_R13   /* scratch; a memory operand's host address after jit_lookup */
+#define JIT_B      H_R15   /* scratch */
+#define JIT_SP     H_R12   /* guest RSP */
+#define JIT_NONE   0xff
+#define JIT_ENV_OF(field) ((int)offsetof(struct soft_cpu, field) - SOFT_JIT_BIAS)
+#define JIT_GPR_OF(n)     ((int)(offsetof(struct soft_cpu, gpr) + (n) * 8u) - SOFT_JIT_BIAS)
+
+/* Opcode word of the encoder. */
+#define O_0F     0x00000100u
+#define O_38     0x00000200u  /* 0F 38 */
+#define O_3A     0x00000400u  /* 0F 3A */
+#define O_66     0x00001000u
+#define O_F3     0x00002000u
+#define O_F2     0x00004000u
+#define O_W      0x00008000u  /* REX.W */
+#define O_BREG   0x00010000u  /* reg is a byte register: 4..7 need REX */
+#define O_BRM    0x00020000u  /* rm, when a register, likewise */
+#define O_LOCK   0x00040000u
+#define O_NOREX  0x00080000u  /* reg or rm is AH, CH, DH, BH (4..7): the caller has seen to it that no REX is needed */
+
+enum jit_flags_at {
+    JIT_FLAGS_ENV,   /* aflags is right, EFLAGS is garbage */
+    JIT_FLAGS_HOST,  /* EFLAGS is right, aflags is stale */
+    JIT_FLAGS_BOTH,
+};
+
+struct jit_slow_path { uint8_t *jump[8], *back; uint8_t jumps; uint8_t index; uint16_t off; bool reload, ends, vec; };
+struct jit_exit { uint8_t *site; int32_t target; };
+
+/* Where indirect jumps went: see jit_indirect_find. 32 bytes; the layout is in the code. */
+struct soft_jit_target { uint64_t linear, salt; const uint8_t *code; uint64_t page; };
+#define JIT_TARGETS 4096u
+static inline unsigned jit_target_hash(uint64_t linear) { return (unsigned)(linear ^ linear >> 11) & (JIT_TARGETS - 1); }
+
+/* Data behind an exit's call: what the run loop needs to patch it. */
+enum jit_link_kind { JIT_LINK_PAGE, JIT_LINK_CROSS, JIT_LINK_CROSS_DONE };
+struct soft_jit_link {
+    int32_t  target;      /* from rip_page */
+    uint32_t site;        /* offset of the rel32 to patch; across pages: of the checked sequence */
+    uint8_t  kind;
+} __attribute__((packed));
+/* Layout of the checked sequence: offsets of what connecting fills in. */
+enum { JIT_CROSS_GEN_DISP = 3, JIT_CROSS_GEN = 4, JIT_CROSS_PAGE = 12, JIT_CROSS_JMP = 38 };
+
+struct soft_jit {
+    uint8_t *rw;
+    const uint8_t *rx;
+    size_t size, used, first;    /* first: after the thunks */
+    bool full;                   /* forget was asked for */
+    enum soft_jit_mode mode;
+    unsigned threshold;
+    bool disasm;
+    uint64_t max_blocks;         /* bisecting: translate so many */
+    const uint8_t *thunk_enter, *thunk_one, *thunk_head, *thunk_link, *thunk_cross; /* in rw */
+    const uint8_t *thunk_vec_load, *thunk_vec_save; /* simd.c; NULL: none */
+    struct soft_jit_counters count;
+    uint32_t slow_count[SOFT_OP_COUNT + 1];
+    struct soft_jit_target target[JIT_TARGETS];
+};
+
+struct jit_gen {
+    struct soft_jit *jit;
+    struct soft_cpu *cpu;
+    struct soft_block *b;
+    uint8_t *at, *entry;
+    unsigned index;              /* current instruction */
+    unsigned off;                /* its offset in the page */
+    enum jit_flags_at flags;
+    bool mode64;
+    bool vec;                    /* the guest's vector registers are known to be in the host's here */
+    unsigned slow_count, exit_count;
+    struct jit_slow_path slow[SOFT_BLOCK_INSNS];
+    struct jit_exit exit[4];
+};
+
+/* ---- Encoder (emit.c). The buffer has room: translate.c saw to it ------------------------------------ */
+void jit_e8(struct jit_gen *g, unsigned v);
+void jit_e32(struct jit_gen *g, uint32_t v);
+void jit_e64(struct jit_gen *g, uint64_t v);
+void jit_rr(struct jit_gen *g, uint32_t op, unsigned reg, unsigned rm);              /* register rm */
+void jit_rm(struct jit_gen *g, uint32_t op, unsigned reg, unsigned base, int32_t disp); /* [base + disp] */
+/* [base + (index << scale) + disp]; either may be JIT_NONE. */
+void jit_rx(struct jit_gen *g, uint32_t op, unsigned reg, unsigned base, unsigned index, unsigned scale, int32_t disp);
+void jit_env(struct jit_gen *g, uint32_t op, unsigned reg, int disp);                /* [env + disp] */
+void jit_mov(struct jit_gen *g, unsigned to, unsigned from);
+void jit_load(struct jit_gen *g, unsigned to, int env_disp);
+void jit_store(struct jit_gen *g, unsigned from, int env_disp);
+void jit_imm64(struct jit_gen *g, unsigned to, uint64_t v);
+void jit_jmp(struct jit_gen *g, const uint8_t *target);                              /* rel32, rw address */
+void jit_call(struct jit_gen *g, const uint8_t *target);
+uint8_t *jit_jcc(struct jit_gen *g, unsigned cc);                                    /* returns the rel32 */
+void jit_patch(uint8_t *site, const uint8_t *target);
+enum { CC_O, CC_NO, CC_B, CC_AE, CC_E, CC_NE, CC_BE, CC_A, CC_S, CC_NS, CC_P, CC_NP, CC_L, CC_GE, CC_LE, CC_G };
+
+/* ---- Registers --------------------------------------------------------------------------------------------- */
+/* Host register of a guest register; JIT_NONE: it lives in soft_cpu. */
+static inline unsigned jit_pinned(unsigned guest) { return guest == GH_RSP ? JIT_SP : guest < 12 ? guest : JIT_NONE; }
+/* Host register with the guest register's 64 bits, loaded into scratch where it has none. */
+unsigned jit_use(struct jit_gen *g, unsigned guest, unsigned scratch);
+/* Stores it back where it has none. */
+void jit_done(struct jit_gen *g, unsigned guest, unsigned host);
+void jit_store_all(struct jit_gen *g);
+void jit_load_all(struct jit_gen *g);
+
+/* ---- Flags --------------------------------------------------------------------------------------------------- */
+void jit_flags_to_env(struct jit_gen *g);                    /* uses R13; EFLAGS stay */
+void jit_flags_to_host(struct jit_gen *g, unsigned scratch); /* EFLAGS = aflags unless they are there */
+/* The current instruction's flags are overwritten before anything sees them. */
+bool jit_flags_dead(const struct jit_gen *g);
+
+/* ---- Slow path, exits (translate.c) -------------------------------------------------------------------------- */
+/* Leaves to the handler of the current instruction if cc; EFLAGS must not be pending. */
+void jit_slow_if(struct jit_gen *g, unsigned cc);
+/* Calls the handler of the current instruction. */
+void jit_call_handler(struct jit_gen *g, const struct soft_insn *in);
+/* rel32 at site goes to rip_page + target. Flags must be in env. */
+void jit_exit_at(struct jit_gen *g, uint8_t *site, int32_t target);
+void jit_exit_jmp(struct jit_gen *g, int32_t target);
+/* R13 = linear target -> R15 = its struct soft_jit_target, or a jump from one of the two sites. Destroys R13, EFLAGS. */
+void jit_indirect_find(struct jit_gen *g, uint8_t *miss[2]);
+/* Goes to the target at R15. */
+void jit_indirect_go(struct jit_gen *g);
+/* The slow path of the current instruction begins where these jump. */
+void jit_slow_at(struct jit_gen *g, uint8_t *site);
+
+/* ---- Memory (mem.c) -------------------------------------------------------------------------------------------- */
+/* The operand's address can be formed here. */
+bool jit_can_address(const struct jit_gen *g, const struct soft_insn *in);
+void jit_address(struct jit_gen *g, const struct soft_insn *in);                /* R13 = linear; uses R15, not EFLAGS */
+/* R13 = linear -> host address; uses R15 and EFLAGS. Slow path where the TLB has no such page or the operand leaves it. */
+void jit_lookup(struct jit_gen *g, unsigned bytes, bool write);
+/* Address and lookup of the memory operand; flags go to env. */
+void jit_operand(struct jit_gen *g, const struct soft_insn *in, unsigned bytes, bool write);
+/* After jit_lookup: slow path where the operand leaves its cache line. Uses R15. */
+void jit_check_lockable(struct jit_gen *g, unsigned bytes);
+
+/* ---- Families ----------------------------------------------------------------------------------------------------- */
+typedef bool (*jit_family)(struct jit_gen *g, const struct soft_insn *in);
+bool jit_int(struct jit_gen *g, const struct soft_insn *in);    /* alu.c: copied with rewritten operands */
+bool jit_flow(struct jit_gen *g, const struct soft_insn *in);   /* flow.c */
+bool jit_stack(struct jit_gen *g, const struct soft_insn *in);  /* stack.c */
+bool jit_simd(struct jit_gen *g, const struct soft_insn *in);   /* simd.c: K_SSE, K_SSE_GPR, K_MMX */
+bool jit_x87(struct jit_gen *g, const struct soft_insn *in);    /* x87.c */
+/* simd.c: emits thunk_vec_load and thunk_vec_save: subroutines for env <-> host vector registers and MXCSR
+ * that change nothing else but EFLAGS, R13 and R15. save is called with the GPRs already stored. */
+void jit_simd_thunks(struct jit_gen *g);
+
+void jit_make_thunks(struct soft_cpu *cpu, struct soft_jit *j);   /* thunks.c */
+/* What thunk_one calls: runs instruction what >> 16 of b at page offset what & 0xffff by its handler.
+ * 0: go on after it; 1: leave to the run loop. */
+int soft_jit_one(struct soft_cpu *cpu, struct soft_block *b, uint32_t what);
+bool jit_translate(struct soft_cpu *cpu, struct soft_block *b);   /* translate.c */

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The translator's life, its buffer, and what the run loop asks of it. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "engine/accel/soft/jit/gen.h"
+#include "engine/accel/soft/vm.h"
+
+#define BUFFER_BYTES (64u << 20)     /* of all vCPUs together, but at least: */
+#define BUFFER_LEAST (8u << 20)
+#define DEFAULT_THRESHOLD 8
+
+static inline struct soft_jit *jit_of(const struct soft_cpu *cpu) { return cpu->jit_state; }
+
+/* ---- Life ---------------------------------------------------------------------------------------------- */
+static int map_buffer(struct soft_jit *j)
+{
+    int fd = memfd_create("gasthaus-code", MFD_CLOEXEC), rc = 0;
+    if (fd < 0)
+        return -errno;
+    if (ftruncate(fd, (off_t)j->size) < 0) {
+        rc = -errno;
+    } else {
+        void *rw = mmap(NULL, j->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        void *rx = rw == MAP_FAILED ? MAP_FAILED : mmap(NULL, j->size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+        if (rx == MAP_FAILED) {
+            rc = -errno;
+            if (rw != MAP_FAILED)
+                munmap(rw, j->size);
+        } else {
+            j->rw = rw;
+            j->rx = rx;
+        }
+    }
+    close(fd);
+    return rc;
+}
+
+void soft_jit_new(struct soft_cpu *cpu, enum soft_jit_mode mode, unsigned threshold)
+{
+    if (mode == SOFT_JIT_OFF)
+        return;
+    struct soft_jit *j = calloc(1, sizeof *j);
+    if (!j)
+        return;
+    j->size = BUFFER_BYTES / cpu->vm->vcpu_count;
+    if (j->size < BUFFER_LEAST)
+        j->size = BUFFER_LEAST;
+    j->size &= ~(size_t)0xffff;
+    int rc = map_buffer(j);
+    if (rc < 0) {
+        if (cpu->index == 0)
+            gh_log(GH_LOG_WARN, "no executable memory (%s): the software CPU interprets, and is slow", strerror(-rc));
+        free(j);
+        return;
+    }
+    j->mode = mode;
+    j->threshold = threshold;
+    j->max_blocks = UINT64_MAX;
+    cpu->jit_state = j;
+    cpu->jit.targets = j->target;
+    jit_make_thunks(cpu, j);
+}
+
+void soft_jit_new_default(struct soft_cpu *cpu)
+{
+    enum soft_jit_mode mode = SOFT_JIT_OFF;
+    unsigned threshold = DEFAULT_THRESHOLD;
+    uint64_t max_blocks = UINT64_MAX;
+    bool disasm = false;
+    const char *debug = getenv("GH_DEBUG");
+    while (debug && *debug) {
+        size_t n = strcspn(debug, ",");
+        if (!strncmp(debug, "soft:interp", n))
+            mode = SOFT_JIT_OFF;
+        else if (!strncmp(debug, "soft:jit", n))
+            mode = SOFT_JIT_ON;
+        else if (!strncmp(debug, "soft:unlinked", n))
+            mode = SOFT_JIT_UNLINKED;
+        else if (!strncmp(debug, "soft:disasm", n))
+            disasm = true;
+        else if (!strncmp(debug, "soft:threshold=", 15))
+            threshold = (unsigned)strtoul(debug + 15, NULL, 0);
+        else if (!strncmp(debug, "soft:maxblocks=", 15))
+            max_blocks = strtoull(debug + 15, NULL, 0);
+        debug += n + (debug[n] == ',');
+    }
+    soft_jit_new(cpu, mode, threshold);
+    if (cpu->jit_state) {
+        jit_of(cpu)->max_blocks = max_blocks;
+        jit_of(cpu)->disasm = disasm;
+    }
+}
+
+void soft_jit_free(struct soft_cpu *cpu)
+{
+    struct soft_jit *j = jit_of(cpu);
+    if (!j)
+        return;
+    munmap(j->rw, j->size);
+    munmap((void *)(uintptr_t)j->rx, j->size);
+    free(j);
+    cpu->jit_state = NULL;
+}
+
+const struct soft_jit_counters *soft_jit_counters(const struct soft_cpu *cpu)
+{
+    static const struct soft_jit_counters none;
+    return cpu->jit_state ? &jit_of(cpu)->count : &none;
+}
+
+void soft_jit_visit_slow(const struct soft_cpu *cpu, void (*visit)(void *, const char *, uint64_t), void *opaque)
+{
+    const struct soft_jit *j = jit_of(cpu);
+    for (unsigned i = 0; j && i < SOFT_OP_COUNT; i++)
+        if (j->slow_count[i])
+            visit(opaque, soft_rows[i].name, j->slow_count[i]);
+}
+
+/* ---- Death of blocks --------------------------------------------------------------------------------------- */
+void soft_jit_kill(struct soft_block *b)
+{
+    uint8_t *entry = b->jit;
+    entry[0] = 0xeb;                         /* jmp short to "gone", see translate.c */
+    entry[1] = (uint8_t)(-11 - 2);
+    b->jit = NULL;
+}
+
+void soft_jit_forget(struct soft_cpu *cpu)
+{
+    struct soft_jit *j = jit_of(cpu);
+    if (!j)
+        return;
+    memset(j->target, 0, sizeof j->target);
+    j->used = j->first;
+    j->full = false;
+    j->count.forgets++;
+}
+
+/* ---- Running -------------------------------------------------------------------------------------------------- */
+static inline void refresh_salts(struct soft_cpu *cpu)
+{
+    cpu->jit.salt_low = cpu->tlb_gen << 24 | cpu->state_key;
+    cpu->jit.salt_high = cpu->tlb_gen_high << 24 | cpu->state_key;
+}
+
+int soft_jit_one(struct soft_cpu *cpu, struct soft_block *b, uint32_t what)
+{
+    const struct soft_insn *in = &b->insn[what >> 16];
+    struct soft_jit *j = jit_of(cpu);
+    bool ends = in->flags & SOFT_F_END;
+    cpu->rip = cpu->jit.rip_page + (what & 0xffff);
+    j->count.slow++;
+    j->slow_count[in->op < SOFT_OP_COUNT ? in->op : SOFT_OP_COUNT]++;
+    soft_insn_run(cpu, in);
+    if (ends || b->key == SOFT_DEAD_KEY)
+        return 1;
+    refresh_salts(cpu);                      /* MMIO may have published another memory map */
+    return 0;
+}
+
+static bool translatable(const struct soft_block *b)
+{
+    return (b->key & (SOFT_KEY_CODE64 | SOFT_KEY_STEP)) == SOFT_KEY_CODE64;
+}
+
+bool soft_jit_ready(struct soft_cpu *cpu, struct soft_block *b)
+{
+    struct soft_jit *j = jit_of(cpu);
+    if (soft_likely(b->jit != NULL))
+        return true;
+    if (b->runs++ < j->threshold || b->key == SOFT_DEAD_KEY || !translatable(b) || j->count.blocks >= j->max_blocks)
+        return false;
+    return jit_translate(cpu, b);
+}
+
+bool soft_jit_chains(const struct soft_cpu *cpu) { return jit_of(cpu)->mode == SOFT_JIT_ON; }
+
+void soft_jit_connect(struct soft_cpu *cpu, const struct soft_jit_link *link, const struct soft_block *b)
+{
+    struct soft_jit *j = jit_of(cpu);
+    uint8_t *site = j->rw + link->site;
+    if (cpu->rip != cpu->jit.rip_page + (uint64_t)(int64_t)link->target)
+        return;
+    if (link->kind == JIT_LINK_PAGE) {
+        jit_patch(site, b->jit);
+        j->count.links++;
+        return;
+    }
+    uint32_t gen = (uint32_t)soft_gen(cpu, cpu->rip);
+    site[JIT_CROSS_GEN_DISP] = (uint8_t)(cpu->rip >> 63 ? JIT_ENV_OF(tlb_gen_high) : JIT_ENV_OF(tlb_gen));
+    memcpy(site + JIT_CROSS_GEN, &gen, 4);
+    memcpy(site + JIT_CROSS_PAGE, &cpu->jit.rip_page, 8);
+    jit_patch(site + JIT_CROSS_JMP, b->jit);
+    j->rw[(const uint8_t *)&link->kind - j->rx] = JIT_LINK_CROSS_DONE;
+    j->count.cross_links++;
+}
+
+const struct soft_jit_link *soft_jit_run(struct soft_cpu *cpu, const struct soft_block *b)
+{
+    struct soft_jit *j = jit_of(cpu);
+    const uint8_t *code = j->rx + ((uint8_t *)b->jit - j->rw);
+    const struct soft_jit_link *(*enter)(struct soft_cpu *, const uint8_t *);
+    const uint8_t *thunk = j->rx + (j->thunk_enter - j->rw);
+    memcpy(&enter, &thunk, sizeof enter);
+    cpu->jit.rip_page = cpu->rip & ~SOFT_PAGE_MASK;
+    refresh_salts(cpu);
+    j->count.enters++;
+    if (j->mode == SOFT_JIT_ON)
+        j->target[jit_target_hash(cpu->rip)] =
+            (struct soft_jit_target){ cpu->rip, cpu->rip >> 63 ? cpu->jit.salt_high : cpu->jit.salt_low, code, cpu->jit.rip_page };
+    return enter(cpu, code);
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The translator: one piece of host code for each decoded block, made on the block's Nth run. The seam to
+ * block.c (kills, forgets), interp.c (the run loop) and soft.c (life, counters).
+ *
+ * Registers: the guest's RAX RCX RDX RBX RBP RSI RDI R8..R11 are in the same host registers, RSP in
+ * R12, R12..R15 in soft_cpu.gpr. Host R14 is the address of soft_cpu + SOFT_JIT_BIAS, R13 and
+ * R15 are scratch, RSP is the host's stack. Everything is in soft_cpu when C code runs.
+ * Arithmetic flags: in soft_cpu.aflags at block boundaries; inside a block in the host's EFLAGS after
+ * a producer, stored before anything that may fault or destroys them.
+ * Code is independent of the linear address: rip is soft_jit_env.rip_page + a constant.
+ *
+ * What has no template, and every access that misses the TLB, runs the interpreter's handler for
+ * that one instruction (soft_jit_one), so there is one definition of everything that is difficult.
+ *
+ * Thread: the vCPU's own; soft_jit_counters is read by any thread. Memory: one memfd for each vCPU,
+ * mapped once writable and once executable; it fills up and is then forgotten as a whole at a block
+ * head. Where the host refuses executable memory there is no translator and the log says so once.
+ */
+#pragma once
+#include "engine/accel/soft/block.h"
+
+#define SOFT_JIT_BIAS 128  /* so that the hot fields have 8-bit displacements */
+
+struct soft_jit_counters {
+    uint64_t blocks, bytes_in, bytes_out;  /* translated */
+    uint64_t enters;                       /* from the run loop */
+    uint64_t links, cross_links;           /* exits patched to their target; across pages */
+    uint64_t slow;                         /* instructions run by their handler out of translated code */
+    uint64_t kills, forgets;
+};
+
+enum soft_jit_mode {
+    SOFT_JIT_OFF,
+    SOFT_JIT_ON,
+    SOFT_JIT_UNLINKED,  /* every block returns to the run loop: for tests and lockstep */
+};
+
+/* Before the vCPU's first run. Without translator (off, or the host refuses) jit_state stays NULL. */
+void soft_jit_new(struct soft_cpu *cpu, enum soft_jit_mode mode, unsigned threshold);
+/* What GH_DEBUG says: soft:interp, soft:jit, soft:threshold=N, soft:unlinked, soft:disasm, soft:maxblocks=N. */
+void soft_jit_new_default(struct soft_cpu *cpu);
+void soft_jit_free(struct soft_cpu *cpu);
+const struct soft_jit_counters *soft_jit_counters(const struct soft_cpu *cpu);
+/* Handlers run out of translated code, by instruction name. */
+void soft_jit_visit_slow(const struct soft_cpu *cpu, void (*visit)(void *opaque, const char *name, uint64_t count), void *opaque);
+
+/* block.c: a block with jit set died; all blocks are gone. */
+void soft_jit_kill(struct soft_block *b);
+void soft_jit_forget(struct soft_cpu *cpu);
+
+/* The run loop. A link is an exit of translated code that wants to be patched; NULL: none. */
+struct soft_jit_link;
+/* Counts a run; true: it has (now) host code. */
+bool soft_jit_ready(struct soft_cpu *cpu, struct soft_block *b);
+/* Patches the exit to go to b, whose linear address is rip. */
+void soft_jit_connect(struct soft_cpu *cpu, const struct soft_jit_link *link, const struct soft_block *b);
+/* Runs from b, at rip. On return rip is the next instruction's. Faults leave by fault_jump. */
+const struct soft_jit_link *soft_jit_run(struct soft_cpu *cpu, const struct soft_block *b);
+/* Blocks are chained, so that a limit on their number cannot be kept. */
+bool soft_jit_chains(const struct soft_cpu *cpu);

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Memory operands: linear address and the inline TLB probe. See mmu.h for the TLB. */
+#include "engine/accel/soft/jit/gen.h"
+
+_Static_assert(sizeof(struct soft_tlb_entry) == 32 && SOFT_TLB_SIZE == 1024, "the probe has them as constants");
+
+bool jit_can_address(const struct jit_gen *g, const struct soft_insn *in)
+{
+    (void)g;
+    return in->is_mem == SOFT_MEM_FLAT64 || in->is_mem == SOFT_MEM_RIP64 || in->is_mem == SOFT_MEM_SEG64 ||
+           in->is_mem == SOFT_MEM_FLAT32;
+}
+
+/* R13 = rip_page + a constant that may be just too large for 32 bits. */
+static void rip_relative(struct jit_gen *g, int64_t off)
+{
+    jit_load(g, JIT_A, JIT_ENV_OF(jit.rip_page));
+    if (off != (int32_t)off) {
+        int32_t half = (int32_t)(off / 2);
+        jit_rm(g, 0x8d | O_W, JIT_A, JIT_A, half);
+        off -= half;
+    }
+    if (off)
+        jit_rm(g, 0x8d | O_W, JIT_A, JIT_A, (int32_t)off);
+}
+
+void jit_address(struct jit_gen *g, const struct soft_insn *in)
+{
+    uint32_t width = in->is_mem == SOFT_MEM_FLAT32 ? 0 : O_W;
+    if (in->base == SOFT_RIP_REG) {
+        rip_relative(g, (int64_t)g->off + in->len + in->disp);
+    } else {
+        unsigned base = JIT_NONE, index = JIT_NONE;
+        if (in->base != SOFT_NO_REG)
+            base = jit_use(g, in->base, JIT_A);
+        if (in->index != SOFT_NO_REG)
+            index = jit_use(g, in->index, JIT_B);
+        if (base == JIT_NONE && index == JIT_NONE) { /* mov r13, disp */
+            jit_rr(g, 0xc7 | width, 0, JIT_A);
+            jit_e32(g, (uint32_t)in->disp);
+        } else {
+            jit_rx(g, 0x8d | width, JIT_A, base, index, in->scale, in->disp);
+        }
+    }
+    if (in->is_mem == SOFT_MEM_SEG64) {
+        jit_load(g, JIT_B, (int)offsetof(struct soft_cpu, seg) + in->seg * (int)sizeof(struct gh_segment) +
+                           (int)offsetof(struct gh_segment, base) - SOFT_JIT_BIAS);
+        jit_rx(g, 0x8d | O_W, JIT_A, JIT_A, JIT_B, 0, 0);
+    }
+}
+
+void jit_lookup(struct jit_gen *g, unsigned bytes, bool write)
+{
+    int tag = write ? (int)offsetof(struct soft_tlb_entry, tag_write) : (int)offsetof(struct soft_tlb_entry, tag_read);
+    jit_mov(g, JIT_B, JIT_A);
+    jit_rr(g, 0xc1 | O_W, 5, JIT_B);                         /* shr r15, 7 */
+    jit_e8(g, 7);
+    jit_rr(g, 0x81, 4, JIT_B);                               /* and r15d, 7fe0h */
+    jit_e32(g, (SOFT_TLB_SIZE - 1) << 5);
+    jit_env(g, 0x03 | O_W, JIT_B, JIT_ENV_OF(tlb));          /* add r15, [tlb] */
+    jit_rm(g, 0x2b | O_W, JIT_A, JIT_B, tag);                /* sub r13, [r15 + tag]: offset in the page */
+    jit_rr(g, 0x81 | O_W, 7, JIT_A);                         /* cmp r13, 1000h - bytes */
+    jit_e32(g, 0x1000 - bytes);
+    jit_slow_if(g, CC_A);
+    jit_rm(g, 0x03 | O_W, JIT_A, JIT_B, (int)offsetof(struct soft_tlb_entry, page));
+}
+
+void jit_operand(struct jit_gen *g, const struct soft_insn *in, unsigned bytes, bool write)
+{
+    jit_flags_to_env(g);
+    jit_address(g, in);
+    jit_lookup(g, bytes, write);
+    g->flags = JIT_FLAGS_ENV;
+}
+
+void jit_check_lockable(struct jit_gen *g, unsigned bytes)
+{
+    if (bytes == 1)
+        return;
+    jit_rm(g, 0x8d | O_W, JIT_B, JIT_A, (int)bytes - 1);
+    jit_rr(g, 0x31 | O_W, JIT_A, JIT_B);                     /* xor: which bits differ from the first byte's address */
+    jit_rr(g, 0x83 | O_W, 7, JIT_B);
+    jit_e8(g, 63);
+    jit_slow_if(g, CC_A);
+}

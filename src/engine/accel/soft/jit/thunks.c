@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The code that is there once for each vCPU, at the start of its buffer: ways in and out of translated
+ * code. In translated code the host's RSP is aligned to 16.
+ */
+#include "engine/accel/soft/jit/gen.h"
+
+static const uint8_t saved[] = { H_RBX, H_RBP, H_R12, H_R13, H_R14, H_R15 };
+
+static void push_host(struct jit_gen *g, unsigned r)
+{
+    if (r & 8)
+        jit_e8(g, 0x41);
+    jit_e8(g, 0x50 | (r & 7));
+}
+
+static void pop_host(struct jit_gen *g, unsigned r)
+{
+    if (r & 8)
+        jit_e8(g, 0x41);
+    jit_e8(g, 0x58 | (r & 7));
+}
+
+static void host_rsp_add(struct jit_gen *g, int n)
+{
+    jit_rr(g, 0x83 | O_W, 0, H_RSP);
+    jit_e8(g, (uint8_t)n);
+}
+
+/* All guest state goes to soft_cpu. R13 and R15 stay. */
+static void store_state(struct jit_gen *g)
+{
+    jit_store_all(g);
+    if (!g->jit->thunk_vec_save)
+        return;
+    jit_env(g, 0x83, 7, JIT_ENV_OF(jit.vec_live));
+    jit_e8(g, 0);
+    uint8_t *skip = jit_jcc(g, CC_E);
+    push_host(g, JIT_A);
+    push_host(g, JIT_B);
+    jit_call(g, g->jit->thunk_vec_save);
+    pop_host(g, JIT_B);
+    pop_host(g, JIT_A);
+    jit_patch(skip, g->at);
+}
+
+/* Back to soft_jit_run, with RAX. */
+static void epilogue(struct jit_gen *g)
+{
+    host_rsp_add(g, 8);
+    for (unsigned i = sizeof saved; i--;)
+        pop_host(g, saved[i]);
+    jit_e8(g, 0xc3);
+}
+
+static void leave_null(struct jit_gen *g)
+{
+    jit_rr(g, 0x31, H_RAX, H_RAX);
+    epilogue(g);
+}
+
+static void align(struct jit_gen *g)
+{
+    while ((uintptr_t)g->at & 15)
+        jit_e8(g, 0xcc);
+}
+
+/* (struct soft_cpu *, const uint8_t *code) */
+static void make_enter(struct jit_gen *g)
+{
+    g->jit->thunk_enter = g->at;
+    for (unsigned i = 0; i < sizeof saved; i++)
+        push_host(g, saved[i]);
+    host_rsp_add(g, -8);
+    jit_rm(g, 0x8d | O_W, JIT_ENV, H_RDI, SOFT_JIT_BIAS);
+    jit_mov(g, JIT_B, H_RSI);
+    jit_load_all(g);
+    jit_rr(g, 0xff, 4, JIT_B);
+}
+
+/* Called with R13 = block, R15 = what soft_jit_one wants. */
+static void make_one(struct jit_gen *g)
+{
+    g->jit->thunk_one = g->at;
+    store_state(g);
+    jit_rm(g, 0x8d | O_W, H_RDI, JIT_ENV, -SOFT_JIT_BIAS);
+    jit_mov(g, H_RSI, JIT_A);
+    jit_rr(g, 0x89, JIT_B, H_RDX);
+    host_rsp_add(g, -8);
+    jit_imm64(g, H_RAX, (uintptr_t)soft_jit_one);
+    jit_rr(g, 0xff, 2, H_RAX);
+    host_rsp_add(g, 8);
+    jit_rr(g, 0x85, H_RAX, H_RAX);
+    uint8_t *leave = jit_jcc(g, CC_NE);
+    jit_load_all(g);
+    jit_e8(g, 0xc3);
+    jit_patch(leave, g->at);
+    host_rsp_add(g, 8);                      /* the return address */
+    leave_null(g);
+}
+
+/* Jumped to with R15 = offset in the page: the block does not run. */
+static void make_head(struct jit_gen *g)
+{
+    g->jit->thunk_head = g->at;
+    jit_env(g, 0x03 | O_W, JIT_B, JIT_ENV_OF(jit.rip_page));
+    jit_store(g, JIT_B, JIT_ENV_OF(rip));
+    store_state(g);
+    leave_null(g);
+}
+
+/* Leaves with R13 = the link's data. */
+static void leave_link(struct jit_gen *g)
+{
+    jit_rm(g, 0x63 | O_W, JIT_B, JIT_A, (int)offsetof(struct soft_jit_link, target));
+    jit_env(g, 0x03 | O_W, JIT_B, JIT_ENV_OF(jit.rip_page));
+    jit_store(g, JIT_B, JIT_ENV_OF(rip));
+    store_state(g);
+    jit_mov(g, H_RAX, JIT_A);
+    epilogue(g);
+}
+
+/* Called; the link's data is at the return address. */
+static void make_link(struct jit_gen *g)
+{
+    g->jit->thunk_link = g->at;
+    pop_host(g, JIT_A);
+    leave_link(g);
+}
+
+/* The same for a link across pages. One that was made for another mapping tries the table first. */
+static void make_cross(struct jit_gen *g)
+{
+    uint8_t *miss[2];
+    g->jit->thunk_cross = g->at;
+    pop_host(g, JIT_A);
+    jit_rm(g, 0x80, 7, JIT_A, (int)offsetof(struct soft_jit_link, kind));
+    jit_e8(g, JIT_LINK_CROSS);
+    uint8_t *fresh = jit_jcc(g, CC_E);
+    jit_store(g, JIT_A, JIT_ENV_OF(jit.tmp[0]));
+    jit_rm(g, 0x63 | O_W, JIT_A, JIT_A, (int)offsetof(struct soft_jit_link, target));
+    jit_env(g, 0x03 | O_W, JIT_A, JIT_ENV_OF(jit.rip_page));
+    jit_indirect_find(g, miss);
+    jit_indirect_go(g);
+    jit_patch(miss[0], g->at);
+    jit_patch(miss[1], g->at);
+    jit_load(g, JIT_A, JIT_ENV_OF(jit.tmp[0]));
+    jit_patch(fresh, g->at);
+    leave_link(g);
+}
+
+void jit_make_thunks(struct soft_cpu *cpu, struct soft_jit *j)
+{
+    struct jit_gen g = { .jit = j, .cpu = cpu, .at = j->rw };
+    jit_simd_thunks(&g);
+    align(&g);
+    make_enter(&g);
+    align(&g);
+    make_one(&g);
+    align(&g);
+    make_head(&g);
+    align(&g);
+    make_link(&g);
+    align(&g);
+    make_cross(&g);
+    align(&g);
+    j->first = j->used = (size_t)(g.at - j->rw);
+}

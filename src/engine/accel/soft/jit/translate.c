@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * One block into host code, in one pass:
+ *
+ *     stub:   mov r13, block; jmp thunk_one            handlers are called through it
+ *     gone:   mov r15d, offset; jmp thunk_head         attention, or the block was killed
+ *     entry:  cmp [attention], 0; jne gone             (killing writes a jump to gone here)
+ *             the instructions
+ *             slow paths: mov r15d, what; call stub; [flags back into EFLAGS]; jmp behind the instruction
+ *             exits: call thunk_link; data             until they are patched
+ *
+ * Memory of dead code is not reused before the whole buffer is forgotten, so that nobody needs to know
+ * who links to a block.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/accel/soft/jit/gen.h"
+
+#define ROOM_FOR_A_BLOCK 32768u
+#define GONE_BYTES 11
+
+static jit_family family_of(unsigned klass)
+{
+    switch (klass) {
+    case K_MOV: case K_ALU: case K_ALU1: case K_TEST: case K_LEA: case K_SHIFT: case K_SHIFTD: case K_MUL: case K_MOVX:
+    case K_XCHG: case K_SETCC: case K_CMOV: case K_BT: case K_BITS: case K_NOP: case K_FLAG: case K_CONV: case K_ATOMIC:
+        return jit_int;
+    case K_PUSH: case K_POP: case K_LEAVE:
+        return jit_stack;
+    case K_JCC: case K_JMP: case K_CALLREL: case K_RET: case K_JMPIND: case K_CALLIND:
+        return jit_flow;
+    case K_SSE: case K_SSE_GPR: case K_MMX:
+        return jit_simd;
+    case K_X87:
+        return jit_x87;
+    default:
+        return NULL;
+    }
+}
+
+/* ---- Slow paths -------------------------------------------------------------------------------------- */
+void jit_slow_at(struct jit_gen *g, uint8_t *site)
+{
+    struct jit_slow_path *s = g->slow_count ? &g->slow[g->slow_count - 1] : NULL;
+    if (!s || s->index != g->index) {
+        s = &g->slow[g->slow_count++];
+        *s = (struct jit_slow_path){ .index = (uint8_t)g->index, .off = (uint16_t)g->off };
+    }
+    s->jump[s->jumps++] = site;
+}
+
+void jit_slow_if(struct jit_gen *g, unsigned cc) { jit_slow_at(g, jit_jcc(g, cc)); }
+
+static uint8_t *stub_of(const struct jit_gen *g) { return g->entry - GONE_BYTES - 15; }
+
+static void call_one(struct jit_gen *g, unsigned index, unsigned off)
+{
+    jit_e8(g, 0x41);
+    jit_e8(g, 0xbf);                         /* mov r15d, what */
+    jit_e32(g, index << 16 | off);
+    jit_call(g, stub_of(g));
+}
+
+void jit_call_handler(struct jit_gen *g, const struct soft_insn *in)
+{
+    (void)in;
+    jit_flags_to_env(g);
+    call_one(g, g->index, g->off);
+    g->flags = JIT_FLAGS_ENV;
+    g->vec = false;
+}
+
+static void emit_slow_paths(struct jit_gen *g)
+{
+    for (unsigned i = 0; i < g->slow_count; i++) {
+        struct jit_slow_path *s = &g->slow[i];
+        for (unsigned k = 0; k < s->jumps; k++)
+            jit_patch(s->jump[k], g->at);
+        call_one(g, s->index, s->off);
+        if (s->ends)
+            continue;
+        if (s->vec)
+            jit_call(g, g->jit->thunk_vec_load);
+        if (s->reload) {
+            g->flags = JIT_FLAGS_ENV;
+            jit_flags_to_host(g, JIT_B);
+        }
+        jit_jmp(g, s->back);
+    }
+}
+
+/* ---- Exits ------------------------------------------------------------------------------------------------ */
+void jit_exit_at(struct jit_gen *g, uint8_t *site, int32_t target)
+{
+    g->exit[g->exit_count++] = (struct jit_exit){ site, target };
+}
+
+void jit_exit_jmp(struct jit_gen *g, int32_t target)
+{
+    jit_e8(g, 0xe9);
+    g->at += 4;
+    jit_exit_at(g, g->at - 4, target);
+}
+
+static void link_data(struct jit_gen *g, int32_t target, const uint8_t *site, unsigned kind)
+{
+    struct soft_jit_link l = { target, (uint32_t)(site - g->jit->rw), (uint8_t)kind };
+    memcpy(g->at, &l, sizeof l);
+    g->at += sizeof l;
+}
+
+static void emit_cross(struct jit_gen *g, int32_t target)
+{
+    uint8_t *start = g->at, *miss[2];
+    jit_env(g, 0x81, 7, JIT_ENV_OF(tlb_gen));                /* cmp dword [gen], 0: no generation yet */
+    jit_e32(g, 0);
+    jit_e8(g, 0x75);
+    miss[0] = g->at++;
+    jit_e8(g, 0x49);
+    jit_e8(g, 0xbd);                                         /* mov r13, page it was linked on */
+    jit_e64(g, 0);
+    jit_env(g, 0x3b | O_W, JIT_A, JIT_ENV_OF(jit.rip_page));
+    jit_e8(g, 0x75);
+    miss[1] = g->at++;
+    jit_e8(g, 0x4d);                                         /* lea r13, [r13 + pages] */
+    jit_e8(g, 0x8d);
+    jit_e8(g, 0xad);
+    jit_e32(g, (uint32_t)target & ~0xfffu);
+    jit_store(g, JIT_A, JIT_ENV_OF(jit.rip_page));
+    jit_e8(g, 0xe9);
+    jit_e32(g, 0);
+    for (unsigned i = 0; i < 2; i++)
+        *miss[i] = (uint8_t)(g->at - (miss[i] + 1));
+    jit_call(g, g->jit->thunk_cross);
+    link_data(g, target, start, JIT_LINK_CROSS);
+}
+
+static void emit_exits(struct jit_gen *g)
+{
+    int32_t own = (int32_t)((uintptr_t)g->b->host & 0xfff);
+    for (unsigned i = 0; i < g->exit_count; i++) {
+        struct jit_exit *e = &g->exit[i];
+        if (e->target == own && g->jit->mode == SOFT_JIT_ON) {
+            jit_patch(e->site, g->entry);
+            continue;
+        }
+        jit_patch(e->site, g->at);
+        if (e->target >= 0 && e->target < 0x1000) {
+            jit_call(g, g->jit->thunk_link);
+            link_data(g, e->target, e->site, JIT_LINK_PAGE);
+        } else {
+            emit_cross(g, e->target);
+        }
+    }
+}
+
+/* ---- The block ---------------------------------------------------------------------------------------------- */
+static void emit_head(struct jit_gen *g)
+{
+    g->entry = g->at + 15 + GONE_BYTES;
+    jit_e8(g, 0x49);
+    jit_e8(g, 0xbd);
+    jit_e64(g, (uintptr_t)g->b);
+    jit_jmp(g, g->jit->thunk_one);
+    jit_e8(g, 0x41);
+    jit_e8(g, 0xbf);
+    jit_e32(g, g->off);
+    jit_jmp(g, g->jit->thunk_head);
+    jit_env(g, 0x83, 7, JIT_ENV_OF(attention));
+    jit_e8(g, 0);
+    jit_e8(g, 0x75);
+    jit_e8(g, (uint8_t)(g->entry - GONE_BYTES - (g->at + 1)));
+}
+
+static void emit_insn(struct jit_gen *g, const struct soft_insn *in)
+{
+    jit_family f = in->op == SOFT_OP_INVALID ? NULL : family_of(in->klass);
+    unsigned slow_before = g->slow_count;
+    if (!f || !f(g, in))
+        jit_call_handler(g, in);
+    if (g->slow_count != slow_before) {
+        struct jit_slow_path *s = &g->slow[g->slow_count - 1];
+        s->back = g->at;
+        s->reload = g->flags != JIT_FLAGS_ENV;
+        s->ends = in->flags & SOFT_F_END;
+        s->vec = g->vec;
+    }
+}
+
+static void print_bytes(const char *what, const uint8_t *p, size_t n)
+{
+    fprintf(stderr, "soft:disasm %s", what);
+    for (size_t i = 0; i < n; i++)
+        fprintf(stderr, " %02x", p[i]);
+    fputc('\n', stderr);
+}
+
+bool jit_translate(struct soft_cpu *cpu, struct soft_block *b)
+{
+    struct soft_jit *j = cpu->jit_state;
+    if (j->full || j->used + ROOM_FOR_A_BLOCK > j->size) {
+        if (!j->full)
+            soft_blocks_forget(cpu);
+        j->full = true;
+        return false;
+    }
+    struct jit_gen g = { .jit = j, .cpu = cpu, .b = b, .at = j->rw + j->used, .off = (uintptr_t)b->host & 0xfff,
+                         .mode64 = b->key & SOFT_KEY_CODE64 };
+    while (((uintptr_t)g.at + 15 + GONE_BYTES) & 15)
+        jit_e8(&g, 0xcc);
+    emit_head(&g);
+    for (g.index = 0; g.index < b->count; g.index++) {
+        emit_insn(&g, &b->insn[g.index]);
+        g.off += b->insn[g.index].len;
+    }
+    if (!(b->insn[b->count - 1].flags & SOFT_F_END)) {
+        jit_flags_to_env(&g);
+        jit_exit_jmp(&g, (int32_t)g.off);
+    }
+    emit_slow_paths(&g);
+    emit_exits(&g);
+    b->jit = g.entry;
+    j->count.blocks++;
+    j->count.bytes_in += b->bytes;
+    j->count.bytes_out += (size_t)(g.at - j->rw) - j->used;
+    if (j->disasm) {
+        fprintf(stderr, "soft:disasm block %" PRIx64 " key %" PRIx64 "\n", cpu->rip, b->key);
+        print_bytes("guest", b->host, b->bytes);
+        print_bytes("host", g.entry, (size_t)(g.at - g.entry));
+    }
+    j->used = (size_t)(g.at - j->rw);
+    return true;
+}
