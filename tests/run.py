@@ -14,7 +14,7 @@ import sys
 import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-SANITIZED_SUITES = ["unit", "device", "disk"]
+SANITIZED_SUITES = ["unit", "device", "disk", "cpu"]
 
 
 class Totals:

@@ -178,19 +178,17 @@ static int look_behind(struct link *l, struct gh_image_info *info, struct gh_err
     return 0;
 }
 
-struct gh_image *gh_image_open_path(const char *path, const struct gh_image_open_how *how, struct gh_error *err)
+/* Opens the files from path down into chain; on failure some are there too. */
+static int gather(const char *path, const struct gh_image_open_how *how, struct link **chain, unsigned *ret_count, struct gh_error *err)
 {
-    struct gh_error local = { 0 };
-    struct link *chain[GH_IMAGE_MAX_CHAIN] = { 0 };
     char root[PATH_MAX], grant[PATH_MAX] = "", next[PATH_MAX];
     unsigned n = 0;
-    struct gh_image *img = NULL;
     int r = 0;
-    if (!err)
-        err = &local;
     if (!realpath(path, next)) {
-        open_checked(path, how->writable, err);
-        return NULL;
+        r = open_checked(path, how->writable, err);
+        if (r >= 0)
+            close(r);
+        return r < 0 ? r : -ENOENT;
     }
     snprintf(root, sizeof root, "%s", next);
     char *slash = strrchr(root, '/');
@@ -233,12 +231,15 @@ struct gh_image *gh_image_open_path(const char *path, const struct gh_image_open
         if (!format && !strcmp(info.parent_format, "vpc"))
             format = "vhd";
     }
-    for (unsigned i = 0; i + 1 < n; i++)
-        chain[i]->spec.parent = &chain[i + 1]->spec;
-    if (!r)
-        img = gh_image_open(&chain[0]->spec, err);
+    *ret_count = n;
+    return r;
+}
+
+/* close_from: from this link on descriptors are still ours. */
+static void let_go(struct link **chain, unsigned n, unsigned close_from)
+{
     for (unsigned i = 0; i < n; i++) {
-        if (r < 0) {
+        if (i >= close_from) {
             if (chain[i]->spec.fd >= 0)
                 close(chain[i]->spec.fd);
             for (unsigned k = 0; k < chain[i]->spec.part_count; k++)
@@ -248,9 +249,37 @@ struct gh_image *gh_image_open_path(const char *path, const struct gh_image_open
         free(chain[i]->parts);
         free(chain[i]);
     }
+}
+
+struct gh_image *gh_image_open_path(const char *path, const struct gh_image_open_how *how, struct gh_error *err)
+{
+    struct gh_error local = { 0 };
+    struct link *chain[GH_IMAGE_MAX_CHAIN] = { 0 };
+    struct gh_image *img = NULL;
+    unsigned n = 0;
+    if (!err)
+        err = &local;
+    int r = gather(path, how, chain, &n, err);
+    for (unsigned i = 0; i + 1 < n; i++)
+        chain[i]->spec.parent = &chain[i + 1]->spec;
+    if (!r)
+        img = gh_image_open(&chain[0]->spec, err);
+    let_go(chain, n, r ? 0 : n);
     if (!img)
         gh_error_set(err, r < 0 ? r : -EIO, "DiskOpenFailed", "“%s” cannot be opened.", path);
     return img;
+}
+
+int gh_image_resolve_path(const char *path, const struct gh_image_open_how *how,
+                          int (*take)(void *opaque, const struct gh_image_spec *file), void *opaque, struct gh_error *err)
+{
+    struct link *chain[GH_IMAGE_MAX_CHAIN] = { 0 };
+    unsigned n = 0, taken = 0;
+    int r = gather(path, how, chain, &n, err);
+    while (!r && taken < n)
+        r = take(opaque, &chain[taken++]->spec);
+    let_go(chain, n, taken);
+    return r ? gh_error_set(err, r, "DiskOpenFailed", "“%s” cannot be opened.", path) : 0;
 }
 
 /* ---- Creation ------------------------------------------------------------------------------------------ */

@@ -17,6 +17,10 @@ struct gh_image_open_how {
 };
 /* Opens path and everything behind it. */
 struct gh_image *gh_image_open_path(const char *path, const struct gh_image_open_how *how, struct gh_error *err);
+/* The same files, not read further: take gets each from the top down, whose label is its real path, and owns its
+ * descriptor and those of its parts; names are the caller's to copy. parent is not set. It fails: so does this. */
+int gh_image_resolve_path(const char *path, const struct gh_image_open_how *how,
+                          int (*take)(void *opaque, const struct gh_image_spec *file), void *opaque, struct gh_error *err);
 /* Probes the open file; "raw" if nothing else fits. */
 int gh_image_probe_fd(int fd, const char *label, const char **ret_format, struct gh_error *err);
 /* Makes an image at path through a temporary name; exists: -EEXIST (FileExists) unless force. Parts of

@@ -38,9 +38,11 @@ with Engine("survival") as e:
     while e.json("show", "beat")["state"] != "off" and time.time() < deadline:
         time.sleep(0.2)
     check(e.json("show", "beat")["state"] == "off", "and stopped")
-    try:
-        open(f"/proc/{pid}/stat").read()
-        state = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0]
-    except OSError:
-        state = "gone"
+    state, deadline = "?", time.time() + 20
+    while state not in ("gone", "Z") and time.time() < deadline: # it outlives the machine by what it has to tidy up
+        try:
+            state = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0]
+        except OSError:
+            state = "gone"
+        time.sleep(0.1)
     check(state in ("gone", "Z"), "its process is gone")

@@ -9,18 +9,9 @@
 enum { ROM_MAX = 1 << 20, ROM_SIGNATURE = 0xaa55, ROM_BLOCKS = 2, ROM_CHECKSUM = 6, ROM_PCIR = 0x18, BLOCK = 512,
        PCIR_VENDOR = 4, PCIR_DEVICE = 6, PCIR_BYTES = 0x18, PCIR_CODE_TYPE = 0x14, PCIR_INDICATOR = 0x15, CODE_X86 = 0 };
 
-static const struct { const char *class_name, *rom; void (*set)(struct gh_device *, const uint8_t *, size_t); } cards[] = {
-    { "e1000", "pxe-e1000", gh_e1000_set_rom },
-    { "virtio-net", "pxe-virtio", gh_virtio_net_set_rom },
+static const struct { const char *class_name; void (*set)(struct gh_device *, const uint8_t *, size_t); } cards[] = {
+    { "e1000", gh_e1000_set_rom }, { "virtio-net", gh_virtio_net_set_rom },
 };
-
-const char *gh_nic_rom_name(const char *class_name)
-{
-    for (unsigned i = 0; i < GH_ARRAY_LEN(cards); i++)
-        if (!strcmp(cards[i].class_name, class_name))
-            return cards[i].rom;
-    return NULL;
-}
 
 bool gh_nic_set_rom(struct gh_device *dev, const uint8_t *data, size_t size)
 {

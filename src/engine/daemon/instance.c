@@ -16,6 +16,7 @@
 
 #include "base/fdpass.h"
 #include "engine/daemon/daemon.h"
+#include "engine/machine/cmdline.h"
 
 enum { CONNECT_INTERVAL_MS = 50, CONNECT_TRIES = 400, LOG_BYTES_MAX = 10 << 20 };
 
@@ -33,6 +34,9 @@ struct gh_instance {
     char state[16], running_on[12], running_why[700];
     guint32 width, height;
     char *error_path;                  /* the program's last words */
+    int notify;                        /* where the supervisor says how the start went; -1: it has */
+    guint notify_watch;
+    struct gh_error failure;
 };
 
 static char *runtime_folder(const struct gh_daemon_machine *m)
@@ -95,6 +99,14 @@ static void close_socket(struct gh_instance *i)
     i->socket = -1;
 }
 
+static void close_notify(struct gh_instance *i)
+{
+    g_clear_handle_id(&i->notify_watch, g_source_remove);
+    if (i->notify >= 0)
+        close(i->notify);
+    i->notify = -1;
+}
+
 void gh_instance_free(struct gh_daemon_machine *m)
 {
     struct gh_instance *i = m->instance;
@@ -103,6 +115,7 @@ void gh_instance_free(struct gh_daemon_machine *m)
         return;
     forget_calls(i);
     close_socket(i);
+    close_notify(i);
     g_clear_handle_id(&i->child_watch, g_source_remove);
     g_free(i->error_path);
     g_free(i);
@@ -115,6 +128,10 @@ static void last_words(struct gh_instance *i, int status, struct gh_error *err)
     g_autofree char *text = NULL;
     const char *name = i->machine->definition->name;
 
+    if (gh_error_is_set(&i->failure)) {
+        *err = i->failure;
+        return;
+    }
     if (i->error_path && g_file_get_contents(i->error_path, &text, NULL, NULL)) {
         g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
         for (unsigned n = g_strv_length(lines); n-- > 0;) {
@@ -330,7 +347,7 @@ static struct gh_instance *instance_new(struct gh_daemon_machine *m)
     struct gh_instance *i = g_new0(struct gh_instance, 1);
 
     i->machine = m;
-    i->socket = -1;
+    i->socket = i->notify = -1;
     strcpy(i->state, "starting");
     m->instance = i;
     return i;
@@ -423,8 +440,48 @@ static GPtrArray *command(const struct gh_daemon_machine *m, const char *folder,
     return args;
 }
 
-/* In the child: a session of its own, so that nothing that ends the daemon ends the guest. */
-static void detach(gpointer data) { setsid(); }
+/* The supervisor says once how the start went. */
+static gboolean notified(int fd, GIOCondition condition, gpointer data)
+{
+    struct gh_daemon_machine *m = data;
+    struct gh_packet packet = { 0 };
+
+    if (gh_packet_recv(fd, &packet, NULL) > 0) {
+        const char *event = json_string_value(json_object_get(packet.json, "event"));
+        const char *id = json_string_value(json_object_get(packet.json, "id")), *text = json_string_value(json_object_get(packet.json, "text"));
+        if (event && !strcmp(event, "failed") && id && text)
+            gh_error_set(&m->instance->failure, -EIO, id, "%s", text);
+        gh_packet_clear(&packet);
+    }
+    m->instance->notify_watch = 0;
+    close_notify(m->instance);
+    return G_SOURCE_REMOVE;
+}
+
+/* The launch description, files opened, from the options that a person would give. */
+static int describe_launch(const struct gh_daemon_machine *m, const char *folder, gboolean paused, struct gh_cmdline *cmd, struct gh_error *err)
+{
+    g_autoptr(GPtrArray) args = command(m, folder, paused, err);
+
+    if (!args)
+        return err->code;
+    int r = gh_cmdline_parse((int)args->len - 1, (char **)args->pdata, cmd, err);
+    return r < 0 ? r : 0;
+}
+
+/* Starts the program with its end of the pair as descriptor 3; it makes a session of its own. */
+static int spawn(struct gh_daemon_machine *m, int launch_fd, int log_fd, GPid *ret_pid, struct gh_error *err)
+{
+    static const int target = 3;
+    g_autoptr(GError) error = NULL;
+    g_auto(GStrv) env = g_environ_setenv(g_get_environ(), "GH_LOG", "info", FALSE);
+    const char *const argv[] = { m->daemon->vm_program, "--launch-fd", "3", NULL };
+
+    if (g_spawn_async_with_pipes_and_fds(NULL, argv, (const char *const *)env, G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_STDIN_FROM_DEV_NULL, NULL, NULL,
+                                         -1, log_fd, log_fd, &launch_fd, &target, 1, ret_pid, NULL, NULL, NULL, &error))
+        return 0;
+    return gh_error_set(err, -EIO, "ProgramFailed", "The program “%s” cannot be started: %s.", m->daemon->vm_program, error->message);
+}
 
 static int open_log(struct gh_daemon_machine *m, char **ret_path, struct gh_error *err)
 {
@@ -447,30 +504,38 @@ int gh_instance_start(struct gh_daemon_machine *m, gboolean paused, struct gh_er
 {
     g_autofree char *folder = runtime_folder(m);
     g_autofree char *log = NULL;
-    g_autoptr(GError) error = NULL;
-    g_auto(GStrv) env = g_environ_setenv(g_get_environ(), "GH_LOG", "info", FALSE);
-    GPid pid;
+    struct gh_cmdline cmd = { 0 };
+    int pair[2] = { -1, -1 }, log_fd = -1;
+    GPid pid = 0;
 
     if (g_mkdir_with_parents(folder, 0700) < 0)
         return gh_error_set(err, -errno, "RuntimeFolderFailed", "The folder “%s” cannot be made: %s.", folder, strerror(errno));
-    int fd = open_log(m, &log, err);
-    if (fd < 0)
-        return fd;
-    dprintf(fd, "--- start of %s\n", m->definition->name);
-    g_autoptr(GPtrArray) args = command(m, folder, paused, err);
-    if (!args) {
-        close(fd);
-        return err ? err->code : -EIO;
+    int r = describe_launch(m, folder, paused, &cmd, err);
+    if (r == 0)
+        r = log_fd = open_log(m, &log, err);
+    if (r >= 0) {
+        dprintf(log_fd, "--- start of %s\n", m->definition->name);
+        r = gh_packet_pair(pair, err);
     }
-    gboolean ok = g_spawn_async_with_fds(NULL, (char **)args->pdata, env, G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_STDIN_FROM_DEV_NULL, detach, NULL,
-                                         &pid, -1, fd, fd, &error);
-    close(fd);
-    if (!ok)
-        return gh_error_set(err, -EIO, "ProgramFailed", "The program “%s” cannot be started: %s.", m->daemon->vm_program, error->message);
-    struct gh_instance *i = instance_new(m);
-    i->pid = pid;
-    i->error_path = g_steal_pointer(&log);
-    i->child_watch = g_child_watch_add(pid, child_exited, m);
-    i->connect_timer = g_timeout_add(CONNECT_INTERVAL_MS, connect_again, m);
-    return 0;
+    if (r == 0)
+        r = spawn(m, pair[1], log_fd, &pid, err);
+    if (r == 0) {
+        struct gh_instance *i = instance_new(m);
+        i->pid = pid;
+        i->error_path = g_steal_pointer(&log);
+        i->child_watch = g_child_watch_add(pid, child_exited, m);
+        i->connect_timer = g_timeout_add(CONNECT_INTERVAL_MS, connect_again, m);
+        i->notify = pair[0];
+        pair[0] = -1;
+        i->notify_watch = g_unix_fd_add(i->notify, G_IO_IN | G_IO_HUP | G_IO_ERR, notified, m);
+        r = gh_launch_send(cmd.launch, i->notify, err);
+        if (r) /* it ends by itself: nobody says what to run */
+            close_notify(i);
+    }
+    gh_cmdline_fini(&cmd); /* the machine has its own descriptors now */
+    const int fds[] = { pair[0], pair[1], log_fd };
+    for (unsigned n = 0; n < G_N_ELEMENTS(fds); n++)
+        if (fds[n] >= 0)
+            close(fds[n]);
+    return r < 0 ? r : 0;
 }

@@ -7,15 +7,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
-#include "devices/device.h"
 #include "devices/net/nic_rom.h"
-#include "engine/machine/hostcheck.h"
+#include "disk/resolve.h"
 
 #ifndef GH_VERSION
 #define GH_VERSION "development"
@@ -30,7 +30,7 @@ struct state {
     unsigned ide_used;                 /* bits of the four IDE places */
     unsigned ahci_used, nvme_used;     /* ports and controllers taken */
     unsigned drives, disks, cdroms, floppies, devices;
-    bool done, json, check_host;
+    bool done, check_host, list_devices;
 };
 
 static int open_file(const char *option, const char *path, int flags, struct gh_error *err)
@@ -183,7 +183,7 @@ static int split_disk(const char *option, const char *v, struct disk_words *w, s
     char word[4200];
     bool first = true;
 
-    *w = (struct disk_words){ .format = "raw", .bus = "ide" };
+    *w = (struct disk_words){ .bus = "ide" };
     while (*v) {
         size_t n = 0;
         while (*v && (*v != ',' || v[1] == ',') && n < sizeof word - 1) {
@@ -228,6 +228,64 @@ static int add_scratch(struct gh_launch_disk *disk, const char *path, struct gh_
     return gh_launch_add_layer(disk, "qcow2", "temporary changes", fd) ? 0 : fail_memory(err);
 }
 
+/* What the guest wrote into a raw disk must never decide how the file is read: without format= it is
+ * looked at, and only a name that says the same is believed. */
+static int choose_format(struct disk_words *w, int fd, struct gh_error *err)
+{
+    const char *found, *dot = strrchr(w->path, '.'), *name = dot && !strchr(dot, '/') ? dot + 1 : "";
+
+    if (w->format[0])
+        return 0;
+    int r = gh_image_probe_fd(fd, w->path, &found, err);
+    if (r)
+        return r;
+    if (strcmp(found, "raw") && strcasecmp(name, found) && !(!strcmp(found, "vhd") && !strcasecmp(name, "vpc")))
+        return gh_error_option(err, -EINVAL, "DiskFormatNeeded", "disk", "“%s” looks like a %s image, but its name does not say so; add "
+                               "format=%s, or format=raw if a guest wrote that.", w->path, found, found);
+    snprintf(w->format, sizeof w->format, "%s", found);
+    return 0;
+}
+
+struct layers { struct gh_launch_disk *disk; const char *top; };
+
+static int take_layer(void *opaque, const struct gh_image_spec *file)
+{
+    struct layers *l = opaque;
+    struct gh_launch_layer *layer = gh_launch_add_layer(l->disk, file->format, l->top ? l->top : file->label, file->fd);
+
+    l->top = NULL;
+    if (!layer)
+        close(file->fd);
+    else if (file->part_count)
+        layer->extents = calloc(file->part_count, sizeof *layer->extents);
+    for (unsigned i = 0; i < file->part_count; i++) {
+        if (!layer || !layer->extents) {
+            close(file->parts[i].fd);
+            continue;
+        }
+        snprintf(layer->extents[i].name, sizeof layer->extents[i].name, "%s", file->parts[i].name);
+        layer->extents[i].fd = file->parts[i].fd;
+        layer->extent_count = i + 1;
+    }
+    return layer && layer->extent_count == file->part_count ? 0 : -ENOMEM;
+}
+
+/* The file, what it refers to and what lies behind it, as descriptors: the machine follows no name. */
+static int add_image(struct gh_launch_disk *disk, struct disk_words *w, struct gh_error *err)
+{
+    bool writable = !w->read_only && !w->mode[0];
+    int fd = open_file("disk", w->path, writable ? O_RDWR : O_RDONLY, err);
+    int r = fd < 0 ? fd : choose_format(w, fd, err);
+
+    if (r == 0 && !strcmp(w->format, "raw"))
+        return gh_launch_add_layer(disk, "raw", w->path, fd) ? 0 : fail_memory(err);
+    if (fd >= 0)
+        close(fd);
+    struct gh_image_open_how how = { .format = w->format, .writable = writable };
+    struct layers layers = { disk, w->path };
+    return r ? r : gh_image_resolve_path(w->path, &how, take_layer, &layers, err);
+}
+
 static int opt_disk(struct state *s, const char *v, struct gh_error *err)
 {
     struct disk_words w;
@@ -238,12 +296,15 @@ static int opt_disk(struct state *s, const char *v, struct gh_error *err)
         return r;
     snprintf(name, sizeof name, "disk%u", s->disks++);
     s->drives++;
-    int fd = open_file("disk", w.path, w.read_only || w.mode[0] ? O_RDONLY : O_RDWR, err);
-    if (fd < 0)
-        return fd;
     struct gh_launch_disk *disk = gh_launch_add_disk(s->l, name);
-    if (!disk || (w.mode[0] && (r = add_scratch(disk, w.path, err)) < 0) || !gh_launch_add_layer(disk, w.format, w.path, fd))
-        return r ? r : fail_memory(err);
+    if (!disk)
+        return fail_memory(err);
+    if (w.mode[0])
+        r = add_scratch(disk, w.path, err);
+    if (r == 0)
+        r = add_image(disk, &w, err);
+    if (r)
+        return r;
     disk->read_only = w.read_only;
     disk->snapshot = w.mode[0] != 0;
     disk->discard = true;
@@ -355,10 +416,11 @@ static int add_char(struct state *s, const char *option, const char *name, const
             return gh_error_option(err, -errno, "FileUnwritable", option, "“%s” cannot be written: %s.", v + 5, strerror(errno));
         c = gh_launch_add_char(s->l, name, "file", -1, fd);
     } else if (!strncmp(v, "unix:", 5)) {
-        fd = gh_listen_unix(option, v + 5, SOCK_STREAM, err);
-        if (fd < 0)
-            return fd;
-        c = gh_launch_add_char(s->l, name, "listen", fd, -1);
+        if (strlen(v + 5) >= sizeof c->path)
+            return gh_error_option(err, -EINVAL, "SocketFailed", option, "“%s” is too long for a socket's path.", v + 5);
+        c = gh_launch_add_char(s->l, name, "listen", -1, -1);
+        if (c)
+            memcpy(c->path, v + 5, strlen(v + 5) + 1);
     } else {
         return gh_error_option(err, -EINVAL, "CharacterBackendUnknown", option, "“%s” is not a place for --%s; use stdio, none, file:PATH or unix:PATH.", v, option);
     }
@@ -390,18 +452,19 @@ static int opt_post(struct state *s, const char *v, struct gh_error *err)
     return !d || gh_launch_add_option(d, "hex", "on") < 0 || gh_launch_add_option(d, "port", "0x80") < 0 ? fail_memory(err) : 0;
 }
 
-static int socket_option(char **out, const char *option, const char *v, struct gh_error *err)
+static int socket_option(char out[GH_LAUNCH_SOCKET_MAX], const char *option, const char *v, struct gh_error *err)
 {
     if (!strcmp(v, "none"))
         return 0;
     if (strncmp(v, "unix:", 5))
         return gh_error_option(err, -EINVAL, "SocketFailed", option, "“%s” is not a place for --%s; use unix:PATH or none.", v, option);
-    free(*out);
-    *out = strdup(v + 5);
-    return *out ? 0 : fail_memory(err);
+    if (strlen(v + 5) >= GH_LAUNCH_SOCKET_MAX)
+        return gh_error_option(err, -EINVAL, "SocketFailed", option, "“%s” is too long for a socket's path.", v + 5);
+    memcpy(out, v + 5, strlen(v + 5) + 1);
+    return 0;
 }
-static int opt_display(struct state *s, const char *v, struct gh_error *err) { return socket_option(&s->cmd->display, "display", v, err); }
-static int opt_control(struct state *s, const char *v, struct gh_error *err) { return socket_option(&s->cmd->control, "control", v, err); }
+static int opt_display(struct state *s, const char *v, struct gh_error *err) { return socket_option(s->l->display_path, "display", v, err); }
+static int opt_control(struct state *s, const char *v, struct gh_error *err) { return socket_option(s->l->control_path, "control", v, err); }
 
 /* CLASS[,id=ID][,option=value...] */
 static int opt_device(struct state *s, const char *v, struct gh_error *err)
@@ -412,8 +475,8 @@ static int opt_device(struct state *s, const char *v, struct gh_error *err)
         return gh_error_option(err, -EINVAL, "OptionTooLong", "device", "The value of --device is too long.");
     memcpy(copy, v, strlen(v) + 1);
     char *class_name = strtok_r(copy, ",", &save);
-    if (!class_name || !gh_device_class_find(class_name))
-        return gh_error_option(err, -ENODEV, "DeviceUnknown", "device", "There is no device called “%s”; --list-devices shows all.", class_name ? class_name : "");
+    if (!class_name)
+        return gh_error_option(err, -ENODEV, "DeviceUnknown", "device", "--device needs a class; --list-devices shows all.");
     snprintf(id, sizeof id, "%.20s%u", class_name, s->devices++);
     struct { char *name, *value; } words[16];
     unsigned n = 0;
@@ -470,7 +533,7 @@ static int opt_trace(struct state *s, const char *v, struct gh_error *err)
 static int opt_paused(struct state *s, const char *v, struct gh_error *err) { s->l->paused = true; return 0; }
 static int opt_no_reboot(struct state *s, const char *v, struct gh_error *err) { s->l->no_reboot = true; return 0; }
 static int opt_check_host(struct state *s, const char *v, struct gh_error *err) { s->check_host = true; return 0; }
-static int opt_json(struct state *s, const char *v, struct gh_error *err) { s->json = true; return 0; }
+static int opt_json(struct state *s, const char *v, struct gh_error *err) { s->cmd->json = true; return 0; }
 
 static int opt_version(struct state *s, const char *v, struct gh_error *err)
 {
@@ -479,17 +542,7 @@ static int opt_version(struct state *s, const char *v, struct gh_error *err)
     return 0;
 }
 
-static int opt_list_devices(struct state *s, const char *v, struct gh_error *err)
-{
-    for (const struct gh_device_class *const *c = gh_device_classes; *c; c++) {
-        printf("%-14s %s\n", (*c)->name, (*c)->summary);
-        for (const struct gh_option *o = (*c)->options; o && o->name; o++)
-            printf("    %-18s %s%s%s%s\n", o->name, o->help ? o->help : "", o->fallback ? " (default " : "", o->fallback ? o->fallback : "",
-                   o->fallback ? ")" : "");
-    }
-    s->done = true;
-    return 0;
-}
+static int opt_list_devices(struct state *s, const char *v, struct gh_error *err) { s->list_devices = true; return 0; }
 
 static int opt_help(struct state *s, const char *v, struct gh_error *err);
 
@@ -502,7 +555,7 @@ static const struct row { const char *name, *arg; int (*fn)(struct state *, cons
     { "cpu", "MODEL", opt_cpu, "CPU model: x86-64-v2, x86-64-v3 or host" },
     { "boot", "ORDER", opt_boot, "letters in order: d CD, c disk, a floppy, n network" },
     { "cdrom", "FILE[,bus=B]", opt_cdrom, "a CD drive with this image on bus ide or ahci; “none”: an empty drive" },
-    { "disk", "FILE[,…]", opt_disk, "a disk; format=raw|qcow2|…, bus=ide|ahci|nvme|virtio, readonly, snapshot" },
+    { "disk", "FILE[,…]", opt_disk, "a disk; format=raw|qcow2|… (else its name must tell), bus=ide|ahci|nvme|virtio, readonly, snapshot" },
     { "floppy", "FILE", opt_floppy, "a floppy drive with this image" },
     { "kernel", "FILE", opt_kernel, "boot this Linux (or Multiboot) kernel directly" },
     { "initrd", "FILE", opt_initrd, "initial RAM disk for --kernel" },
@@ -591,7 +644,7 @@ int gh_cmdline_parse(int argc, char **argv, struct gh_cmdline *cmd, struct gh_er
     for (unsigned i = 0; i < GH_ARRAY_LEN(rows); i++)
         options[i] = (struct option){ rows[i].name, rows[i].arg ? required_argument : no_argument, NULL, 1000 + (int)i };
     opterr = 0;
-    optind = 1;
+    optind = 0; /* from the start, whatever was parsed before */
     while (r == 0 && !s.done && (c = getopt_long(argc, argv, "", options, &index)) != -1) {
         if (c < 1000)
             return gh_error_set(err, -EINVAL, "OptionUnknown", "“%s” is not an option, or lacks its value; --help shows all.", argv[optind - 1]);
@@ -599,10 +652,8 @@ int gh_cmdline_parse(int argc, char **argv, struct gh_cmdline *cmd, struct gh_er
     }
     if (r || s.done)
         return r ? r : GH_CMDLINE_DONE;
-    if (s.check_host) {
-        gh_hostcheck_print(s.json);
-        return GH_CMDLINE_DONE;
-    }
+    if (s.check_host || s.list_devices)
+        return s.check_host ? GH_CMDLINE_CHECK_HOST : GH_CMDLINE_LIST_DEVICES;
     if (optind < argc)
         return gh_error_set(err, -EINVAL, "OptionUnknown", "“%s” is not an option; --help shows all.", argv[optind]);
     if (s.l->initrd_fd >= 0 && s.l->kernel_fd < 0)
@@ -616,7 +667,5 @@ int gh_cmdline_parse(int argc, char **argv, struct gh_cmdline *cmd, struct gh_er
 void gh_cmdline_fini(struct gh_cmdline *cmd)
 {
     gh_launch_free(cmd->launch);
-    free(cmd->display);
-    free(cmd->control);
     *cmd = (struct gh_cmdline){ 0 };
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * gasthaus-vm's command line. Options are rows of one table, which also makes --help. Files are
+ * gasthaus-vm's command line, in the daemon too. Options are rows of one table, which also makes --help. Files are
  * opened here, by path, once; what comes out is a launch description.
  */
 #pragma once
@@ -10,11 +10,12 @@
 int  gh_parse_size(const char *text, uint64_t unit, uint64_t *ret);
 int  gh_listen_unix(const char *option, const char *path, int type, struct gh_error *err);
 
-enum gh_cmdline_action { GH_CMDLINE_RUN, GH_CMDLINE_DONE }; /* DONE: --help and the like have printed */
+/* DONE: --help and the like have printed. The last two are the program's, which knows devices and the host. */
+enum gh_cmdline_action { GH_CMDLINE_RUN, GH_CMDLINE_DONE, GH_CMDLINE_LIST_DEVICES, GH_CMDLINE_CHECK_HOST };
 
 struct gh_cmdline {
     struct gh_launch *launch;          /* the caller's to free */
-    char *display, *control;           /* socket paths, or NULL */
+    bool json;                         /* for CHECK_HOST */
 };
 
 /* Fills cmd; returns an action or a negative errno with a sentence. */

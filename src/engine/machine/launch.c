@@ -13,10 +13,10 @@ static const struct gh_schema extent_schema = { "extent", sizeof(struct gh_launc
 
 static const struct gh_schema layer_schema = { "layer", sizeof(struct gh_launch_layer),
     (const struct gh_schema_field[]){
-        GH_S_STRING(struct gh_launch_layer, format, "format", true, "raw qcow2 vdi vmdk vhd vhdx"),
+        GH_S_STRING(struct gh_launch_layer, format, "format", true, "raw qcow2 vdi vmdk vhd vhdx qed hdd dmg"),
         GH_S_STRING(struct gh_launch_layer, label, "label", false, "name for messages"),
         GH_S_FD(struct gh_launch_layer, fd, "fd", true, NULL),
-        GH_S_LIST(struct gh_launch_layer, extents, extent_count, "extents", &extent_schema, 64,
+        GH_S_LIST(struct gh_launch_layer, extents, extent_count, "extents", &extent_schema, 200,
                   "files the image refers to"),
         GH_S_END } };
 
@@ -38,6 +38,7 @@ static const struct gh_schema char_schema = { "char", sizeof(struct gh_launch_ch
         GH_S_STRING(struct gh_launch_char, kind, "kind", true, "stdio file socket listen null ring"),
         GH_S_FD(struct gh_launch_char, in_fd, "in", false, NULL),
         GH_S_FD(struct gh_launch_char, out_fd, "out", false, NULL),
+        GH_S_STRING(struct gh_launch_char, path, "path", false, "listen without in: the supervisor makes this socket"),
         GH_S_END } };
 
 static const struct gh_schema net_schema = { "net", sizeof(struct gh_launch_net),
@@ -96,6 +97,8 @@ const struct gh_schema gh_launch_schema = { "launch", sizeof(struct gh_launch),
         GH_S_STRING(struct gh_launch, rtc, "rtc", false, "utc local"),
         GH_S_STRING(struct gh_launch, clock, "clock", false, "host icount"),
         GH_S_STRING(struct gh_launch, sandbox, "sandbox", true, "on off log"),
+        GH_S_STRING(struct gh_launch, display_path, "display", false, "socket of the screen, made by the supervisor"),
+        GH_S_STRING(struct gh_launch, control_path, "control", false, "control socket; absent: in the machine's folder"),
         GH_S_FD(struct gh_launch, kernel_fd, "kernel", false, NULL),
         GH_S_FD(struct gh_launch, initrd_fd, "initrd", false, NULL),
         GH_S_TEXT(struct gh_launch, append, "append", false, 4095, "kernel command line"),
@@ -209,8 +212,8 @@ int gh_launch_check(const struct gh_launch *l, struct gh_error *err)
                                    "The disk \"%s\" has no image and is not removable; give it a file.",
                                    l->disks[i].name);
         for (unsigned k = 0; k < l->disks[i].layer_count; k++)
-            if ((r = ONE_OF("disks.format", l->disks[i].layers[k].format, "raw", "qcow2", "vdi", "vmdk",
-                            "vhd", "vhdx")))
+            if ((r = ONE_OF("disks.format", l->disks[i].layers[k].format, "raw", "qcow2", "vdi", "vmdk", "vhd", "vhdx",
+                            "qed", "hdd", "dmg")))
                 return r;
     }
     return 0;

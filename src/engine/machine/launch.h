@@ -12,11 +12,12 @@
 #include "base/schema.h"
 
 #define GH_LAUNCH_VERSION 1
+#define GH_LAUNCH_SOCKET_MAX 108               /* sockaddr_un.sun_path */
 
 /* An image file and what it refers to; layers[0] is the top, the last one the base. */
 struct gh_launch_extent { char name[256]; int fd; };
 struct gh_launch_layer {
-    char format[12];                       /* "raw", "qcow2", "vdi", "vmdk", "vhd", "vhdx"; never probed */
+    char format[12];                       /* a format of the disk library; never probed */
     char label[256];                       /* for messages; not a path to open */
     int  fd;
     struct gh_launch_extent *extents; unsigned extent_count;
@@ -31,6 +32,7 @@ struct gh_launch_char {
     char name[32];
     char kind[12];                         /* "stdio", "file", "socket", "listen", "null", "ring" */
     int  in_fd, out_fd;                    /* the same descriptor may stand in in_fd alone */
+    char path[GH_LAUNCH_SOCKET_MAX];       /* "listen" without in_fd: where the supervisor listens once it has the lock */
 };
 struct gh_launch_net {
     char name[32];
@@ -62,6 +64,8 @@ struct gh_launch {
     char     rtc[12];                      /* "utc", "local" */
     char     clock[12];                    /* "host", "icount" */
     char     sandbox[8];                   /* "on", "off", "log" */
+    /* For the supervisor, which makes these sockets; empty: no display; control in the machine's folder. */
+    char     display_path[GH_LAUNCH_SOCKET_MAX], control_path[GH_LAUNCH_SOCKET_MAX];
     int      kernel_fd, initrd_fd;
     char    *append;                       /* kernel command line */
     int      state_fd;                     /* saved state to start from */

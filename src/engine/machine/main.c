@@ -7,8 +7,10 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "devices/device.h"
 #include "engine/machine/cmdline.h"
 #include "engine/machine/control.h"
+#include "engine/machine/hostcheck.h"
 #include "engine/machine/supervisor.h"
 
 /* A descriptor's number; -1: not one. */
@@ -42,16 +44,29 @@ static int run_launched(int fd, struct gh_error *err)
     return r;
 }
 
+static void list_devices(void)
+{
+    for (const struct gh_device_class *const *c = gh_device_classes; *c; c++) {
+        printf("%-14s %s\n", (*c)->name, (*c)->summary);
+        for (const struct gh_option *o = (*c)->options; o && o->name; o++)
+            printf("    %-18s %s%s%s%s\n", o->name, o->help ? o->help : "", o->fallback ? " (default " : "", o->fallback ? o->fallback : "",
+                   o->fallback ? ")" : "");
+    }
+}
+
 static int run_command_line(int argc, char **argv, struct gh_error *err)
 {
     struct gh_cmdline cmd;
     int r = gh_cmdline_parse(argc, argv, &cmd, err);
 
-    if (r == GH_CMDLINE_DONE) {
+    if (r == GH_CMDLINE_LIST_DEVICES)
+        list_devices();
+    if (r == GH_CMDLINE_CHECK_HOST)
+        gh_hostcheck_print(cmd.json);
+    if (r > GH_CMDLINE_RUN) {
         r = 0;
     } else if (r == GH_CMDLINE_RUN) {
-        struct gh_supervisor_config cfg = { .launch = cmd.launch, .display = cmd.display, .control = cmd.control,
-                                            .notify_fd = -1 };
+        struct gh_supervisor_config cfg = { .launch = cmd.launch, .notify_fd = -1 };
         r = gh_supervisor_run(&cfg, err);
     }
     gh_cmdline_fini(&cmd);

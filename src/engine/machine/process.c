@@ -134,10 +134,21 @@ static int open_disk(struct gh_process *p, struct gh_launch_disk *d, struct gh_e
 
     if (d->layer_count > GH_IMAGE_MAX_CHAIN)
         return gh_error_set(err, -EINVAL, "DiskChainTooLong", "The disk “%s” has %u files behind each other; at most %d are possible.", d->name, d->layer_count, GH_IMAGE_MAX_CHAIN);
+    unsigned part_count = 0;
+    for (unsigned i = 0; i < d->layer_count; i++)
+        part_count += d->layers[i].extent_count;
+    gh_autofree struct gh_image_part *parts = calloc(part_count + 1, sizeof *parts); /* names live in the launch */
+    if (!parts)
+        return gh_error_set(err, -ENOMEM, "NoMemory", "The host has no memory left for the disk “%s”.", d->name);
+    struct gh_image_part *part = parts;
     for (unsigned i = 0; i < d->layer_count; i++) {
         struct gh_launch_layer *layer = &d->layers[i];
+        struct gh_image_part *first = part;
+        for (unsigned k = 0; k < layer->extent_count; k++)
+            *part++ = (struct gh_image_part){ layer->extents[k].name, gh_steal_fd(&layer->extents[k].fd) };
         spec[i] = (struct gh_image_spec){ .format = layer->format, .label = layer->label, .fd = gh_steal_fd(&layer->fd),
-                                          .writable = i == 0 && !d->read_only && !d->snapshot, .parent = i + 1 < d->layer_count ? &spec[i + 1] : NULL };
+                                          .writable = i == 0 && !d->read_only && !d->snapshot, .parts = first, .part_count = layer->extent_count,
+                                          .parent = i + 1 < d->layer_count ? &spec[i + 1] : NULL };
     }
     /* Of an immutable disk the first layer is an empty scratch file for what the guest writes. */
     bool scratch = d->snapshot && d->layer_count > 1;

@@ -48,12 +48,30 @@ struct supervisor {
     unsigned next_id;
     bool     asked, started;
     struct display_backend display;
-    char     display_path[PATH_MAX], control_path[PATH_MAX];
+    char   **sockets;                  /* paths to remove in the end */
+    unsigned socket_count;
     int      terminal;                 /* -1: left as it is */
     struct termios terminal_was;
     int      exit_status, exit_signal;
     struct gh_error failure;
 };
+
+/* A socket of ours at path, removed again at the end. Only with the lock: one that stands there already was
+ * left by a machine that ended, and nobody else's. */
+static int listen_at(struct supervisor *s, const char *option, const char *path, int type, int *ret_fd, struct gh_error *err)
+{
+    char **more = realloc(s->sockets, (s->socket_count + 1) * sizeof *more);
+
+    if (!more)
+        return gh_error_set(err, -ENOMEM, "OutOfMemory", "There is no memory for the supervisor.");
+    s->sockets = more;
+    *ret_fd = gh_listen_unix(option, path, type, err);
+    if (*ret_fd < 0)
+        return *ret_fd;
+    more[s->socket_count] = strdup(path);
+    s->socket_count += more[s->socket_count] != NULL;
+    return 0;
+}
 
 /* ---- Talking to the machine process ----------------------------------------------------------- */
 /* Takes object. fd stays the caller's. */
@@ -251,18 +269,16 @@ static int display_start(struct supervisor *s, struct gh_error *err)
     struct display_backend *d = &s->display;
     int sock = -1;
 
-    if (!s->cfg->display)
+    if (!s->cfg->launch->display_path[0])
         return 0;
     d->program = gh_child_program("gasthaus-backend");
     if (!d->program)
         return gh_error_set(err, -ENOENT, "ProgramMissing", "The program “gasthaus-backend”, which shows screens, is "
                             "missing; install Gasthaus again.");
     d->retry = gh_loop_timer(s->loop, on_display_retry, s);
-    d->listen_fd = gh_listen_unix("display", s->cfg->display, SOCK_STREAM, err);
-    if (d->listen_fd < 0)
-        return d->listen_fd;
-    snprintf(s->display_path, sizeof s->display_path, "%s", s->cfg->display);
-    int r = display_spawn(s, &sock, err);
+    int r = listen_at(s, "display", s->cfg->launch->display_path, SOCK_STREAM, &d->listen_fd, err);
+    if (!r)
+        r = display_spawn(s, &sock, err);
     if (r)
         return r;
     if (!d->retry || !gh_launch_add_backend(s->cfg->launch, "display", "display0", sock)) {
@@ -357,13 +373,28 @@ static int listen_control(struct supervisor *s, struct gh_error *err)
     char own[PATH_MAX];
 
     snprintf(own, sizeof own, "%s/control", s->rt.path);
-    const char *path = s->cfg->control ? s->cfg->control : own;
-    s->control_fd = gh_listen_unix("control", path, SOCK_SEQPACKET, err);
-    if (s->control_fd < 0)
-        return s->control_fd;
-    snprintf(s->control_path, sizeof s->control_path, "%s", path);
+    int r = listen_at(s, "control", s->cfg->launch->control_path[0] ? s->cfg->launch->control_path : own, SOCK_SEQPACKET,
+                      &s->control_fd, err);
+    if (r)
+        return r;
     return gh_loop_fd(s->loop, s->control_fd, EPOLLIN, on_client, s)
                ? 0 : gh_error_set(err, -ENOMEM, "OutOfMemory", "There is no memory for the supervisor.");
+}
+
+/* Serial lines on sockets; the machine gets the listening descriptor. */
+static int listen_chars(struct supervisor *s, struct gh_error *err)
+{
+    struct gh_launch *l = s->cfg->launch;
+    int r = 0;
+
+    for (unsigned i = 0; r == 0 && i < l->char_count; i++) {
+        struct gh_launch_char *c = &l->chars[i];
+        if (strcmp(c->kind, "listen") || c->in_fd >= 0 || !c->path[0])
+            continue;
+        r = listen_at(s, c->name, c->path, SOCK_STREAM, &c->in_fd, err);
+        c->path[0] = 0;
+    }
+    return r;
 }
 
 static int start(struct supervisor *s, struct gh_error *err)
@@ -379,6 +410,8 @@ static int start(struct supervisor *s, struct gh_error *err)
         r = open_kvm(l, err);
     if (!r)
         r = listen_control(s, err);
+    if (!r)
+        r = listen_chars(s, err);
     if (!r)
         r = display_start(s, err);
     if (!r)
@@ -404,10 +437,11 @@ static void stop(struct supervisor *s)
         tcsetattr(s->terminal, TCSADRAIN, &s->terminal_was);
     end_child(s->machine_pid);
     end_child(s->display.pid);
-    if (s->display_path[0])
-        unlink(s->display_path);
-    if (s->control_path[0])
-        unlink(s->control_path);
+    for (unsigned i = 0; i < s->socket_count; i++) {
+        unlink(s->sockets[i]);
+        free(s->sockets[i]);
+    }
+    free(s->sockets);
     const int fds[] = { s->sock, s->machine_pidfd, s->control_fd, s->signal_fd, s->notify_fd, s->display.listen_fd,
                         s->display.pidfd };
     for (unsigned i = 0; i < GH_ARRAY_LEN(fds); i++)

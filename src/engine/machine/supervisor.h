@@ -13,8 +13,6 @@
 
 struct gh_supervisor_config {
     struct gh_launch *launch;          /* its descriptors are passed on and closed here */
-    const char *display;               /* path of the RFB socket, or NULL */
-    const char *control;               /* path of the control socket, or NULL: in the machine's folder */
     int notify_fd;                     /* who sent the launch: hears started or failed; -1: nobody */
 };
 

@@ -24,7 +24,7 @@ struct tally { uint32_t runs, faults, failures; };
 static const char *const reg_names[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
                                           "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"};
 static struct tally tally[SOFT_OP_COUNT];
-static uint64_t vectors[32], runs64, runs32, runs16, failures;
+static uint64_t vectors[32], runs64, runs32, runs16, failures, not_comparable;
 
 /* ---- Comparison ------------------------------------------------------------------------------ */
 
@@ -146,10 +146,24 @@ static void print_case(const struct options *o, const struct dt_case *c, const s
         printf("  operand %#" PRIx64 "\n", c->operand);
 }
 
+/* AddressSanitizer's shadow lies at addresses that a guest program finds empty: there the host has memory. */
+static bool host_has_more(const struct dt_result *engine)
+{
+#ifdef GH_SANITIZE
+    return engine->vector == 14 && engine->cr2 >= 0x7fff8000ull && engine->cr2 < 0x10007fff8000ull;
+#else
+    return false;
+#endif
+}
+
 static void compare(const struct options *o, const struct dt_case *c, const struct dt_result *a,
                     const struct dt_result *b)
 {
     struct report out = {.len = 0};
+    if (host_has_more(b)) {
+        not_comparable++;
+        return;
+    }
     struct dt_open open = dt_exempt(c, a);
     struct tally *t = &tally[c->row];
     out.text[0] = 0;
@@ -269,6 +283,8 @@ int main(int argc, char **argv)
     unsigned kinds = 0;
     for (unsigned i = 0; i < SOFT_OP_COUNT; i++)
         kinds += tally[i].runs != 0;
+    if (not_comparable)
+        printf("difftest: %" PRIu64 " cases reached the sanitizer's own memory and were not compared\n", not_comparable);
     printf("difftest: engine %s, seed %" PRIu64 ": %" PRIu64 " cases (%" PRIu64 " in 64-bit, %" PRIu64
            " in 32-bit, %" PRIu64 " in 16-bit mode) of %u instruction rows, %" PRIu64 " different, %.1f s\n",
            engine->name, o.seed, runs64 + runs32 + runs16, runs64, runs32, runs16, kinds, failures,

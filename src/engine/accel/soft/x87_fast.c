@@ -57,7 +57,7 @@ static inline void end(struct soft_cpu *cpu, uint16_t host, uint16_t cc)
 /* ---- Arithmetic ------------------------------------------------------------------------------ */
 #define BINARY(insn)                                                                               \
     __asm__ volatile("fldt %[b]\n\tfldt %[a]\n\t" insn " %%st(1), %%st\n\tfnstsw %%ax\n\t"         \
-                     "fstpt %[a]\n\tfstp %%st(0)" : "=a"(sw), [a] "+m"(*a) : [b] "m"(*b) : "st", "st(1)")
+                     "fstpt %[a]\n\tfstp %%st(0)" : "=&a"(sw), [a] "+m"(*a) : [b] "m"(*b) : "st", "st(1)")
 /* a <- a op b, by D8's numbering; 2 and 3 are comparisons and do not come here. */
 static void arithmetic(struct soft_cpu *cpu, unsigned op, struct f80 *a, const struct f80 *b)
 {
@@ -76,10 +76,10 @@ static void arithmetic(struct soft_cpu *cpu, unsigned op, struct f80 *a, const s
 
 #define WITH_MEM(insn, type)                                                                       \
     __asm__ volatile("fldt %[a]\n\t" insn " %[m]\n\tfnstsw %%ax\n\tfstpt %[a]"                     \
-                     : "=a"(sw), [a] "+m"(*a) : [m] "m"(*(const type *)m) : "st")
+                     : "=&a"(sw), [a] "+m"(*a) : [m] "m"(*(const type *)m) : "st")
 #define COMPARE_MEM(insn, type)                                                                    \
     __asm__ volatile("fldt %[a]\n\t" insn " %[m]\n\tfnstsw %%ax\n\tfstp %%st(0)"                   \
-                     : "=a"(sw) : [a] "m"(*a), [m] "m"(*(const type *)m) : "st")
+                     : "=&a"(sw) : [a] "m"(*a), [m] "m"(*(const type *)m) : "st")
 #define ARITHMETIC_MEM(name, i, suffix, type)                                                      \
     static void name(struct soft_cpu *cpu, unsigned op, struct f80 *a, const void *m)              \
     {                                                                                              \
@@ -106,7 +106,7 @@ ARITHMETIC_MEM(with_i16, "i", "s", uint16_t)
 #define COMPARE(insn, tail)                                                                        \
     __asm__ volatile("fldt %[b]\n\tfldt %[a]\n\t" insn "\n\t" tail "fnstsw %%ax\n\tfstp %%st(0)\n\t" \
                      "fstp %%st(0)"                                                                \
-                     : "=a"(sw), [f] "=&r"(flags) : [a] "m"(*a), [b] "m"(*b) : "st", "st(1)", "cc")
+                     : "=&a"(sw), [f] "=&r"(flags) : [a] "m"(*a), [b] "m"(*b) : "st", "st(1)", "cc")
 enum compare { COM, UCOM, COMI, UCOMI };
 static void compare(struct soft_cpu *cpu, enum compare how, const struct f80 *a, const struct f80 *b)
 {
@@ -126,7 +126,7 @@ static void compare(struct soft_cpu *cpu, enum compare how, const struct f80 *a,
 
 #define UNARY(insn)                                                                                \
     __asm__ volatile("fldt %[a]\n\t" insn "\n\tfnstsw %%ax\n\tfstpt %[a]"                          \
-                     : "=a"(sw), [a] "+m"(*a) : : "st")
+                     : "=&a"(sw), [a] "+m"(*a) : : "st")
 static bool d9_unary(struct soft_cpu *cpu, unsigned modrm)
 {
     static const struct f80 one = {{0, 0, 0, 0, 0, 0, 0, 0x80, 0xff, 0x3f}}, zero = {{0}};
@@ -230,7 +230,7 @@ bool soft_x87_fast_reg(struct soft_cpu *cpu, const struct soft_insn *in, unsigne
         type v = (type)soft_ldm##n(cpu, in);                                                       \
         struct f80 r;                                                                              \
         __asm__ volatile(insn " %[m]\n\tfnstsw %%ax\n\tfstpt %[r]"                                 \
-                         : "=a"(sw), [r] "=m"(r) : [m] "m"(v) : "st");                             \
+                         : "=&a"(sw), [r] "=m"(r) : [m] "m"(v) : "st");                             \
         *push(cpu) = r;                                                                            \
         cpu->x87.fsw |= sw & X87_EXCEPTIONS;                                                       \
         if (sw & X87_EXCEPTIONS)                                                                   \
@@ -242,7 +242,7 @@ bool soft_x87_fast_reg(struct soft_cpu *cpu, const struct soft_insn *in, unsigne
         type v;                                                                                    \
         begin(cpu);                                                                                \
         __asm__ volatile("fldt %[a]\n\t" insn " %[m]\n\tfnstsw %%ax\n\tfnclex"                     \
-                         : "=a"(sw), [m] "=m"(v) : [a] "m"(*st) : "st");                           \
+                         : "=&a"(sw), [m] "=m"(v) : [a] "m"(*st) : "st");                           \
         end(cpu, 0, 0);                                                                            \
         soft_stm##n(cpu, in, (uint##n##_t)v);                                                      \
         cpu->x87.fsw = (uint16_t)((cpu->x87.fsw & ~X87_C1) | (sw & (X87_C1 | X87_EXCEPTIONS)));    \
