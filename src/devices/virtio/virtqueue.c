@@ -231,21 +231,29 @@ void gh_virtq_unpop(struct gh_virtq *vq, struct gh_virtq_element *e)
     gh_virtq_drop(e);
 }
 
-void gh_virtq_push(struct gh_virtq *vq, struct gh_virtq_element *e, uint32_t written)
+void gh_virtq_push_all(struct gh_virtq *vq, struct gh_virtq_element *const *e, const uint32_t *written, unsigned count)
 {
-    uint8_t entry[USED_BYTES];
-    gh_le32_put(entry, e->head);
-    gh_le32_put(entry + 4, written);
-    gh_virtq_drop(e);                         /* dirty pages are marked before the driver hears of them */
+    bool good = usable(vq);
+    for (unsigned i = 0; i < count; i++) {
+        uint8_t entry[USED_BYTES];
+        uint64_t at = vq->device + RING_START + (uint64_t)((uint16_t)(vq->used + i) % (vq->size ? vq->size : 1)) * USED_BYTES;
+        gh_le32_put(entry, e[i]->head);
+        gh_le32_put(entry + 4, written[i]);
+        gh_virtq_drop(e[i]);                  /* dirty pages are marked before the driver hears of them */
+        good = good && gh_dma_write(vq->virtio->dev, at, entry, sizeof entry);
+    }
     if (!usable(vq))
         return;
-    uint64_t at = vq->device + RING_START + (uint64_t)(vq->used % vq->size) * USED_BYTES;
-    if (!gh_dma_write(vq->virtio->dev, at, entry, sizeof entry) ||
-        !store16(vq, vq->device + RING_IDX, (uint16_t)(vq->used + 1))) {
+    if (!good || !store16(vq, vq->device + RING_IDX, (uint16_t)(vq->used + count))) {
         gh_virtio_fail(vq->virtio, "queue %u: the used ring is not in RAM", vq->index);
         return;
     }
-    vq->used++;
+    vq->used = (uint16_t)(vq->used + count);
+}
+
+void gh_virtq_push(struct gh_virtq *vq, struct gh_virtq_element *e, uint32_t written)
+{
+    gh_virtq_push_all(vq, &e, &written, 1);
 }
 
 /* With event index: did the used position pass the one the driver named? */

@@ -47,6 +47,8 @@ struct gh_virtq_element {
 struct gh_virtq_element *gh_virtq_pop(struct gh_virtq *vq);
 /* Unmaps, frees, and tells the driver that written bytes of the in part are valid. */
 void gh_virtq_push(struct gh_virtq *vq, struct gh_virtq_element *e, uint32_t written);
+/* The same for chains that belong together (merged receive buffers): the driver sees all at once. */
+void gh_virtq_push_all(struct gh_virtq *vq, struct gh_virtq_element *const *e, const uint32_t *written, unsigned count);
 /* Unmaps and frees without telling: after a reset. */
 void gh_virtq_drop(struct gh_virtq_element *e);
 /* Gives the last popped chain back to the ring, to be popped again (nothing was consumed). */
