@@ -168,6 +168,7 @@ struct soft_cpu {
     bool     kicked, shutdown_told;  /* leave run() with GH_EXIT_KICKED; GH_EXIT_SHUTDOWN was given */
     _Atomic bool sleeping;           /* in the futex on attention */
     bool     irq_waiting;            /* an interrupt was seen that IF, TPR shadow or NMI blocking holds back */
+    bool     step_taken;             /* INT n cleared TF on its way into the handler: no single-step trap after it */
     uint32_t pending_db;             /* DR6 bits to report after this instruction; SOFT_DB_TRAP: do raise */
     uint8_t *late_code_write;        /* soft_probe gave a pointer into a code page: invalidate again later */
     unsigned late_code_bytes;

@@ -131,6 +131,7 @@ static void deliver_task(struct soft_cpu *cpu, const struct event *e, const stru
         soft_gp(cpu, SEL_ERR(g->selector) | ext);
     if (!(d.hi & DESC_P))
         soft_raise_error(cpu, SOFT_NP, SEL_ERR(g->selector) | ext);
+    cpu->rflags_rest |= e->flags & FL_RF; /* as the frame of a fault through another gate has it */
     soft_task_switch(cpu, g->selector, &d, SOFT_TASK_GATE, e->rip);
     if (e->has_error) {
         struct soft_stack st = soft_stack_now(cpu);
@@ -287,6 +288,7 @@ void soft_interrupt(struct soft_cpu *cpu, uint8_t vector, bool is_int_n, uint64_
     if (is_int_n && soft_v86(cpu) && soft_iopl(cpu) < 3)
         soft_gp(cpu, 0);
     deliver(cpu, &e, NOT_A_FAULT, false);
+    cpu->step_taken = true;
 }
 
 void soft_icebp(struct soft_cpu *cpu, uint64_t rip_next)

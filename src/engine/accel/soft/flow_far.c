@@ -61,7 +61,7 @@ static void need_present(struct soft_cpu *cpu, const struct call_gate *g)
 static void task_through(struct soft_cpu *cpu, uint16_t selector, struct soft_desc *d,
                          enum soft_task_source source, uint64_t rip_next)
 {
-    if (cpu->long_mode)
+    if (cpu->long_mode || ((selector & 4) && DESC_TYPE(d->hi) != SYS_TASK_GATE)) /* a TSS is in the GDT only */
         soft_gp(cpu, SEL_ERR(selector));
     check_gate(cpu, selector, d);
     if (DESC_TYPE(d->hi) == SYS_TASK_GATE) {
@@ -128,23 +128,31 @@ void soft_far_jump(struct soft_cpu *cpu, uint16_t selector, uint64_t offset, uns
     soft_gp(cpu, SEL_ERR(selector));
 }
 
-static void call_same_level(struct soft_cpu *cpu, const struct gh_segment *cs, uint64_t offset, unsigned width,
-                            uint64_t rip_next)
+static struct gh_segment touched(struct soft_cpu *cpu, uint16_t selector, struct soft_desc *code)
 {
+    soft_desc_set_accessed(cpu, code);
+    return soft_desc_segment(selector, code);
+}
+
+static void call_same_level(struct soft_cpu *cpu, uint16_t selector, struct soft_desc *code, uint64_t offset,
+                            unsigned width, uint64_t rip_next)
+{
+    struct gh_segment cs = soft_desc_segment(selector, code);
     struct soft_stack st = soft_stack_now(cpu);
 
     /* A call from compatibility mode to 64-bit code pushes in the width of the gate, on a flat stack. */
-    st.wide |= cpu->long_mode && (cs->attr & GH_SEG_L) && width == 8;
+    st.wide |= cpu->long_mode && (cs.attr & GH_SEG_L) && width == 8;
     soft_stack_push(cpu, &st, cpu->seg[GH_CS].selector, width);
     soft_stack_push(cpu, &st, rip_next, width);
-    soft_check_target(cpu, cs, offset);
+    soft_check_target(cpu, &cs, offset);
+    cs = touched(cpu, selector, code);
     soft_stack_commit_sp(cpu, &st);
-    soft_commit_cs(cpu, cs, cpu->cpl, offset);
+    soft_commit_cs(cpu, &cs, cpu->cpl, offset);
 }
 
-static void call_inner_level(struct soft_cpu *cpu, const struct call_gate *g, const struct gh_segment *cs,
-                             uint64_t rip_next)
+static void call_inner_level(struct soft_cpu *cpu, struct call_gate *g, uint64_t rip_next)
 {
+    struct gh_segment cs = soft_desc_segment(g->selector, &g->code);
     unsigned cpl = DESC_DPL(g->code.hi);
     struct soft_stack in, out = soft_stack_now(cpu);
     uint64_t param[32];
@@ -161,10 +169,11 @@ static void call_inner_level(struct soft_cpu *cpu, const struct call_gate *g, co
         soft_stack_push(cpu, &in, param[i], g->width);
     soft_stack_push(cpu, &in, cpu->seg[GH_CS].selector, g->width);
     soft_stack_push(cpu, &in, rip_next, g->width);
-    soft_check_target(cpu, cs, g->offset);
+    soft_check_target(cpu, &cs, g->offset);
+    cs = touched(cpu, g->selector, &g->code);
     cpu->seg[GH_SS] = in.ss;
     soft_stack_commit_sp(cpu, &in);
-    soft_commit_cs(cpu, cs, cpl, g->offset);
+    soft_commit_cs(cpu, &cs, cpl, g->offset);
 }
 
 void soft_far_call(struct soft_cpu *cpu, uint16_t selector, uint64_t offset, unsigned opsize, uint64_t rip_next)
@@ -185,10 +194,7 @@ void soft_far_call(struct soft_cpu *cpu, uint16_t selector, uint64_t offset, uns
     soft_desc_need(cpu, selector, SOFT_GP, &d);
     if (DESC_IS_CODE(d.hi)) {
         soft_check_code_direct(cpu, selector, &d);
-        struct gh_segment cs = soft_desc_segment(selector, &d);
-        soft_desc_set_accessed(cpu, &d);
-        cs.attr |= 1;
-        call_same_level(cpu, &cs, offset, opsize, rip_next);
+        call_same_level(cpu, selector, &d, offset, opsize, rip_next);
         return;
     }
     if (d.hi & DESC_S)
@@ -206,13 +212,10 @@ void soft_far_call(struct soft_cpu *cpu, uint16_t selector, uint64_t offset, uns
         check_gate(cpu, selector, &d);
         read_call_gate(cpu, selector, &d, &g);
         need_present(cpu, &g);
-        struct gh_segment cs = soft_desc_segment(g.selector, &g.code);
-        soft_desc_set_accessed(cpu, &g.code);
-        cs.attr |= 1;
         if (!DESC_IS_CONFORMING(g.code.hi) && DESC_DPL(g.code.hi) < cpu->cpl)
-            call_inner_level(cpu, &g, &cs, rip_next);
+            call_inner_level(cpu, &g, rip_next);
         else
-            call_same_level(cpu, &cs, g.offset, g.width, rip_next);
+            call_same_level(cpu, g.selector, &g.code, g.offset, g.width, rip_next);
         return;
     }
     default:
@@ -222,9 +225,10 @@ void soft_far_call(struct soft_cpu *cpu, uint16_t selector, uint64_t offset, uns
 }
 
 /* SS of an outer level, popped from the inner stack. */
-static struct gh_segment return_stack_segment(struct soft_cpu *cpu, uint16_t ss, unsigned cpl, bool to_64bit)
+static struct gh_segment return_stack_segment(struct soft_cpu *cpu, uint16_t ss, unsigned cpl, bool to_64bit,
+                                              struct soft_desc *d)
 {
-    struct soft_desc d;
+    *d = (struct soft_desc){ .hi = 0x100 }; /* a null selector has nothing to mark as accessed */
 
     if (SEL_NULL(ss)) {
         if (!to_64bit || cpl == 3 || SEL_RPL(ss) != cpl)
@@ -233,54 +237,59 @@ static struct gh_segment return_stack_segment(struct soft_cpu *cpu, uint16_t ss,
         null.attr |= (uint16_t)(cpl << 5);
         return null;
     }
-    soft_desc_need(cpu, ss, SOFT_GP, &d);
-    if (SEL_RPL(ss) != cpl || !DESC_IS_DATA(d.hi) || !DESC_IS_WRITABLE(d.hi) || DESC_DPL(d.hi) != cpl)
+    soft_desc_need(cpu, ss, SOFT_GP, d);
+    if (SEL_RPL(ss) != cpl || !DESC_IS_DATA(d->hi) || !DESC_IS_WRITABLE(d->hi) || DESC_DPL(d->hi) != cpl)
         soft_gp(cpu, SEL_ERR(ss));
-    if (!(d.hi & DESC_P))
+    if (!(d->hi & DESC_P))
         soft_raise_error(cpu, SOFT_SS_, SEL_ERR(ss));
-    soft_desc_set_accessed(cpu, &d);
-    return soft_desc_segment(ss, &d);
+    struct gh_segment s = soft_desc_segment(ss, d);
+    s.attr |= 1;
+    return s;
 }
 
-/* Checks CS of a far return or IRET; fills the segment. */
-static struct gh_segment return_code_segment(struct soft_cpu *cpu, uint16_t selector)
+/* Checks CS of a far return or IRET; fills descriptor and segment. */
+static struct gh_segment return_code_segment(struct soft_cpu *cpu, uint16_t selector, struct soft_desc *d)
 {
-    struct soft_desc d;
     unsigned rpl = SEL_RPL(selector);
 
     if (SEL_NULL(selector))
         soft_gp(cpu, 0);
-    soft_desc_need(cpu, selector, SOFT_GP, &d);
-    if (!DESC_IS_CODE(d.hi) || rpl < cpu->cpl ||
-        (DESC_IS_CONFORMING(d.hi) ? DESC_DPL(d.hi) > rpl : DESC_DPL(d.hi) != rpl))
+    soft_desc_need(cpu, selector, SOFT_GP, d);
+    if (!DESC_IS_CODE(d->hi) || rpl < cpu->cpl ||
+        (DESC_IS_CONFORMING(d->hi) ? DESC_DPL(d->hi) > rpl : DESC_DPL(d->hi) != rpl))
         soft_gp(cpu, SEL_ERR(selector));
-    if (cpu->long_mode && (d.hi & DESC_L) && (d.hi & DESC_DB))
+    if (cpu->long_mode && (d->hi & DESC_L) && (d->hi & DESC_DB))
         soft_gp(cpu, SEL_ERR(selector));
-    if (!(d.hi & DESC_P))
+    if (!(d->hi & DESC_P))
         soft_raise_error(cpu, SOFT_NP, SEL_ERR(selector));
-    soft_desc_set_accessed(cpu, &d);
-    return soft_desc_segment(selector, &d);
+    struct gh_segment s = soft_desc_segment(selector, d);
+    s.attr |= 1;
+    return s;
 }
 
 /* Common tail of far return and IRET to protected code. pop_stack: SS:SP follow on the stack. */
 static void return_to(struct soft_cpu *cpu, struct soft_stack *st, uint16_t selector, uint64_t offset,
                       unsigned opsize, unsigned extra, bool pop_stack, const uint64_t *flags, uint64_t flag_mask)
 {
-    struct gh_segment cs = return_code_segment(cpu, selector);
+    struct soft_desc code, stack = { .hi = 0x100 };
+    struct gh_segment cs = return_code_segment(cpu, selector, &code);
     unsigned cpl = SEL_RPL(selector), old_cpl = cpu->cpl;
     bool outer = cpl != cpu->cpl, to_64bit = cpu->long_mode && (cs.attr & GH_SEG_L);
     struct soft_stack next = *st;
 
-    soft_check_target(cpu, &cs, offset);
     soft_stack_skip(&next, extra);
     if (outer || pop_stack) {
         uint64_t sp = soft_stack_pop(cpu, &next, opsize);
         uint16_t ss = (uint16_t)soft_stack_pop(cpu, &next, opsize);
-        next = (struct soft_stack){ .ss = return_stack_segment(cpu, ss, cpl, to_64bit), .sp = sp, .cpl = cpl,
+        next = (struct soft_stack){ .ss = return_stack_segment(cpu, ss, cpl, to_64bit, &stack), .sp = sp, .cpl = cpl,
                                     .wide = to_64bit };
         soft_stack_skip(&next, extra);
-        cpu->seg[GH_SS] = next.ss;
     }
+    soft_check_target(cpu, &cs, offset); /* the architecture looks at the stack segment first */
+    soft_desc_set_accessed(cpu, &code);
+    soft_desc_set_accessed(cpu, &stack);
+    if (outer || pop_stack)
+        cpu->seg[GH_SS] = next.ss;
     soft_stack_commit_sp(cpu, &next);
     soft_commit_cs(cpu, &cs, cpl, offset);
     if (flags)

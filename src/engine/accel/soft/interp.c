@@ -38,9 +38,10 @@ static void run_stepped(struct soft_cpu *cpu)
     soft_begin_insn(cpu);
     struct soft_block *b = soft_block_find(cpu, code_linear(cpu));
     bool tf = cpu->rflags_rest & 0x100;
+    cpu->step_taken = false;
     run_block(cpu, b);
     cpu->insn_count++;
-    soft_end_insn(cpu, tf);
+    soft_end_insn(cpu, tf && !cpu->step_taken);
 }
 
 /* The successor: by the last block's links, the direct-mapped cache, or the page. */

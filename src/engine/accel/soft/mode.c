@@ -24,12 +24,15 @@ void soft_set_rflags(struct soft_cpu *cpu, uint64_t value, uint64_t mask)
         atomic_fetch_or(&cpu->attention, SOFT_ATTN_IRQ);
 }
 
-/* Data segment that needs no check: base 0, whole 4 GiB, present, writable (code: readable). */
-static bool flat(const struct gh_segment *s)
+/* Segment that needs no check: base 0, whole 4 GiB, present; writable data, or in CS readable code (which
+ * the decoder lets nobody write). */
+static bool flat(const struct soft_cpu *cpu, unsigned seg)
 {
+    const struct gh_segment *s = &cpu->seg[seg];
+
     if (s->base || s->limit != 0xffffffffu || (s->attr & (GH_SEG_P | GH_SEG_S | GH_SEG_UNUSABLE)) != (GH_SEG_P | GH_SEG_S))
         return false;
-    return s->attr & 8 ? s->attr & 2 : (s->attr & 6) == 2;
+    return s->attr & 8 ? seg == GH_CS && (s->attr & 2) : (s->attr & 6) == 2;
 }
 
 void soft_update_mode(struct soft_cpu *cpu)
@@ -45,7 +48,7 @@ void soft_update_mode(struct soft_cpu *cpu)
         if (cs & GH_SEG_DB)
             key = SOFT_KEY_CODE32;
         for (unsigned i = GH_ES; i <= GH_GS; i++)
-            if (flat(&cpu->seg[i]))
+            if (flat(cpu, i))
                 key |= SOFT_KEY_FLAT(i);
     }
     cpu->stack32 = cpu->seg[GH_SS].attr & GH_SEG_DB;

@@ -83,8 +83,8 @@ static void load_task_segment(struct soft_cpu *cpu, unsigned seg, uint16_t selec
     unsigned dpl = DESC_DPL(d.hi);
     if (seg == GH_CS)
         ok = DESC_IS_CODE(d.hi) && (DESC_IS_CONFORMING(d.hi) ? dpl <= rpl : dpl == rpl);
-    else if (seg == GH_SS)
-        ok = DESC_IS_DATA(d.hi) && DESC_IS_WRITABLE(d.hi) && dpl == cpl && rpl == cpl;
+    else if (seg == GH_SS) /* whether it is present comes before its level */
+        ok = DESC_IS_DATA(d.hi) && DESC_IS_WRITABLE(d.hi) && (!(d.hi & DESC_P) || (dpl == cpl && rpl == cpl));
     else if (DESC_IS_CODE(d.hi))
         ok = DESC_IS_WRITABLE(d.hi) && (DESC_IS_CONFORMING(d.hi) || (dpl >= rpl && dpl >= cpl));
     else
@@ -99,7 +99,7 @@ static void load_task_segment(struct soft_cpu *cpu, unsigned seg, uint16_t selec
 
 static void enter_task(struct soft_cpu *cpu, const struct task_image *t, const struct tss_layout *l)
 {
-    static const uint8_t order[] = { GH_CS, GH_SS, GH_ES, GH_DS, GH_FS, GH_GS };
+    static const uint8_t order[] = { GH_CS, GH_ES, GH_DS, GH_FS, GH_GS };
 
     for (unsigned i = 0; i < 8; i++)
         cpu->gpr[i] = t->gpr[i];
@@ -112,12 +112,15 @@ static void enter_task(struct soft_cpu *cpu, const struct task_image *t, const s
         soft_set_v86_segments(cpu);
         load_ldt(cpu, t->ldt);
     } else {
-        cpu->cpl = SEL_RPL(t->seg[GH_CS]);
-        /* Until CS is loaded the fault that LDT or CS may raise needs some code size. */
+        /* Without a stack segment a fault needs the stack of an inner level: as if it came from level 3. */
+        unsigned cpl = SEL_RPL(t->seg[GH_CS]);
+        cpu->cpl = 3;
         load_ldt(cpu, t->ldt);
+        load_task_segment(cpu, GH_SS, t->seg[GH_SS], cpl);
+        cpu->cpl = (uint8_t)cpl;
         for (unsigned i = 0; i < sizeof order; i++)
             if (order[i] < l->nseg)
-                load_task_segment(cpu, order[i], t->seg[order[i]], cpu->cpl);
+                load_task_segment(cpu, order[i], t->seg[order[i]], cpl);
     }
     soft_update_mode(cpu);
     soft_check_target(cpu, &cpu->seg[GH_CS], t->ip);
