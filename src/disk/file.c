@@ -75,6 +75,16 @@ fail:
     return NULL;
 }
 
+int gh_file_set_window(struct gh_file *f, uint64_t base, uint64_t bytes, struct gh_error *err)
+{
+    if (f->device || !gh_range_in(base, bytes, MAX_OFFSET) || (!f->writable && !gh_range_in(base, bytes, gh_file_bytes(f))))
+        return gh_error_set(err, -EINVAL, "DiskDamaged", "“%s” is shorter than its archive says.", f->label);
+    f->window = true;
+    f->base = base;
+    atomic_store(&f->bytes, bytes);
+    return 0;
+}
+
 void gh_file_free(struct gh_file *f)
 {
     if (!f)
@@ -112,8 +122,8 @@ static int transfer(struct gh_file *f, bool write, uint64_t off, const struct io
         }
         if (!k)
             return -EINVAL;
-        ssize_t r = write ? pwritev(f->fd, part, (int)k, (off_t)(off + done))
-                          : preadv(f->fd, part, (int)k, (off_t)(off + done));
+        off_t at = (off_t)(f->base + off + done);
+        ssize_t r = write ? pwritev(f->fd, part, (int)k, at) : preadv(f->fd, part, (int)k, at);
         if (r < 0) {
             if (errno == EINTR || errno == EAGAIN)
                 continue;
@@ -161,11 +171,16 @@ int gh_file_readv(struct gh_file *f, uint64_t off, const struct iovec *iov, unsi
     if (r < 0)
         return r;
     size_t done = 0;
-    if (!gh_range_in(off, len, MAX_OFFSET)) {
+    if (!gh_range_in(off, len, MAX_OFFSET - f->base)) {
         zero_tail(iov, n, 0, len);
         return 0;
     }
-    r = transfer(f, false, off, iov, n, len, &done);
+    size_t inside = len;
+    if (f->window) {
+        uint64_t size = gh_file_bytes(f);
+        inside = off >= size ? 0 : len < size - off ? len : (size_t)(size - off);
+    }
+    r = transfer(f, false, off, iov, n, inside, &done);
     if (r < 0)
         return r;
     if (done < len)
@@ -178,7 +193,7 @@ int gh_file_writev(struct gh_file *f, uint64_t off, const struct iovec *iov, uns
     struct gh_file_event ev = { .op = GH_FILE_WRITE, .file = f, .offset = off, .bytes = len, .iov = iov, .iov_count = n };
     if (!f->writable)
         return -EROFS;
-    if (!gh_range_in(off, len, MAX_OFFSET))
+    if (!gh_range_in(off, len, MAX_OFFSET - f->base))
         return -EFBIG;
     int r = before(&ev);
     if (r < 0)
@@ -228,14 +243,14 @@ int gh_file_truncate(struct gh_file *f, uint64_t bytes)
     struct gh_file_event ev = { .op = GH_FILE_TRUNCATE, .file = f, .bytes = bytes };
     if (!f->writable)
         return -EROFS;
-    if (bytes > MAX_OFFSET)
+    if (bytes > MAX_OFFSET - f->base)
         return -EFBIG;
     if (f->device)
         return bytes <= gh_file_bytes(f) ? 0 : -ENOSPC;
     int r = before(&ev);
     if (r < 0)
         return r;
-    while (ftruncate(f->fd, (off_t)bytes) < 0)
+    while (ftruncate(f->fd, (off_t)(f->base + bytes)) < 0)
         if (errno != EINTR)
             return -errno;
     atomic_store(&f->bytes, bytes);
@@ -267,7 +282,7 @@ static int fallocate_hooked(struct gh_file *f, enum gh_file_op op, int mode, uin
     int r = before(&ev);
     if (r < 0)
         return r;
-    while (fallocate(f->fd, mode, (off_t)off, (off_t)len) < 0) {
+    while (fallocate(f->fd, mode, (off_t)(f->base + off), (off_t)len) < 0) {
         if (errno == EINTR)
             continue;
         if (errno == ENOSYS || errno == ENODEV || errno == EINVAL || errno == ENOTTY || errno == EPERM)
@@ -302,7 +317,7 @@ int gh_file_zero(struct gh_file *f, uint64_t off, uint64_t len)
     uint64_t end, size = gh_file_bytes(f);
     if (!f->writable)
         return -EROFS;
-    if (!gh_add_u64(off, len, &end) || end > MAX_OFFSET)
+    if (!gh_add_u64(off, len, &end) || end > MAX_OFFSET - f->base)
         return -EFBIG;
     if (!len)
         return 0;
@@ -337,7 +352,7 @@ int gh_file_allocate(struct gh_file *f, uint64_t off, uint64_t len)
 uint64_t gh_file_used_bytes(struct gh_file *f)
 {
     struct stat st;
-    if (f->device || fstat(f->fd, &st) < 0)
+    if (f->device || f->window || fstat(f->fd, &st) < 0)
         return gh_file_bytes(f);
     return (uint64_t)st.st_blocks * 512;
 }
@@ -353,6 +368,7 @@ int gh_file_extent(struct gh_file *f, uint64_t off, uint64_t len, bool *hole, ui
     }
     if (f->device)
         return 0;
+    off += f->base;
     off_t data = lseek(f->fd, (off_t)off, SEEK_DATA);
     if (data < 0 && errno == ENXIO) {
         *hole = true;

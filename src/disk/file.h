@@ -21,6 +21,8 @@ struct gh_file {
     bool writable;
     bool device;                       /* block device: fixed size */
     bool no_punch, no_zero_range;      /* the file system refused once; not asked again */
+    bool window;                       /* a range of a larger file: from base on */
+    uint64_t base;
     unsigned id;                       /* numbers files for the hook, in order of gh_file_new */
     _Atomic uint64_t bytes;            /* current size; only we change it */
     _Atomic int flush_error;           /* the first fsync failure; final */
@@ -50,6 +52,9 @@ void gh_file_set_hook(struct gh_file_hook *hook);   /* process-wide, tests only;
 /* Takes fd over, also on failure. A pipe, directory or character device is refused. */
 struct gh_file *gh_file_new(int fd, bool writable, const char *label, struct gh_error *err);
 void gh_file_free(struct gh_file *f);               /* closes; no flush */
+/* From now on the file is only the range [base, base + bytes) of it: an archive's member. A writable one grows at
+ * its end. Right after gh_file_new. */
+int  gh_file_set_window(struct gh_file *f, uint64_t base, uint64_t bytes, struct gh_error *err);
 
 /* Reads exactly len; bytes beyond the end of the file read as zeros. */
 int gh_file_read(struct gh_file *f, uint64_t off, void *buf, size_t len);

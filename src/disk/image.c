@@ -167,8 +167,10 @@ static int open_file(const struct gh_image_spec *spec, int fd, const char *label
     *ret = gh_file_new(fd, spec->writable, label, err);
     if (!*ret)
         return err && err->code ? err->code : -EINVAL;
-    if (spec->unlocked)
-        return 0;
+    if (spec->window_at && fd == spec->fd)
+        r = gh_file_set_window(*ret, spec->window_at, spec->window_bytes, err);
+    if (r < 0 || spec->unlocked)
+        return r;
     return gh_file_lock(*ret, spec->writable ? spec->shared_writers ? GH_LOCK_SHARED_WRITERS : GH_LOCK_EXCLUSIVE
                                              : GH_LOCK_SHARED, err);
 }
@@ -379,7 +381,10 @@ int gh_image_create(int fd, const char *label, const struct gh_image_create *how
     struct gh_file *file = gh_file_new(fd, true, label, err);
     if (!file)
         return err && err->code ? err->code : -EINVAL;
-    r = drv->create(file, how, err);
+    if (how->window_at)
+        r = gh_file_set_window(file, how->window_at, 0, err);
+    if (!r)
+        r = drv->create(file, how, err);
     if (!r)
         r = gh_file_flush(file);
     gh_file_free(file);

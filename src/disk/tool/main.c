@@ -7,6 +7,8 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <libintl.h>
+#include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +28,8 @@ static const struct { const char *name; int (*run)(struct tool *); const char *a
     { "map", tool_map, "FILE", "list which parts hold data" },
     { "rebase", tool_rebase, "FILE", "put FILE on --parent P, or on nothing with --flatten" },
     { "commit", tool_commit, "FILE", "merge FILE into its parent" },
+    { "inspect", tool_inspect, "FILE", "say what a machine of another program becomes here" },
+    { "import", tool_import, "FILE FOLDER", "bring such a machine's disks into FOLDER; prints the machine" },
 };
 
 static volatile sig_atomic_t stop;
@@ -83,6 +87,7 @@ static void usage(FILE *to)
                 "      --repair         check: mend what can be mended\n"
                 "      --shrink         resize: allow a smaller size\n"
                 "      --allow FOLDER   references may lead there too\n"
+                "      --in-place       import: disks that can stay where they are stay\n"
                 "      --force          overwrite existing files\n"
                 "      --json           machine-readable output\n"
                 "  -p, --progress       progress on standard error\n"
@@ -123,7 +128,7 @@ static void confine(void)
 }
 
 enum { O_VARIANT = 256, O_CLUSTER, O_COMPRESSION, O_PARENT, O_PARENT_FORMAT, O_FLATTEN, O_UNSAFE, O_REPAIR, O_SHRINK,
-       O_ALLOW, O_FORCE, O_JSON, O_VERSION };
+       O_ALLOW, O_FORCE, O_JSON, O_IN_PLACE, O_VERSION };
 
 int main(int argc, char **argv)
 {
@@ -132,7 +137,7 @@ int main(int argc, char **argv)
         { "cluster", 1, NULL, O_CLUSTER }, { "compression", 1, NULL, O_COMPRESSION }, { "parent", 1, NULL, O_PARENT },
         { "parent-format", 1, NULL, O_PARENT_FORMAT }, { "flatten", 0, NULL, O_FLATTEN }, { "unsafe", 0, NULL, O_UNSAFE },
         { "repair", 0, NULL, O_REPAIR }, { "shrink", 0, NULL, O_SHRINK }, { "allow", 1, NULL, O_ALLOW },
-        { "force", 0, NULL, O_FORCE }, { "json", 0, NULL, O_JSON }, { "progress", 0, NULL, 'p' }, { "help", 0, NULL, 'h' },
+        { "in-place", 0, NULL, O_IN_PLACE }, { "force", 0, NULL, O_FORCE }, { "json", 0, NULL, O_JSON }, { "progress", 0, NULL, 'p' }, { "help", 0, NULL, 'h' },
         { "version", 0, NULL, O_VERSION }, { 0 },
     };
     struct tool t = { .last_percent = -1 };
@@ -158,6 +163,7 @@ int main(int argc, char **argv)
         case O_SHRINK: t.shrink = true; break;
         case O_ALLOW: t.allow = optarg; break;
         case O_FORCE: t.force = true; break;
+        case O_IN_PLACE: t.in_place = true; break;
         case O_JSON: t.json = true; break;
         case O_VERSION: puts("gasthaus-image " GH_VERSION); return 0;
         case 'h': usage(stdout); return 0;
@@ -167,6 +173,13 @@ int main(int argc, char **argv)
         usage(stderr);
         return 2;
     }
+    /* Numbers keep the C locale: sizes are read from the command line. */
+    setlocale(LC_CTYPE, "");
+    setlocale(LC_MESSAGES, "");
+    const char *catalogues = getenv("GASTHAUS_LOCALEDIR");
+    bindtextdomain("gasthaus", catalogues ? catalogues : GH_LOCALEDIR);
+    bind_textdomain_codeset("gasthaus", "UTF-8");
+    (void)dgettext("gasthaus", "Kept:"); /* loads the catalogue before the sandbox closes */
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
     signal(SIGXFSZ, SIG_IGN);

@@ -10,7 +10,7 @@ struct tool {
     const char *arg[2];
     const char *from, *to, *variant, *compression, *parent, *parent_format, *allow;
     uint64_t cluster;
-    bool flatten, unsafe, repair, shrink, force, json, progress;
+    bool flatten, unsafe, repair, shrink, force, json, progress, in_place;
     int last_percent;
 };
 int  tool_fail(struct tool *t, const struct gh_error *err);      /* prints; returns the exit status */
@@ -27,3 +27,6 @@ int tool_compare(struct tool *t);
 int tool_map(struct tool *t);
 int tool_rebase(struct tool *t);
 int tool_commit(struct tool *t);
+/* src/appliance/commands.c */
+int tool_inspect(struct tool *t);
+int tool_import(struct tool *t);

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* gasthaus-image inspect, import: foreign machines, read behind the sandbox. */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "appliance/disk.h"
+#include "appliance/i18n.h"
+#include "disk/tool/sandbox.h"
+#include "disk/tool/tool.h"
+
+enum { VERIFY_AT_ONCE_BYTES = 64 << 20 };
+
+/* A folder's path for the sandbox: it exists, or nothing will be found there anyway. */
+static void folder_of(const char *file, char out[PATH_MAX])
+{
+    if (!realpath(file, out))
+        snprintf(out, PATH_MAX, "%s", file);
+    char *slash = strrchr(out, '/');
+    if (slash)
+        slash[slash == out] = 0;
+    else
+        snprintf(out, PATH_MAX, ".");
+}
+
+static void limit_resources(rlim_t memory)
+{
+#ifndef GH_SANITIZE
+    setrlimit(RLIMIT_AS, &(struct rlimit){ memory, memory });
+#endif
+}
+
+static int read_all(struct tool *t, struct gh_package *p, struct gh_appliance **ret, struct gh_error *err)
+{
+    struct gh_appliance *a = gh_appliance_new();
+    int r = a ? gh_package_open(p, t->arg[0], t->allow, err) : -ENOMEM;
+
+    if (!r)
+        r = gh_read_description(p, a, err);
+    if (!r)
+        r = gh_media_locate(p, a, err);
+    if (!r)
+        r = gh_appliance_finish(a, p->stem, err);
+    *ret = a;
+    return r;
+}
+
+static void print_text(const struct gh_appliance *a, const char *dialect)
+{
+    static const struct { const char *kind, *title; } titles[] = {
+        { "kept", N_("Kept:") }, { "changed", N_("Changed:") }, { "dropped", N_("Left out:") }, { "warning", N_("Look at:") },
+    };
+
+    printf("%s (%s%s%s)\n", a->name, a->kind, dialect[0] ? ", " : "", dialect);
+    for (size_t k = 0; k < sizeof titles / sizeof *titles; k++) {
+        bool any = false;
+        for (unsigned i = 0; i < a->line_count; i++) {
+            if (strcmp(a->lines[i].kind, titles[k].kind))
+                continue;
+            if (!any)
+                printf("%s\n", _(titles[k].title));
+            any = true;
+            printf("  %s\n", a->lines[i].text);
+        }
+    }
+    printf(_("Space needed: %.2f GiB\n"), (double)a->space_needed / (1ull << 30));
+}
+
+static int answer(struct tool *t, int r, struct gh_package *p, struct gh_appliance *a, const struct gh_error *err)
+{
+    if (!r && t->json) {
+        json_t *j = gh_appliance_to_json(a);
+        if (j)
+            json_dumpf(j, stdout, JSON_INDENT(1));
+        putchar('\n');
+        json_decref(j);
+    } else if (!r) {
+        print_text(a, a->dialect);
+    }
+    gh_package_close(p);
+    gh_appliance_free(a);
+    return r ? tool_fail(t, err) : 0;
+}
+
+static void note_manifest(struct gh_appliance *a, const struct gh_package *p, bool found)
+{
+    if (found)
+        gh_appliance_note(a, GH_KEPT, _("The checksums of the manifest are right."));
+    else if (p->kind == GH_PACKAGE_OVA || p->kind == GH_PACKAGE_OVF)
+        gh_appliance_note(a, GH_WARNING, _("There is no manifest: whether the files are complete cannot be checked."));
+}
+
+int tool_inspect(struct tool *t)
+{
+    struct gh_package p = { .fd = -1 };
+    struct gh_appliance *a = NULL;
+    struct gh_error err = { 0 };
+    char folder[PATH_MAX];
+    bool found = false;
+
+    folder_of(t->arg[0], folder);
+    limit_resources(512ull << 20);
+    setrlimit(RLIMIT_CPU, &(struct rlimit){ 60, 60 });
+    int r = tool_sandbox((const char *[]){ folder, t->allow, NULL }, NULL, &err);
+    if (!r)
+        r = read_all(t, &p, &a, &err);
+    if (!r && (p.kind == GH_PACKAGE_OVF || p.kind == GH_PACKAGE_OVA) && p.bytes <= VERIFY_AT_ONCE_BYTES) {
+        r = gh_manifest_check(&p, &found, NULL, NULL, &err);
+        if (!r)
+            note_manifest(a, &p, found);
+    }
+    return answer(t, r, &p, a, &err);
+}
+
+/* Checking takes the first part of the progress, copying the rest. */
+struct stage { struct tool *t; unsigned from, to; };
+static bool staged(void *opaque, uint64_t done, uint64_t total)
+{
+    struct stage *s = opaque;
+    uint64_t here = total ? (uint64_t)((double)(s->to - s->from) * (double)done / (double)total) : 0;
+
+    return tool_progress(s->t, s->from + (here > s->to - s->from ? s->to - s->from : here), 1000);
+}
+
+int tool_import(struct tool *t)
+{
+    struct gh_package p = { .fd = -1 };
+    struct gh_appliance *a = NULL;
+    struct gh_error err = { 0 };
+    char folder[PATH_MAX], target[PATH_MAX];
+    bool found = false;
+
+    folder_of(t->arg[0], folder);
+    if (!realpath(t->arg[1], target)) {
+        gh_error_set(&err, -errno, "FolderUnreadable", "The folder “%s” cannot be opened: %s.", t->arg[1], strerror(errno));
+        return tool_fail(t, &err);
+    }
+    limit_resources(2ull << 30);
+    int r = tool_sandbox((const char *[]){ folder, t->allow, NULL }, (const char *[]){ target, NULL }, &err);
+    if (!r)
+        r = read_all(t, &p, &a, &err);
+    if (!r) {
+        struct stage s = { t, 0, 200 };
+        r = gh_manifest_check(&p, &found, staged, &s, &err);
+    }
+    if (!r) {
+        struct stage s = { t, found ? 200 : 0, 1000 };
+        note_manifest(a, &p, found);
+        r = gh_media_fetch(&p, a, target, t->in_place, &(struct gh_progress){ staged, &s }, &err);
+    }
+    return answer(t, r, &p, a, &err);
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Bringing the media of an appliance into a machine's folder. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include "appliance/disk.h"
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "disk/resolve.h"
+
+enum { CHUNK = 1 << 20 };
+#define SLACK (16ull << 20)
+
+struct share { const struct gh_progress *p; uint64_t before, mine, all; };
+
+static bool tell(void *opaque, uint64_t done, uint64_t total)
+{
+    struct share *s = opaque;
+    uint64_t here = total ? (uint64_t)((double)done / (double)total * (double)s->mine) : s->mine;
+
+    return !s->p || !s->p->fn || s->p->fn(s->p->opaque, s->before + here, s->all ? s->all : 1);
+}
+
+uint64_t gh_space_there(const char *folder)
+{
+    struct statvfs v;
+
+    return statvfs(folder, &v) < 0 ? 0 : (uint64_t)v.f_bavail * v.f_frsize;
+}
+
+static int no_space(struct gh_error *err, uint64_t needed, uint64_t there, const char *folder)
+{
+    return gh_error_set(err, -ENOSPC, "NoSpace", "The import needs %.1f GiB, and “%s” has %.1f GiB left. Make space or choose another folder.",
+                        (double)needed / (1ull << 30), folder, (double)there / (1ull << 30));
+}
+
+static int write_all(int fd, const uint8_t *buf, size_t n, uint64_t at)
+{
+    while (n) {
+        ssize_t w = pwrite(fd, buf, n, (off_t)at);
+        if (w < 0 && errno == EINTR)
+            continue;
+        if (w <= 0)
+            return w < 0 ? -errno : -ENOSPC;
+        buf += w;
+        at += (uint64_t)w;
+        n -= (size_t)w;
+    }
+    return 0;
+}
+
+/* The medium's bytes as they are. */
+static int open_bytes(struct gh_package *p, const struct gh_appliance_medium *m, uint64_t *at, uint64_t *bytes)
+{
+    int fd = m->path ? open(m->path, O_RDONLY | O_CLOEXEC) : fcntl(p->fd, F_DUPFD_CLOEXEC, 3);
+
+    *at = m->path ? 0 : m->at;
+    *bytes = m->bytes;
+    if (fd >= 0 && m->path)
+        *bytes = (uint64_t)lseek(fd, 0, SEEK_END);
+    return fd < 0 ? -errno : fd;
+}
+
+static int copy_bytes(struct gh_package *p, const struct gh_appliance_medium *m, const char *path, struct share *s)
+{
+    uint64_t at, bytes;
+    gh_autoclose int in = open_bytes(p, m, &at, &bytes);
+    gh_autoclose int out = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    gh_autofree uint8_t *buf = malloc(CHUNK);
+    int r = in < 0 ? in : out < 0 ? -errno : !buf ? -ENOMEM : 0;
+
+    for (uint64_t done = 0; done < bytes && !r;) {
+        ssize_t n = pread(in, buf, bytes - done < CHUNK ? (size_t)(bytes - done) : CHUNK, (off_t)(at + done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        r = n < 0 ? -errno : n == 0 ? -EIO : write_all(out, buf, (size_t)n, done);
+        done += n > 0 ? (uint64_t)n : 0;
+        if (!r && !tell(s, done, bytes))
+            r = -ECANCELED;
+    }
+    return r ? r : fsync(out) < 0 ? -errno : 0;
+}
+
+/* gzip around an image, unpacked beside the target; never longer than the disk it claims to hold. */
+static int unpack(struct gh_package *p, const struct gh_appliance_medium *m, const char *path, struct share *s, struct gh_error *err)
+{
+    uint64_t at, bytes, limit = m->virtual_bytes + m->virtual_bytes / 8 + SLACK, written = 0;
+    gh_autoclose int in = open_bytes(p, m, &at, &bytes);
+    gh_autoclose int out = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    gh_autofree uint8_t *buf = malloc(CHUNK), *plain = malloc(CHUNK);
+    z_stream z = { 0 };
+    int r = in < 0 ? in : out < 0 ? -errno : !buf || !plain || inflateInit2(&z, 15 + 16) != Z_OK ? -ENOMEM : 0, state = Z_OK;
+
+    for (uint64_t done = 0; !r && state != Z_STREAM_END;) {
+        if (!z.avail_in) {
+            ssize_t n = pread(in, buf, bytes - done < CHUNK ? (size_t)(bytes - done) : CHUNK, (off_t)(at + done));
+            if (n <= 0) {
+                r = n < 0 ? -errno : gh_error_set(err, -EUCLEAN, "ApplianceDamaged", "The packed disk “%s” ends too early.", m->source);
+                break;
+            }
+            done += (uint64_t)n;
+            z.next_in = buf;
+            z.avail_in = (uInt)n;
+        }
+        z.next_out = plain;
+        z.avail_out = CHUNK;
+        state = inflate(&z, Z_NO_FLUSH);
+        size_t n = CHUNK - z.avail_out;
+        if (state != Z_OK && state != Z_STREAM_END && state != Z_BUF_ERROR)
+            r = gh_error_set(err, -EUCLEAN, "ApplianceDamaged", "The packed disk “%s” is damaged.", m->source);
+        else if (written + n > limit)
+            r = gh_error_set(err, -EFBIG, "ApplianceTooLarge", "The packed disk “%s” is larger than the %llu bytes its description says.", m->source,
+                             (unsigned long long)m->virtual_bytes);
+        else
+            r = write_all(out, plain, n, written);
+        written += n;
+        if (!r && !tell(s, done / 2, bytes))
+            r = -ECANCELED;
+        /* Several gzip streams behind each other are one file. */
+        if (!r && state == Z_STREAM_END && (z.avail_in || done < bytes) && inflateReset(&z) == Z_OK)
+            state = Z_OK;
+    }
+    inflateEnd(&z);
+    return r;
+}
+
+static int convert(struct gh_package *p, struct gh_appliance_medium *m, const char *unpacked, const char *path, struct share *s, struct gh_error *err)
+{
+    struct gh_image_create how = { .format = "qcow2", .bytes = m->virtual_bytes };
+    struct gh_image *src = NULL, *dst;
+    struct gh_progress progress = { tell, s };
+    int r = 0;
+
+    if (strcmp(m->format, "empty")) {
+        src = gh_medium_open(p, m, unpacked, err);
+        if (!src)
+            return err->code ? err->code : -EIO;
+        how.bytes = (gh_image_bytes(src) + 511) / 512 * 512;
+        m->virtual_bytes = how.bytes;
+    }
+    r = gh_image_create_path(path, &how, false, err);
+    if (!r && src) {
+        dst = gh_image_open_path(path, &(struct gh_image_open_how){ .format = "qcow2", .writable = true }, err);
+        r = dst ? gh_image_copy(src, dst, true, false, &progress, err) : -EIO;
+        int closed = gh_image_close(dst);
+        if (!r && closed < 0)
+            r = gh_error_set(err, closed, "DiskFlushFailed", "“%s” could not be completed: %s.", path, strerror(-closed));
+    }
+    gh_image_close(src);
+    if (!r)
+        snprintf(m->format, sizeof m->format, "qcow2");
+    return r;
+}
+
+static int fetch_one(struct gh_package *p, struct gh_appliance_medium *m, const char *folder, struct share *s, struct gh_error *err)
+{
+    char path[PATH_MAX], temp[PATH_MAX] = "";
+    int r = 0;
+
+    if (snprintf(path, sizeof path, "%s/%s", folder, m->target) >= (int)sizeof path ||
+        (m->packed && snprintf(temp, sizeof temp, "%s/.unpacked-%s", folder, m->target) >= (int)sizeof temp))
+        return gh_error_set(err, -ENAMETOOLONG, "FileNameTooLong", "The name “%s” is too long.", folder);
+    if (m->packed)
+        r = unpack(p, m, temp, s, err);
+    if (!r)
+        r = strcmp(m->kind, "disk") ? copy_bytes(p, m, path, s) : convert(p, m, m->packed ? temp : NULL, path, s, err);
+    if (temp[0])
+        unlink(temp);
+    if (r < 0) {
+        unlink(path);
+        if (r == -ECANCELED)
+            gh_error_set(err, r, "Cancelled", "The import was cancelled.");
+        else
+            gh_error_set(err, r, r == -ENOSPC ? "NoSpace" : "ImportFailed", "“%s” could not be brought into “%s”: %s.", m->source, folder, strerror(-r));
+    }
+    return r;
+}
+
+int gh_media_fetch(struct gh_package *p, struct gh_appliance *a, const char *folder, bool in_place, const struct gh_progress *progress,
+                   struct gh_error *err)
+{
+    struct share s = { .p = progress };
+    int r = 0;
+
+    for (unsigned i = 0; i < a->media_count; i++) {
+        struct gh_appliance_medium *m = &a->media[i];
+        if (in_place && m->can_stay)
+            m->target[0] = 0;
+        if (m->target[0])
+            s.all += m->needed_bytes;
+    }
+    uint64_t there = gh_space_there(folder);
+    if (s.all + SLACK > there)
+        return no_space(err, s.all + SLACK, there, folder);
+    for (unsigned i = 0; i < a->media_count && !r; i++) {
+        struct gh_appliance_medium *m = &a->media[i];
+        if (!m->target[0] || m->missing)
+            continue;
+        s.mine = m->needed_bytes;
+        r = fetch_one(p, m, folder, &s, err);
+        s.before += s.mine;
+        for (unsigned k = 0; r < 0 && k < i; k++) {
+            char path[PATH_MAX];
+            if (a->media[k].target[0] && snprintf(path, sizeof path, "%s/%s", folder, a->media[k].target) < (int)sizeof path)
+                unlink(path);
+        }
+    }
+    return r;
+}

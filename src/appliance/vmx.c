@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* VMware's .vmx files. A machine with snapshots names the newest child disk; its parents are found by the disk library. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "appliance/i18n.h"
+#include "appliance/keys.h"
+#include "appliance/package.h"
+
+static void unescape(char *text) /* "|0A" is a line break */
+{
+    char *to = text;
+
+    for (char *p = text; *p; p++) {
+        char hex[3] = { 0 };
+        if (*p == '|' && strspn(p + 1, "0123456789abcdefABCDEF") >= 2) {
+            memcpy(hex, p + 1, 2);
+            *to++ = (char)strtoul(hex, NULL, 16);
+            p += 2;
+        } else {
+            *to++ = *p;
+        }
+    }
+    *to = 0;
+}
+
+static int take_drive(struct gh_package *p, struct gh_appliance *a, struct gh_keys *k, const char *place, const char *theirs, struct gh_error *err)
+{
+    char key[40], type[40], file[1024], mode[40];
+
+    snprintf(key, sizeof key, "%s.present", place);
+    if (gh_keys_raw(k, key) && !gh_keys_true(k, key))
+        return 0;
+    snprintf(key, sizeof key, "%s.fileName", place);
+    gh_keys_text(k, key, file, sizeof file);
+    snprintf(key, sizeof key, "%s.deviceType", place);
+    gh_keys_text(k, key, type, sizeof type);
+    snprintf(key, sizeof key, "%s.mode", place);
+    gh_keys_text(k, key, mode, sizeof mode);
+    if (!file[0] && !type[0])
+        return 0;
+    unescape(file);
+    bool cd = strcasestr(type, "cdrom") != NULL;
+    if (cd && strcasecmp(type, "cdrom-image")) {
+        if (file[0] && strcasecmp(file, "auto detect"))
+            gh_appliance_note(a, GH_DROPPED, _("A drive of the other computer; the drive is empty"));
+        file[0] = 0;
+    }
+    if (!cd && strcasestr(type, "raw"))
+        return gh_error_set(err, -ENOTSUP, "ApplianceUnsupported", "“%s” uses a whole disk of the other computer, which cannot be imported.", p->path);
+    if (!cd && !file[0])
+        return 0;
+    if (!cd && strcasestr(mode, "nonpersistent"))
+        gh_appliance_note(a, GH_CHANGED, _("A disk that forgot its changes becomes a normal one."));
+    return gh_appliance_add_medium(a, cd ? "cdrom" : "disk", cd ? "ide" : gh_appliance_bus(a, theirs), file, err) ? 0 : -E2BIG;
+}
+
+static int take_storage(struct gh_package *p, struct gh_appliance *a, struct gh_keys *k, struct gh_error *err)
+{
+    static const struct { const char *name; unsigned controllers, units; } buses[] = { { "ide", 2, 2 }, { "sata", 4, 30 }, { "scsi", 4, 16 }, { "nvme", 4, 15 } };
+    char key[40], place[24], theirs[40];
+    int r = 0;
+
+    for (size_t b = 0; b < 4; b++)
+        for (unsigned c = 0; c < buses[b].controllers; c++) {
+            snprintf(key, sizeof key, "%s%u.virtualDev", buses[b].name, c);
+            gh_keys_text(k, key, theirs, sizeof theirs);
+            for (unsigned u = 0; u < buses[b].units && !r; u++) {
+                snprintf(place, sizeof place, "%s%u:%u", buses[b].name, c, u);
+                r = take_drive(p, a, k, place, theirs[0] ? theirs : buses[b].name, err);
+            }
+        }
+    return r;
+}
+
+static int take_networks(struct gh_appliance *a, struct gh_keys *k, struct gh_error *err)
+{
+    for (unsigned i = 0; i < 10; i++) {
+        char key[40], kind[40], device[40], mac[24];
+        snprintf(key, sizeof key, "ethernet%u.present", i);
+        if (!gh_keys_true(k, key))
+            continue;
+        snprintf(key, sizeof key, "ethernet%u.connectionType", i);
+        gh_keys_text(k, key, kind, sizeof kind);
+        snprintf(key, sizeof key, "ethernet%u.virtualDev", i);
+        gh_keys_text(k, key, device, sizeof device);
+        snprintf(key, sizeof key, "ethernet%u.address", i);
+        gh_keys_text(k, key, mac, sizeof mac);
+        if (!mac[0]) {
+            snprintf(key, sizeof key, "ethernet%u.generatedAddress", i);
+            gh_keys_text(k, key, mac, sizeof mac);
+        }
+        /* VMware: nothing stated means bridged. */
+        struct gh_appliance_network *n = gh_appliance_add_network(a, gh_appliance_adapter(a, device[0] ? device : "vlance"),
+            gh_appliance_network_mode(a, kind[0] ? kind : "bridged"), mac, err);
+        if (!n)
+            return err->code;
+        snprintf(key, sizeof key, "ethernet%u.startConnected", i);
+        n->connected = !gh_keys_raw(k, key) || gh_keys_true(k, key);
+    }
+    return 0;
+}
+
+static int take_floppies(struct gh_appliance *a, struct gh_keys *k, struct gh_error *err)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        char key[40], file[1024], type[24];
+        snprintf(key, sizeof key, "floppy%u.present", i);
+        /* Absent means there for the first one, but only a named image is worth a drive. */
+        if (gh_keys_raw(k, key) && !gh_keys_true(k, key))
+            continue;
+        snprintf(key, sizeof key, "floppy%u.fileType", i);
+        gh_keys_text(k, key, type, sizeof type);
+        snprintf(key, sizeof key, "floppy%u.fileName", i);
+        gh_keys_text(k, key, file, sizeof file);
+        unescape(file);
+        if (!strcasecmp(type, "file") && file[0] && !gh_appliance_add_medium(a, "floppy", "fdc", file, err))
+            return -E2BIG;
+    }
+    return 0;
+}
+
+static void extras(struct gh_package *p, struct gh_appliance *a, struct gh_keys *k)
+{
+    static const struct { const char *key, *text; } lost[] = {
+        { "sound.present", N_("The sound card") }, { "usb.present", N_("The USB controller") }, { "vtpm.present", N_("The TPM with what it holds") },
+        { "mks.enable3d", N_("3D acceleration") }, { "sharedFolder0.present", N_("Shared folders") }, { "serial0.present", N_("Serial ports") },
+        { "parallel0.present", N_("Parallel ports") }, { "uefi.secureBoot.enabled", N_("Secure Boot") },
+    };
+    char state[300], beside[PATH_MAX];
+
+    for (size_t i = 0; i < sizeof lost / sizeof *lost; i++)
+        if (gh_keys_true(k, lost[i].key))
+            gh_appliance_note(a, GH_DROPPED, "%s", _(lost[i].text));
+    gh_keys_text(k, "checkpoint.vmState", state, sizeof state);
+    if (state[0])
+        gh_appliance_note(a, GH_DROPPED, _("The saved state; the machine starts as after pulling the plug"));
+    if (snprintf(beside, sizeof beside, "%s/%s.vmsd", p->folder, p->stem) < (int)sizeof beside && !access(beside, F_OK))
+        gh_appliance_note(a, GH_DROPPED, _("The snapshots; the current state is imported"));
+}
+
+int gh_read_vmx(struct gh_package *p, struct gh_appliance *a, struct gh_error *err)
+{
+    struct gh_keys k;
+    char text[128];
+    int r = gh_keys_read(&k, p->text, p->text_bytes, false, p->path, err);
+
+    snprintf(a->dialect, sizeof a->dialect, "VMware");
+    if (!r && gh_keys_raw(&k, "encryption.keySafe"))
+        r = gh_error_set(err, -ENOTSUP, "ApplianceEncrypted", "“%s” is encrypted; decrypt it in VMware first.", p->path);
+    if (!r && !gh_keys_raw(&k, "config.version") && !gh_keys_raw(&k, "virtualHW.version") && !gh_keys_raw(&k, "displayName"))
+        r = gh_error_set(err, -EINVAL, "ApplianceDamaged", "“%s” describes no VMware machine.", p->path);
+    if (!r) {
+        unsigned long long cpus = gh_keys_number(&k, "numvcpus"), mib = gh_keys_number(&k, "memsize");
+        gh_keys_text(&k, "displayName", a->name, sizeof a->name);
+        unescape(a->name);
+        gh_appliance_text(text, sizeof text, a->name);
+        snprintf(a->name, sizeof a->name, "%s", text);
+        gh_keys_text(&k, "guestOS", a->os, sizeof a->os);
+        char *annotation = calloc(1, 16384);
+        if (annotation) {
+            gh_keys_text(&k, "annotation", annotation, 16384);
+            unescape(annotation);
+            gh_appliance_text_new(&a->description, annotation, 16000);
+        }
+        free(annotation);
+        a->cpus = cpus > 4096 ? 4096 : cpus ? (uint32_t)cpus : 1;
+        a->memory_bytes = (mib && mib < 1ull << 30 ? mib : mib ? 1ull << 30 : 256) << 20; /* VMware's own default */
+        gh_keys_text(&k, "firmware", text, sizeof text);
+        if (!strcasecmp(text, "efi"))
+            strcpy(a->firmware, "uefi");
+        if (strcasestr(a->os, "win") && !gh_keys_true(&k, "rtc.utc"))
+            strcpy(a->clock_base, "local");
+        r = take_storage(p, a, &k, err);
+    }
+    if (!r)
+        r = take_floppies(a, &k, err);
+    if (!r)
+        r = take_networks(a, &k, err);
+    if (!r)
+        extras(p, a, &k);
+    gh_keys_free(&k);
+    return r;
+}
