@@ -111,7 +111,7 @@ static uint64_t measure(struct gh_image *img)
             used += m.bytes;
         off += m.bytes;
     }
-    return used + bytes / 4096 + (1 << 20); /* tables */
+    return used + bytes / 4096 + (4 << 20); /* tables, and room taken ahead */
 }
 
 static bool writable_format(const char *format)

@@ -47,7 +47,8 @@ int gh_read_quickemu(struct gh_package *p, struct gh_appliance *a, struct gh_err
         unsigned long long cpus = gh_keys_number(&k, "cpu_cores");
         a->cpus = cpus > 4096 ? 4096 : cpus ? (uint32_t)cpus : 2;
         plain(a, &k, "boot", text, sizeof text);
-        strcpy(a->firmware, !strcmp(text, "legacy") || !strcmp(text, "bios") ? "bios" : "uefi"); /* its own default is EFI */
+        bool bios = !strcmp(text, "legacy") || !strcmp(text, "bios"); /* its own default is EFI */
+        snprintf(a->firmware, sizeof a->firmware, "%s", bios ? "bios" : "uefi");
         if (!strncmp(os, "windows", 7))
             strcpy(a->clock_base, "local");
         plain(a, &k, "disk_img", text, sizeof text);
