@@ -10,7 +10,7 @@ static const struct option_row rows[] = {
     { "--media", "media", TEXT }, { "--disk", "disk-bytes", SIZE }, { "--disk-format", "disk-format", TEXT }, { "--disk-bus", "disk-bus", TEXT },
     { "--memory", "memory-bytes", SIZE }, { "--cpus", "cpus", COUNT }, { "--os", "os-id", TEXT }, { "--accel", "accelerator", TEXT },
     { "--cpu", "cpu-model", TEXT }, { "--boot", "boot-order", TEXT }, { "--clock", "clock-base", TEXT }, { "--firmware", "firmware", TEXT },
-    { "--description", "description", TEXT }, { "--name", "name", TEXT },
+    { "--adapter", "network-adapter", TEXT }, { "--description", "description", TEXT }, { "--name", "name", TEXT },
 };
 
 /* Options from argv[from] on into dict; 0, or the exit status after a message. */
@@ -46,7 +46,7 @@ static int take_options(struct ctl *ctl, int argc, char **argv, int from, GVaria
 }
 
 static const char create_usage[] = "create NAME [--media FILE.iso] [--disk SIZE] [--memory SIZE] [--cpus N] [--os ID] [--accel auto|kvm|soft] "
-    "[--disk-format F] [--disk-bus B] [--boot ORDER] [--clock utc|local] [--firmware bios|uefi] [--description TEXT]";
+    "[--disk-format F] [--disk-bus B] [--boot ORDER] [--clock utc|local] [--firmware bios|uefi] [--adapter virtio-net|e1000|none] [--description TEXT]";
 
 static int run_create(struct ctl *ctl, int argc, char **argv)
 {

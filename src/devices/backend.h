@@ -75,6 +75,8 @@ struct gh_net_ops {
     bool (*send)(struct gh_netdev *n, const struct iovec *iov, unsigned iov_count);
     void (*receive_ready)(struct gh_netdev *n);        /* the device has room again */
     void (*set_offload)(struct gh_netdev *n, const struct gh_net_offload *offload);
+    /* After a run of sends, by a device that set `batches`: what was taken leaves now. May be NULL. */
+    void (*flush)(struct gh_netdev *n);
 };
 struct gh_netdev {
     const struct gh_net_ops *ops;
@@ -83,6 +85,7 @@ struct gh_netdev {
     void (*writable)(void *opaque);
     void (*link)(void *opaque, bool up);
     void *opaque;
+    bool  batches;                         /* the device's: it calls flush after its sends */
     uint8_t mac[6];
     bool  link_up;
     struct gh_net_offload can;             /* what the backend is able to do */

@@ -2,13 +2,23 @@
 #include "engine/backend/sandbox.h"
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <seccomp.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/bytes.h"
+
+/* The kernel's interface by number: the headers here may be older than the kernel. */
+enum { LANDLOCK_CREATE = 444, LANDLOCK_ADD = 445, LANDLOCK_RESTRICT = 446, LANDLOCK_VERSION = 1, LANDLOCK_BELOW = 1,
+       LANDLOCK_READ_FILE = 1 << 2, LANDLOCK_READ_DIR = 1 << 3 };
+struct landlock_rules { uint64_t fs, net, scoped; };
+struct landlock_below { uint64_t rights; int32_t folder; } __attribute__((packed));
 
 static const char *const allowed[] = {
     "read", "write", "readv", "writev", "recvfrom", "recvmsg", "sendto", "sendmsg", "close", "shutdown",
@@ -53,17 +63,58 @@ static int fill(scmp_filter_ctx ctx, const char *const *extra)
     return r;
 }
 
+/* Handled rights without a rule: nothing of that kind is possible any more. An older kernel has less. */
+static int landlock(const struct gh_backend_rights *rights)
+{
+    long abi = syscall(LANDLOCK_CREATE, NULL, 0, LANDLOCK_VERSION);
+    if (abi < 1)
+        return rights->read_folder >= 0 ? -ENOSYS : 0;
+    struct landlock_rules rules = {
+        .fs = abi >= 5 ? 0xffff : abi >= 3 ? 0x7fff : abi == 2 ? 0x3fff : 0x1fff,
+        .net = abi >= 4 && !rights->network ? 3 : 0,
+        .scoped = abi >= 6 ? 3 : 0,
+    };
+    size_t size = abi >= 6 ? sizeof rules : abi >= 4 ? 2 * sizeof(uint64_t) : sizeof(uint64_t);
+    int fd = (int)syscall(LANDLOCK_CREATE, &rules, size, 0);
+    if (fd < 0)
+        return -errno;
+    struct landlock_below below = { LANDLOCK_READ_FILE | LANDLOCK_READ_DIR, rights->read_folder };
+    int r = 0;
+    if (rights->read_folder >= 0 && syscall(LANDLOCK_ADD, fd, LANDLOCK_BELOW, &below, 0))
+        r = -errno;
+    if (!r && syscall(LANDLOCK_RESTRICT, fd, 0))
+        r = -errno;
+    close(fd);
+    return r;
+}
+
+static int drop_capabilities(void)
+{
+    struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+    struct __user_cap_data_struct   none[2] = { 0 };
+
+    return syscall(SYS_capset, &head, none) ? -errno : 0;
+}
+
 int gh_backend_sandbox(const char *const *extra, struct gh_error *err)
+{ return gh_backend_sandbox_with(&(struct gh_backend_rights){ .calls = extra, .read_folder = -1 }, err); }
+
+int gh_backend_sandbox_with(const struct gh_backend_rights *rights, struct gh_error *err)
 {
     const struct rlimit none = { 0, 0 };
 
     /* No core: it would hold the guest's screen or packets. */
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) || setrlimit(RLIMIT_CORE, &none) ||
-        setrlimit(RLIMIT_FSIZE, &none))
-        return gh_error_set(err, -errno, "SandboxFailed", "The backend's sandbox could not be entered: %s; "
-                            "the machine runs without this backend.", strerror(errno));
+    int r = drop_capabilities();
+    if (!r && (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) || setrlimit(RLIMIT_CORE, &none) ||
+               setrlimit(RLIMIT_FSIZE, &none)))
+        r = -errno;
+    if (!r)
+        r = landlock(rights);
+    if (r)
+        return gh_error_set(err, r, "SandboxFailed", "The backend's sandbox could not be entered: %s; "
+                            "the machine runs without this backend.", strerror(-r));
     scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
-    int r = ctx ? fill(ctx, extra) : -ENOMEM;
+    r = ctx ? fill(ctx, rights->calls) : -ENOMEM;
     if (!r)
         r = seccomp_load(ctx);
     seccomp_release(ctx);

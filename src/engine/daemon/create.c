@@ -76,7 +76,7 @@ int gh_settings_apply(struct gh_definition *def, GVariant *settings, struct gh_e
             r = take_string(key, value, def->firmware, sizeof def->firmware, err);
         } else if (!strcmp(key, "clock-base")) {
             r = take_string(key, value, def->clock_base, sizeof def->clock_base, err);
-        } else if (strcmp(key, "media") && strcmp(key, "disk-bytes") && strcmp(key, "disk-format") && strcmp(key, "disk-bus")) {
+        } else if (strcmp(key, "media") && strcmp(key, "disk-bytes") && strcmp(key, "disk-format") && strcmp(key, "disk-bus") && strcmp(key, "network-adapter")) {
             r = gh_error_option(err, -EINVAL, "SettingUnknown", key, "There is no setting called “%s”.", key);
         }
         g_variant_unref(value);
@@ -201,7 +201,7 @@ static int apply_profile(struct gh_definition *def, GVariant *settings, struct g
     GVariantDict p;
     guint64 memory = 0;
     guint32 cpus = 0;
-    const char *id = "";
+    const char *id = "", *adapter = "e1000";
     g_variant_dict_init(&p, profile);
     if (g_variant_dict_lookup(&p, "memory-bytes", "t", &memory))
         def->memory_bytes = memory & ~0xfffffull;
@@ -209,8 +209,14 @@ static int apply_profile(struct gh_definition *def, GVariant *settings, struct g
         def->cpus = cpus;
     if (g_variant_dict_lookup(&p, "os-id", "&s", &id))
         g_strlcpy(def->os_id, id, sizeof def->os_id);
+    g_variant_dict_lookup(&p, "network-adapter", "&s", &adapter);
+    g_variant_dict_lookup(&dict, "network-adapter", "&s", &adapter);
+    /* Online without anybody doing anything. */
+    int r = strcmp(adapter, "none") && !gh_definition_add_network(def, adapter, "nat", err) ? -ENOSPC : 0;
     g_variant_dict_clear(&p);
     g_variant_dict_clear(&dict);
+    if (r)
+        return r;
     return gh_settings_apply(def, settings, err);
 }
 

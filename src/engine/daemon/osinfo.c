@@ -69,6 +69,19 @@ static gint64 choose(OsinfoOs *os, gint64 (*get)(OsinfoResources *), gint64 fall
     return value > 0 ? value : fallback;
 }
 
+/* virtio-net where the system brings its driver, as the database knows; the e1000 is known to all others. */
+static const char *choose_adapter(OsinfoOs *os)
+{
+    g_autoptr(OsinfoDeviceList) devices = os ? osinfo_os_get_all_devices(os, NULL) : NULL;
+
+    for (int i = 0; devices && i < osinfo_list_get_length(OSINFO_LIST(devices)); i++) {
+        const char *name = osinfo_device_get_name(OSINFO_DEVICE(osinfo_list_get_nth(OSINFO_LIST(devices), i)));
+        if (!g_strcmp0(name, "virtio-net") || !g_strcmp0(name, "virtio1.0-net"))
+            return "virtio-net";
+    }
+    return "e1000";
+}
+
 static void describe(GVariantDict *dict, OsinfoOs *os)
 {
     const gint64 mib = 1 << 20, gib = 1 << 30;
@@ -87,6 +100,7 @@ static void describe(GVariantDict *dict, OsinfoOs *os)
     g_variant_dict_insert(dict, "memory-bytes", "t", (guint64)memory);
     g_variant_dict_insert(dict, "disk-bytes", "t", (guint64)disk);
     g_variant_dict_insert(dict, "cpus", "u", (guint32)cpus);
+    g_variant_dict_insert(dict, "network-adapter", "s", choose_adapter(os));
 }
 
 static gint newest_first(gconstpointer a, gconstpointer b)

@@ -530,6 +530,7 @@ static int opt_trace(struct state *s, const char *v, struct gh_error *err)
     s->l->trace = strdup(v);
     return s->l->trace ? 0 : fail_memory(err);
 }
+static int opt_net(struct state *s, const char *v, struct gh_error *err) { return gh_cmdline_net(s->l, v, err); }
 static int opt_paused(struct state *s, const char *v, struct gh_error *err) { s->l->paused = true; return 0; }
 static int opt_no_reboot(struct state *s, const char *v, struct gh_error *err) { s->l->no_reboot = true; return 0; }
 static int opt_check_host(struct state *s, const char *v, struct gh_error *err) { s->check_host = true; return 0; }
@@ -557,6 +558,7 @@ static const struct row { const char *name, *arg; int (*fn)(struct state *, cons
     { "cdrom", "FILE[,bus=B]", opt_cdrom, "a CD drive with this image on bus ide or ahci; “none”: an empty drive" },
     { "disk", "FILE[,…]", opt_disk, "a disk; format=raw|qcow2|… (else its name must tell), bus=ide|ahci|nvme|virtio, readonly, snapshot" },
     { "floppy", "FILE", opt_floppy, "a floppy drive with this image" },
+    { "net", "KIND[,…]", opt_net, "a network adapter: nat, internal, stream or none; model=, mac=, forward=tcp:8080:80, …" },
     { "kernel", "FILE", opt_kernel, "boot this Linux (or Multiboot) kernel directly" },
     { "initrd", "FILE", opt_initrd, "initial RAM disk for --kernel" },
     { "append", "TEXT", opt_append, "command line for --kernel" },

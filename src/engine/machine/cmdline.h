@@ -10,6 +10,13 @@
 int  gh_parse_size(const char *text, uint64_t unit, uint64_t *ret);
 int  gh_listen_unix(const char *option, const char *path, int type, struct gh_error *err);
 
+/* cmdline_net.c: adds an adapter and its network; "tcp:[ADDRESS:]HOSTPORT:GUESTPORT"; bits a second such as "10M";
+ * a name that may become part of a socket's. */
+int  gh_cmdline_net(struct gh_launch *launch, const char *text, struct gh_error *err);
+int  gh_parse_forward(const char *text, struct gh_launch_forward *ret, struct gh_error *err);
+int  gh_parse_bits(const char *text, uint64_t *ret);
+bool gh_group_name_valid(const char *name);
+
 /* DONE: --help and the like have printed. The last two are the program's, which knows devices and the host. */
 enum gh_cmdline_action { GH_CMDLINE_RUN, GH_CMDLINE_DONE, GH_CMDLINE_LIST_DEVICES, GH_CMDLINE_CHECK_HOST };
 

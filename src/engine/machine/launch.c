@@ -41,12 +41,29 @@ static const struct gh_schema char_schema = { "char", sizeof(struct gh_launch_ch
         GH_S_STRING(struct gh_launch_char, path, "path", false, "listen without in: the supervisor makes this socket"),
         GH_S_END } };
 
+static const struct gh_schema forward_schema = { "forward", sizeof(struct gh_launch_forward),
+    (const struct gh_schema_field[]){
+        GH_S_STRING(struct gh_launch_forward, protocol, "protocol", true, "tcp udp"),
+        GH_S_STRING(struct gh_launch_forward, address, "address", true, "of the host"),
+        GH_S_U32(struct gh_launch_forward, host_port, "host-port", true, 1, 65535, NULL),
+        GH_S_U32(struct gh_launch_forward, guest_port, "guest-port", true, 1, 65535, NULL),
+        GH_S_END } };
+
 static const struct gh_schema net_schema = { "net", sizeof(struct gh_launch_net),
     (const struct gh_schema_field[]){
         GH_S_STRING(struct gh_launch_net, name, "name", true, "what a device's netdev option says"),
-        GH_S_STRING(struct gh_launch_net, kind, "kind", true, "stream tap null"),
+        GH_S_STRING(struct gh_launch_net, kind, "kind", true, "nat internal stream null"),
         GH_S_FD(struct gh_launch_net, fd, "fd", false, NULL),
         GH_S_STRING(struct gh_launch_net, mac, "mac", false, "xx:xx:xx:xx:xx:xx"),
+        GH_S_BOOL(struct gh_launch_net, unplugged, "unplugged", "the cable is not in"),
+        GH_S_U64(struct gh_launch_net, limit_bits, "limit-bits", false, 0, INT64_MAX, "a second, each way; 0: none"),
+        GH_S_LIST(struct gh_launch_net, forwards, forward_count, "forwards", &forward_schema, 32, NULL),
+        GH_S_STRING(struct gh_launch_net, network, "network", false, "nat: first address of a /24"),
+        GH_S_STRING(struct gh_launch_net, group, "group", false, "internal: its name"),
+        GH_S_BOOL(struct gh_launch_net, host_loopback, "host-loopback", "the guest reaches the host's loopback"),
+        GH_S_BOOL(struct gh_launch_net, no_ipv6, "no-ipv6", NULL),
+        GH_S_STRING(struct gh_launch_net, tftp, "tftp", false, "folder served by TFTP"),
+        GH_S_STRING(struct gh_launch_net, bootfile, "bootfile", false, "named by DHCP"),
         GH_S_END } };
 
 static const struct gh_schema option_schema = { "option", sizeof(struct gh_launch_option),
@@ -204,7 +221,7 @@ int gh_launch_check(const struct gh_launch *l, struct gh_error *err)
                         "ring")))
             return r;
     for (unsigned i = 0; i < l->net_count; i++)
-        if ((r = ONE_OF("nets.kind", l->nets[i].kind, "stream", "tap", "null")))
+        if ((r = ONE_OF("nets.kind", l->nets[i].kind, "nat", "internal", "stream", "null")))
             return r;
     for (unsigned i = 0; i < l->disk_count; i++) {
         if (!l->disks[i].layer_count && !l->disks[i].removable)

@@ -34,11 +34,20 @@ struct gh_launch_char {
     int  in_fd, out_fd;                    /* the same descriptor may stand in in_fd alone */
     char path[GH_LAUNCH_SOCKET_MAX];       /* "listen" without in_fd: where the supervisor listens once it has the lock */
 };
+struct gh_launch_forward { char protocol[4], address[16]; uint32_t host_port, guest_port; };
 struct gh_launch_net {
     char name[32];
-    char kind[12];                         /* "stream", "tap", "null" */
+    char kind[12];                         /* "nat", "internal": fd comes from the supervisor; "stream", "null" */
     int  fd;
     char mac[18];
+    bool unplugged;                        /* the cable is not in */
+    uint64_t limit_bits;                   /* a second, each way; 0: none */
+    struct gh_launch_forward *forwards; unsigned forward_count;
+    /* For the supervisor: */
+    char network[16];                      /* nat: first address of a /24; internal: its name is in group */
+    char group[64];
+    bool host_loopback, no_ipv6;
+    char tftp[256], bootfile[128];
 };
 struct gh_launch_option { char name[32]; char value[224]; };
 struct gh_launch_device {

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "disk/block.h"
+#include "engine/machine/net.h"
 #include "engine/machine/process_internal.h"
 #include "engine/machine/sandbox.h"
 
@@ -189,12 +190,18 @@ static int open_backends(struct gh_process *p, struct gh_error *err)
     p->backend = calloc(l->disk_count + l->char_count + l->net_count + 1, sizeof *p->backend);
     p->disk = calloc(l->disk_count + 1, sizeof(struct gh_block *));
     p->chardev = calloc(l->char_count + 1, sizeof(struct gh_chardev *));
-    if (!p->backend || !p->disk || !p->chardev)
+    p->net = calloc(l->net_count + 1, sizeof(struct gh_net *));
+    if (!p->backend || !p->disk || !p->chardev || !p->net)
         return gh_error_set(err, -ENOMEM, "NoMemory", "The host has no memory left.");
     for (unsigned i = 0; r == 0 && i < l->disk_count; i++)
         r = open_disk(p, &l->disks[i], err);
     for (unsigned i = 0; r == 0 && i < l->char_count; i++)
         r = open_char(p, &l->chars[i], err);
+    for (unsigned i = 0; r == 0 && i < l->net_count; i++) {
+        r = gh_process_net_open(p, &l->nets[i], err);
+        if (r == 0)
+            r = add_ref(p, l->nets[i].name, GH_T_NET, gh_net_handle(p->net[i]));
+    }
     return r;
 }
 
@@ -279,11 +286,14 @@ static void free_process(struct gh_process *p)
         gh_disk_block_free(p->disk[i]);
     for (unsigned i = 0; i < p->chardev_count; i++)
         gh_chardev_free(p->chardev[i]);
+    for (unsigned i = 0; i < p->net_count; i++)
+        gh_net_free(p->net[i]);
     if (p->choice.fd >= 0)
         close(p->choice.fd);
     free(p->backend);
     free(p->disk);
     free(p->chardev);
+    free(p->net);
     free(p->device);
     gh_loop_free(p->loop);
 }
@@ -312,6 +322,8 @@ int gh_process_run(struct gh_launch *launch, const struct gh_process_hooks *hook
     if (r == 0) {
         for (unsigned i = 0; i < p.chardev_count; i++)
             gh_chardev_set_machine(p.chardev[i], p.machine);
+        for (unsigned i = 0; i < p.net_count; i++)
+            gh_net_set_machine(p.net[i], p.machine);
         r = gh_process_ready(&p, err);
     }
     if (r == 0)

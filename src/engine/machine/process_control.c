@@ -13,6 +13,7 @@
 #include "engine/machine/control.h"
 #include "engine/machine/display.h"
 #include "engine/machine/machine_internal.h"
+#include "engine/machine/net.h"
 #include "engine/machine/process_internal.h"
 #include "engine/machine/sandbox.h"
 
@@ -214,6 +215,10 @@ OP(backend)
 {
     struct gh_process *p = opaque;
 
+    if (!strcmp(args->kind, "net")) {
+        struct gh_net *n = gh_process_net(p, args->name, err);
+        return n ? gh_net_connect(n, gh_steal_fd(&args->fd), err) : -ENOENT;
+    }
     if (strcmp(args->kind, "display"))
         return gh_error_option(err, -EOPNOTSUPP, "VerbUnsupported", "kind", "A backend of kind “%s” cannot be "
                                "replaced while the machine runs.", args->kind);
@@ -240,6 +245,7 @@ static void op_counters(void *opaque, void (*visit)(void *, const char *, uint64
             visit(visit_opaque, name, rows[k].value);
         }
     }
+    gh_process_net_counters(p, visit, visit_opaque);
 }
 
 static const struct gh_control_ops ops = {

@@ -8,6 +8,7 @@
 
 struct gh_display;
 struct gh_control;
+struct gh_net;
 
 struct gh_process {
     struct gh_launch *launch;
@@ -20,6 +21,8 @@ struct gh_process {
     unsigned disk_count;
     struct gh_chardev **chardev;
     unsigned chardev_count;
+    struct gh_net **net;
+    unsigned net_count;
     struct gh_device_config *device;
     struct gh_display *display;
     struct gh_control *control;
@@ -32,4 +35,8 @@ int  gh_process_control(struct gh_process *p, const struct gh_process_hooks *hoo
 int  gh_process_ready(struct gh_process *p, struct gh_error *err);
 /* A drive's medium came or went; loop thread. */
 void gh_process_tell_medium(struct gh_process *p, const char *drive, bool present);
+/* process_net.c */
+int  gh_process_net_open(struct gh_process *p, struct gh_launch_net *net, struct gh_error *err);
+struct gh_net *gh_process_net(struct gh_process *p, const char *name, struct gh_error *err);
+void gh_process_net_counters(struct gh_process *p, void (*visit)(void *, const char *, uint64_t), void *opaque);
 void gh_process_control_free(struct gh_process *p);

@@ -23,6 +23,7 @@
 #include "engine/machine/cmdline.h"
 #include "engine/machine/runtime.h"
 #include "engine/machine/supervisor_child.h"
+#include "engine/machine/supervisor_net.h"
 
 #define POWER_BUTTON_GRACE_NS 20000000000ull
 #define BACKEND_STEADY_NS     60000000000ull /* lived that long: its earlier deaths are forgotten */
@@ -48,6 +49,7 @@ struct supervisor {
     unsigned next_id;
     bool     asked, started;
     struct display_backend display;
+    struct gh_supervisor_net *net;
     char   **sockets;                  /* paths to remove in the end */
     unsigned socket_count;
     int      terminal;                 /* -1: left as it is */
@@ -288,6 +290,16 @@ static int display_start(struct supervisor *s, struct gh_error *err)
     return 0;
 }
 
+/* ---- Networks ----------------------------------------------------------------------------------------- */
+static void hand_over_net(void *opaque, const char *name, int fd)
+{
+    struct supervisor *s = opaque;
+
+    if (s->machine_pid && !s->asked)
+        ask_machine(s, "backend", json_pack("{s:s, s:s, s:i}", "kind", "net", "name", name, "fd", 0), fd);
+    close(fd);
+}
+
 /* ---- Signals ------------------------------------------------------------------------------------------- */
 static void pull_plug(void *opaque) { ask_machine(opaque, "power-off", json_object(), -1); }
 
@@ -415,6 +427,8 @@ static int start(struct supervisor *s, struct gh_error *err)
     if (!r)
         r = display_start(s, err);
     if (!r)
+        r = gh_supervisor_net_new(s->loop, l, hand_over_net, s, &s->net, err);
+    if (!r)
         r = machine_start(s, err);
     if (!r) {
         gh_runtime_state(&s->rt, "starting");
@@ -437,6 +451,7 @@ static void stop(struct supervisor *s)
         tcsetattr(s->terminal, TCSADRAIN, &s->terminal_was);
     end_child(s->machine_pid);
     end_child(s->display.pid);
+    gh_supervisor_net_free(s->net);
     for (unsigned i = 0; i < s->socket_count; i++) {
         unlink(s->sockets[i]);
         free(s->sockets[i]);

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The networks of a machine as its supervisor sees them: for each a backend process, started before the
+ * machine, restarted when it dies, and told which name servers the host uses now. Supervisor's thread.
+ */
+#pragma once
+#include "base/loop.h"
+#include "engine/machine/launch.h"
+
+struct gh_supervisor_net;
+
+/* Starts what the launch's nets need and gives them their descriptors. hand_over gets the descriptor of a
+ * later backend of the net, and owns it. *ret may be NULL: no networks. */
+int  gh_supervisor_net_new(struct gh_loop *loop, struct gh_launch *launch, void (*hand_over)(void *opaque, const char *name, int fd),
+                           void *opaque, struct gh_supervisor_net **ret, struct gh_error *err);
+void gh_supervisor_net_free(struct gh_supervisor_net *s);
+
+/* supervisor_resolv.c: follows a resolv.conf(5), through links and replacement. */
+struct gh_resolv;
+enum { GH_RESOLV_SERVERS = 4, GH_RESOLV_DOMAINS = 6 };
+struct gh_resolv_state {
+    struct { char address[46]; uint16_t port; uint32_t scope; } server[GH_RESOLV_SERVERS];
+    unsigned server_count;
+    char domain[GH_RESOLV_DOMAINS][256];
+    unsigned domain_count;
+};
+/* Also "nameserver [ADDRESS]:PORT". */
+void gh_resolv_parse(const char *text, struct gh_resolv_state *ret);
+/* GH_RESOLV_CONF names another file than /etc/resolv.conf. changed is called when the servers are others. */
+struct gh_resolv *gh_resolv_new(struct gh_loop *loop, void (*changed)(void *opaque, const struct gh_resolv_state *state), void *opaque);
+const struct gh_resolv_state *gh_resolv_state(const struct gh_resolv *r);
+void gh_resolv_free(struct gh_resolv *r);
