@@ -512,7 +512,7 @@ static uint32_t roll(uint32_t below)
 static uint64_t hostile_address(void)
 {
     static const uint64_t edges[] = { 0, 0xfffffff0, 0xffffffffffffff80ull, FAKE_RAM_BYTES - 8, FAKE_RAM_BYTES, ABAR, 0xa0000, 1 };
-    return roll(4) ? roll(FAKE_RAM_BYTES) & ~1u : edges[roll(GH_ARRAY_LEN(edges))];
+    return roll(16) ? roll(FAKE_RAM_BYTES) & ~1u : edges[roll(GH_ARRAY_LEN(edges))];
 }
 
 static void hostile_command(unsigned port, unsigned slot)
@@ -520,16 +520,24 @@ static void hostile_command(unsigned port, unsigned slot)
     static const uint8_t ops[] = { 0x25, 0x35, 0x60, 0x61, 0x60, 0x61, 0xec, 0xea, 0x06, 0x2f, 0x47, 0xa0, 0xa1, 0xef, 0xb0, 0x20, 0x30, 0xc8,
                                    0xca, 0xc4, 0x27, 0xc6, 0x08, 0x90, 0x40 };
     uint8_t *t = ram(table(port, slot)), *h = ram(list(port) + slot * 32);
-    unsigned regions = roll(8) ? roll(6) : roll(65536);
+    unsigned regions = roll(8) ? 1 + roll(5) : roll(65536);
     for (unsigned i = 0; i < 0x80; i++)
         t[i] = (uint8_t)(roll(3) ? 0 : roll(256));
     t[0] = roll(16) ? 0x27 : (uint8_t)roll(256);
     t[1] = roll(16) ? 0x80 : (uint8_t)roll(256);
-    t[2] = roll(8) ? ops[roll(sizeof ops)] : (uint8_t)roll(256);
+    t[2] = port && roll(4) ? 0xa0 : roll(2) ? ops[roll(6)] : roll(8) ? ops[roll(sizeof ops)] : (uint8_t)roll(256);
+    if (roll(8)) {                            /* mostly on the disk, and not too much */
+        t[5] &= 0x1f;
+        t[6] = t[8] = t[9] = t[10] = t[11] = t[13] = 0;
+        t[3] = t[12] = (uint8_t)roll(32);
+        t[7] |= 0x40;
+    }
+    for (unsigned i = 0x41; i < 0x4c && roll(8); i++)
+        t[i] = i == 0x45 || i == 0x48 ? (uint8_t)roll(16) : i == 0x49 ? 0x10 : 0;
     t[0x40] = (uint8_t[]){ 0x28, 0x12, 0x5a, 0x55, 0xa8, 0x43, 0x46, 0x1b, 0x4a, 0xbe }[roll(10)];
     for (unsigned i = 0; i < 6; i++) {
         gh_le64_put(t + 0x80 + i * 16, hostile_address());
-        gh_le32_put(t + 0x8c + i * 16, roll(3) ? roll(0x20000) : roll(UINT32_MAX));
+        gh_le32_put(t + 0x8c + i * 16, roll(3) ? roll(0x20000) | 1 : roll(UINT32_MAX));
     }
     gh_le32_put(h, (roll(16) ? 5 : roll(32)) | roll(8) << 5 | regions << 16);
     gh_le64_put(h + 8, roll(16) ? table(port, slot) : hostile_address());
@@ -548,7 +556,7 @@ static void test_hostile(void)
         if (roll(2))
             pwr(port, P_SACT, slots);
         pwr(port, P_CI, slots);
-        if (!roll(4))
+        if (roll(2))
             fake_step_ns(b, roll(1000000));
         switch (roll(64)) {
         case 0: wr(0x04, 0x80000003); break;
@@ -562,7 +570,7 @@ static void test_hostile(void)
         case 8: pwr(port, P_CMD, roll(UINT32_MAX)); break;
         default: break;
         }
-        if (!roll(3)) {                       /* and software recovers as a driver would */
+        if (prd(port, P_IS) & 0x78000000 || !roll(3)) {       /* and software recovers as a driver would */
             cfg_write32(b, DEVFN, 0x24, ABAR);
             cfg_write16(b, DEVFN, 4, 6);
             wr(0x04, 0x80000002);
@@ -571,6 +579,7 @@ static void test_hostile(void)
             port_start(port);
         }
     }
+    CHECK(disk.reads > 500 && disk.writes > 500 && cd.reads > 50);      /* hostile, yet it did get somewhere */
     fake_disk_medium(&disk, DISK_BYTES);
     disk.fail = 0;
     fake_step_ns(b, 100 * MS);
