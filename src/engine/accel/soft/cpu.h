@@ -108,6 +108,7 @@ struct soft_jit_env {
     uint64_t salt_high, salt_low;    /* generation and state_key of lookups in each half of the address space */
     void *targets;                   /* struct soft_jit_target[]: where indirect jumps went */
     uint64_t tmp[2];                 /* scratch inside one instruction */
+    uint64_t log;                    /* lockstep.c */
     uint32_t vec_live;               /* the guest's vector registers and MXCSR are in the host's */
 };
 

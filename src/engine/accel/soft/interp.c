@@ -98,6 +98,11 @@ void soft_run_blocks(struct soft_cpu *cpu, uint64_t max_blocks)
         }
         struct soft_block *b = next_block(cpu, from, code_linear(cpu));
         if (jit && soft_jit_ready(cpu, b)) {
+            if (soft_unlikely(soft_jit_in_lockstep(cpu))) {
+                jit_lockstep_run(cpu, b);
+                from = NULL;
+                continue;
+            }
             if (link)
                 soft_jit_connect(cpu, link, b);
             link = soft_jit_run(cpu, b);

@@ -68,6 +68,7 @@ struct soft_jit {
     enum soft_jit_mode mode;
     unsigned threshold;
     bool disasm;
+    struct lockstep *lockstep;   /* lockstep.c; NULL: off */
     uint64_t max_blocks;         /* bisecting: translate so many */
     const uint8_t *thunk_enter, *thunk_one, *thunk_head, *thunk_link, *thunk_cross; /* in rw */
     const uint8_t *thunk_vec_load, *thunk_vec_save; /* simd.c; NULL: none */
@@ -151,6 +152,11 @@ void jit_lookup(struct jit_gen *g, unsigned bytes, bool write);
 void jit_operand(struct jit_gen *g, const struct soft_insn *in, unsigned bytes, bool write);
 /* After jit_lookup: slow path where the operand leaves its cache line. Uses R15. */
 void jit_check_lockable(struct jit_gen *g, unsigned bytes);
+
+/* ---- Lockstep (lockstep.c) ------------------------------------------------------------------------------------------ */
+int  jit_lockstep_new(struct soft_jit *j);
+/* After the lookup of an operand that will be written: notes what was there. Uses R15. */
+void jit_log_store(struct jit_gen *g, unsigned bytes);
 
 /* ---- Families ----------------------------------------------------------------------------------------------------- */
 typedef bool (*jit_family)(struct jit_gen *g, const struct soft_insn *in);

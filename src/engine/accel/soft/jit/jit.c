@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The translator's life, its buffer, and what the run loop asks of it. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -71,7 +72,7 @@ void soft_jit_new_default(struct soft_cpu *cpu)
     enum soft_jit_mode mode = SOFT_JIT_OFF;
     unsigned threshold = DEFAULT_THRESHOLD;
     uint64_t max_blocks = UINT64_MAX;
-    bool disasm = false;
+    bool disasm = false, lockstep = false;
     const char *debug = getenv("GH_DEBUG");
     while (debug && *debug) {
         size_t n = strcspn(debug, ",");
@@ -81,7 +82,10 @@ void soft_jit_new_default(struct soft_cpu *cpu)
             mode = SOFT_JIT_ON;
         else if (!strncmp(debug, "soft:unlinked", n))
             mode = SOFT_JIT_UNLINKED;
-        else if (!strncmp(debug, "soft:disasm", n))
+        else if (!strncmp(debug, "soft:lockstep", n)) {
+            mode = SOFT_JIT_UNLINKED;
+            lockstep = true;
+        } else if (!strncmp(debug, "soft:disasm", n))
             disasm = true;
         else if (!strncmp(debug, "soft:threshold=", 15))
             threshold = (unsigned)strtoul(debug + 15, NULL, 0);
@@ -93,6 +97,8 @@ void soft_jit_new_default(struct soft_cpu *cpu)
     if (cpu->jit_state) {
         jit_of(cpu)->max_blocks = max_blocks;
         jit_of(cpu)->disasm = disasm;
+        if (lockstep)
+            jit_lockstep_new(jit_of(cpu));
     }
 }
 
@@ -101,6 +107,10 @@ void soft_jit_free(struct soft_cpu *cpu)
     struct soft_jit *j = jit_of(cpu);
     if (!j)
         return;
+    if (j->lockstep && cpu->index == 0)
+        fprintf(stderr, "soft:lockstep: %llu blocks agreed, in %llu handlers were called\n",
+                (unsigned long long)j->count.compared, (unsigned long long)j->count.slow);
+    free(j->lockstep);
     munmap(j->rw, j->size);
     munmap((void *)(uintptr_t)j->rx, j->size);
     free(j);
@@ -177,6 +187,8 @@ bool soft_jit_ready(struct soft_cpu *cpu, struct soft_block *b)
         return false;
     return jit_translate(cpu, b);
 }
+
+bool soft_jit_in_lockstep(const struct soft_cpu *cpu) { return jit_of(cpu)->lockstep; }
 
 bool soft_jit_chains(const struct soft_cpu *cpu) { return jit_of(cpu)->mode == SOFT_JIT_ON; }
 

@@ -28,6 +28,7 @@ struct soft_jit_counters {
     uint64_t links, cross_links;           /* exits patched to their target; across pages */
     uint64_t slow;                         /* instructions run by their handler out of translated code */
     uint64_t kills, forgets;
+    uint64_t compared;                     /* lockstep: blocks that agreed */
 };
 
 enum soft_jit_mode {
@@ -38,7 +39,7 @@ enum soft_jit_mode {
 
 /* Before the vCPU's first run. Without translator (off, or the host refuses) jit_state stays NULL. */
 void soft_jit_new(struct soft_cpu *cpu, enum soft_jit_mode mode, unsigned threshold);
-/* What GH_DEBUG says: soft:interp, soft:jit, soft:threshold=N, soft:unlinked, soft:disasm, soft:maxblocks=N. */
+/* What GH_DEBUG says: soft:interp, soft:jit, soft:threshold=N, soft:unlinked, soft:lockstep, soft:disasm, soft:maxblocks=N. */
 void soft_jit_new_default(struct soft_cpu *cpu);
 void soft_jit_free(struct soft_cpu *cpu);
 const struct soft_jit_counters *soft_jit_counters(const struct soft_cpu *cpu);
@@ -57,5 +58,8 @@ bool soft_jit_ready(struct soft_cpu *cpu, struct soft_block *b);
 void soft_jit_connect(struct soft_cpu *cpu, const struct soft_jit_link *link, const struct soft_block *b);
 /* Runs from b, at rip. On return rip is the next instruction's. Faults leave by fault_jump. */
 const struct soft_jit_link *soft_jit_run(struct soft_cpu *cpu, const struct soft_block *b);
+/* GH_DEBUG=soft:lockstep: run the block by jit_lockstep_run instead. */
+bool soft_jit_in_lockstep(const struct soft_cpu *cpu);
+void jit_lockstep_run(struct soft_cpu *cpu, const struct soft_block *b);
 /* Blocks are chained, so that a limit on their number cannot be kept. */
 bool soft_jit_chains(const struct soft_cpu *cpu);

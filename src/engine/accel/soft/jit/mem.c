@@ -63,6 +63,8 @@ void jit_lookup(struct jit_gen *g, unsigned bytes, bool write)
     jit_e32(g, 0x1000 - bytes);
     jit_slow_if(g, CC_A);
     jit_rm(g, 0x03 | O_W, JIT_A, JIT_B, (int)offsetof(struct soft_tlb_entry, page));
+    if (write)
+        jit_log_store(g, bytes);
 }
 
 void jit_operand(struct jit_gen *g, const struct soft_insn *in, unsigned bytes, bool write)
