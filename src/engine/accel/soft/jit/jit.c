@@ -69,7 +69,7 @@ void soft_jit_new(struct soft_cpu *cpu, enum soft_jit_mode mode, unsigned thresh
 
 void soft_jit_new_default(struct soft_cpu *cpu)
 {
-    enum soft_jit_mode mode = SOFT_JIT_OFF;
+    enum soft_jit_mode mode = SOFT_JIT_ON;
     unsigned threshold = DEFAULT_THRESHOLD;
     uint64_t max_blocks = UINT64_MAX;
     bool disasm = false, lockstep = false;

@@ -226,7 +226,8 @@ bool jit_translate(struct soft_cpu *cpu, struct soft_block *b)
     j->count.bytes_in += b->bytes;
     j->count.bytes_out += (size_t)(g.at - j->rw) - j->used;
     if (j->disasm) {
-        fprintf(stderr, "soft:disasm block %" PRIx64 " key %" PRIx64 "\n", cpu->rip, b->key);
+        fprintf(stderr, "soft:disasm block %" PRIx64 " key %" PRIx64 " at %zx\n", cpu->rip, b->key,
+                (size_t)(g.entry - j->rw));
         print_bytes("guest", b->host, b->bytes);
         print_bytes("host", g.entry, (size_t)(g.at - g.entry));
     }
