@@ -26,7 +26,7 @@ void gh_e1000_set_rom(struct gh_device *dev, const uint8_t *data, size_t size)
 
 static bool net_receive(void *opaque, const uint8_t *frame, size_t len)
 {
-    return e1000_receive(opaque, frame, len);
+    return e1000_from_backend(opaque, frame, len);
 }
 
 static void net_writable(void *opaque)
@@ -39,6 +39,7 @@ static void net_link(void *opaque, bool up)
     struct e1000 *s = opaque;
     bool was = e1000_link_up(s);
     s->cable = up;
+    s->rx_len = 0;
     e1000_link_update(s, was);
     e1000_transmit(s);                        /* what waited for a full backend goes or is lost */
 }
@@ -49,9 +50,19 @@ static void net_link(void *opaque, bool up)
 void e1000_reset_chip(struct e1000 *s)
 {
     e1000_transmit_drop(s);
+    s->rx_len = 0;
     e1000_registers_reset(s);
     e1000_irq_reset(s);
     memset(s->context, 0, sizeof s->context);
+}
+
+/* The backend may hand over large segments, and take them; both are cut up and checked here. */
+static void tell_offload(struct e1000 *s)
+{
+    const struct gh_net_offload can = s->net && s->net->ops->set_offload ? s->net->can : (struct gh_net_offload){ 0 };
+    s->offload = (struct gh_net_offload){ .csum = can.csum, .tso4 = can.csum && can.tso4, .tso6 = can.csum && can.tso6 };
+    if (s->net && s->net->ops->set_offload)
+        s->net->ops->set_offload(s->net, &s->offload);
 }
 
 static void e1000_reset(struct gh_device *dev, enum gh_reset why)
@@ -59,6 +70,7 @@ static void e1000_reset(struct gh_device *dev, enum gh_reset why)
     struct e1000 *s = dev->state;
     gh_pci_reset(&s->pci);
     e1000_reset_chip(s);
+    tell_offload(s);
     s->cable = s->net && s->net->link_up;
     e1000_phy_reset(s);
 }
@@ -87,7 +99,8 @@ static int e1000_attach(struct gh_device *dev, struct gh_error *err)
     struct e1000 *s = dev->state;
     s->dev = dev;
     s->frame = malloc(E1000_FRAME_MAX);
-    if (!s->frame)
+    s->rx_flat = malloc(E1000_WIRE_MAX);
+    if (!s->frame || !s->rx_flat)
         return gh_error_set(err, -ENOMEM, "OutOfMemory", "There is no memory for the network card \"%s\"; close other programs.", dev->id);
     choose_mac(s);
     int r = gh_pci_attach(dev, &s->pci, s->addr, &id, err);
@@ -124,7 +137,8 @@ static void e1000_detach(struct gh_device *dev)
     gh_timer_disarm(&s->moderation);
     gh_pci_detach(&s->pci);
     free(s->frame);
-    s->frame = NULL;
+    free(s->rx_flat);
+    s->frame = s->rx_flat = NULL;
 }
 
 /* A packet that waits for the backend is still in the ring: it is taken again after loading. */
@@ -152,6 +166,8 @@ static int e1000_loaded(struct gh_device *dev, struct gh_error *err)
         return gh_error_set(err, -EINVAL, "SavedStateDamaged", "The saved state of \"%s\" holds values that the hardware cannot have; "
                             "discard it and start the machine anew.", dev->id);
     e1000_eeprom_fill(s);
+    tell_offload(s);
+    s->rx_len = 0;
     bool was = e1000_link_up(s);
     s->cable = s->net && s->net->link_up;
     e1000_link_update(s, was);

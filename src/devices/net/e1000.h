@@ -9,6 +9,7 @@
 #include "devices/net/e1000_regs.h"
 #include "devices/net/nic_rom.h"
 #include "devices/net/packet.h"
+#include "devices/net/vnet_header.h"
 
 enum { E1000_RANGE_MMIO, E1000_RANGE_IO, E1000_RANGE_ROM };
 /* The longest frame with segmentation (IP's limit and the headers), and on the wire. */
@@ -21,6 +22,7 @@ struct e1000_packet {
     uint8_t  cmd[E1000_PACKET_DESCRIPTORS];
     bool     vlan, segmented;
     uint16_t tag;
+    uint8_t  header[VNET_HEADER];         /* for a backend that segments by itself */
     size_t   len;
     struct gh_segments segments;
     unsigned next, count;                 /* segments */
@@ -45,6 +47,8 @@ struct e1000 {
     bool     ee_reading, ee_do;
     uint16_t ee_out;
 
+    struct gh_net_offload offload;        /* told to the backend; csum: its frames have a header */
+
     bool     cable;                       /* what the backend says */
     bool     negotiated;                  /* auto-negotiation is done */
     struct gh_timer negotiation;
@@ -59,6 +63,12 @@ struct e1000 {
     struct e1000_packet tx;
     uint8_t *frame;                       /* E1000_FRAME_MAX; of tx */
     bool     again_queued, in_transmit;
+
+    /* A large segment from the backend that is delivered in pieces; the ring may fill up in between. */
+    uint8_t  rx_known[64];                /* its first bytes */
+    size_t   rx_len;                      /* 0: none */
+    unsigned rx_next;
+    uint8_t *rx_flat;                     /* E1000_WIRE_MAX; to complete a checksum */
 };
 
 static inline uint32_t *e1000_reg(struct e1000 *s, unsigned offset) { return &s->reg[offset / 4]; }
@@ -97,8 +107,11 @@ void e1000_count_size(struct e1000 *s, unsigned first, size_t len);
 void e1000_transmit(struct e1000 *s);
 void e1000_transmit_drop(struct e1000 *s);
 
-/* e1000_rx.c: from the wire; false: no room, or not now. */
-bool e1000_receive(struct e1000 *s, const uint8_t *frame, size_t len);
+/* e1000_rx.c: one frame in two pieces (body may be empty; the addresses and the VLAN tag are in head).
+ * valid: its checksums are known to be right. false: no room, or not now. */
+bool e1000_receive(struct e1000 *s, const struct iovec *head, const struct iovec *body, bool valid);
+/* From the backend, with the header if there is one. */
+bool e1000_from_backend(struct e1000 *s, const uint8_t *data, size_t len);
 /* The driver has given buffers, or switched the receiver on. */
 void e1000_receive_ready(struct e1000 *s);
 

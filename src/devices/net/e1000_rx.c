@@ -6,11 +6,11 @@
  */
 #include "devices/net/e1000.h"
 
-enum { FCS = 4, PLAIN_MAX = 1518, TAGGED_MAX = 1522, MAC_BYTES = 6 };
+enum { FCS = 4, PLAIN_MAX = 1518, TAGGED_MAX = 1522, MAC_BYTES = 6, SEGMENTS_MAX = 1024 };
 
 struct incoming {
-    const uint8_t *head, *body;           /* body follows head; head is in front of a tag that was cut out */
-    size_t   head_bytes, body_bytes, pad;
+    struct iovec part[4];                 /* in front of a tag that is cut out, behind it, body, padding */
+    size_t   bytes;                       /* of all of them */
     bool     tagged;
     uint16_t tag, checksum;
     uint8_t  status, errors;
@@ -65,16 +65,35 @@ static bool address_passes(struct e1000 *s, const uint8_t *frame, bool *ret_inex
 
 /* ---- What goes into the descriptors ------------------------------------------------------------------------ */
 
-static void check_sums(struct e1000 *s, const uint8_t *frame, size_t len, struct incoming *in)
+/* The unfinished sum of everything behind PCSS. */
+static uint16_t packet_checksum(struct e1000 *s, const struct iovec *head, const struct iovec *body)
 {
-    uint32_t rxcsum = *e1000_reg(s, RXCSUM), start = rxcsum & 0xff;
+    size_t start = *e1000_reg(s, RXCSUM) & 0xff;
+    if (start >= head->iov_len)
+        return 0;
+    uint16_t sum = gh_packet_fold(gh_packet_sum(body->iov_base, body->iov_len));
+    if ((head->iov_len - start) & 1)
+        sum = __builtin_bswap16(sum);
+    return gh_packet_fold(gh_packet_sum((uint8_t *)head->iov_base + start, head->iov_len - start) + sum);
+}
+
+/* A frame in two pieces is one of ours, and valid. */
+static void check_sums(struct e1000 *s, const struct iovec *head, const struct iovec *body, bool valid, struct incoming *in)
+{
+    uint32_t rxcsum = *e1000_reg(s, RXCSUM);
     struct gh_packet_info info;
-    in->checksum = start < len ? gh_packet_fold(gh_packet_sum(frame + start, len - start)) : 0;
+    in->checksum = packet_checksum(s, head, body);
     if (!(rxcsum & (RXCSUM_IPOFLD | RXCSUM_TUOFLD))) {
         in->status |= RXD_IXSM;
         return;
     }
-    gh_packet_parse(frame, len, true, &info);
+    gh_packet_parse(head->iov_base, head->iov_len, !valid, &info);
+    if (valid) {
+        info.ipv4 |= body->iov_len && gh_be16_get((uint8_t *)head->iov_base + 12) == 0x0800;
+        info.tcp |= body->iov_len != 0;
+        info.ip_good = info.l4_good = true;
+        info.l4_checked = info.tcp || info.udp;
+    }
     bool ip = info.ipv4 && rxcsum & RXCSUM_IPOFLD, l4 = info.l4_checked && rxcsum & RXCSUM_TUOFLD && (info.ipv4 || info.tcp);
     if (ip)
         in->status |= RXD_IPCS;
@@ -102,17 +121,14 @@ static uint32_t free_descriptors(struct e1000 *s, uint32_t count)
 /* Copies bytes [from, from + n) of the frame as the guest sees it. */
 static bool write_piece(struct e1000 *s, uint64_t gpa, const struct incoming *in, size_t from, size_t n)
 {
-    static const uint8_t zeros[GH_ETH_MIN + FCS];
-    const struct { const uint8_t *data; size_t bytes; } part[] = {
-        { in->head, in->head_bytes }, { in->body, in->body_bytes }, { zeros, in->pad },
-    };
-    for (unsigned i = 0; i < GH_ARRAY_LEN(part) && n; i++) {
-        if (from >= part[i].bytes) {
-            from -= part[i].bytes;
+    for (unsigned i = 0; i < GH_ARRAY_LEN(in->part) && n; i++) {
+        const struct iovec *part = &in->part[i];
+        if (from >= part->iov_len) {
+            from -= part->iov_len;
             continue;
         }
-        size_t now = part[i].bytes - from < n ? part[i].bytes - from : n;
-        if (!gh_dma_write(s->dev, gpa, part[i].data + from, now))
+        size_t now = part->iov_len - from < n ? part->iov_len - from : n;
+        if (!gh_dma_write(s->dev, gpa, (uint8_t *)part->iov_base + from, now))
             return false;
         gpa += now;
         n -= now;
@@ -125,7 +141,7 @@ static bool write_piece(struct e1000 *s, uint64_t gpa, const struct incoming *in
 static void deliver(struct e1000 *s, const struct incoming *in, uint32_t count, uint32_t buffer)
 {
     uint64_t base = e1000_base(s, RDBAL);
-    size_t total = in->head_bytes + in->body_bytes + in->pad, done = 0;
+    size_t total = in->bytes, done = 0;
     uint32_t head = *e1000_reg(s, RDH);
     while (done < total) {
         uint8_t d[DESCRIPTOR];
@@ -173,36 +189,45 @@ static bool too_long(struct e1000 *s, size_t len, bool tagged)
 
 /* ---- From the wire -------------------------------------------------------------------------------------------- */
 
-static void split(struct e1000 *s, const uint8_t *frame, size_t len, bool tagged, struct incoming *in)
+static void split(struct e1000 *s, const struct iovec *head, const struct iovec *body, bool tagged, struct incoming *in)
 {
+    static uint8_t zeros[GH_ETH_MIN + FCS];   /* only read */
     bool strip = tagged && *e1000_reg(s, CTRL) & CTRL_VME;
-    size_t fcs = *e1000_reg(s, RCTL) & RCTL_SECRC ? 0 : FCS;
-    *in = (struct incoming){ .head = frame, .head_bytes = strip ? 2 * MAC_BYTES : len, .tagged = strip };
+    uint8_t *frame = head->iov_base;
+    size_t addresses = 2 * MAC_BYTES, fcs = *e1000_reg(s, RCTL) & RCTL_SECRC ? 0 : FCS;
+    *in = (struct incoming){ .part = { *head, { 0 }, *body }, .tagged = strip };
     if (strip) {
-        in->body = frame + 2 * MAC_BYTES + GH_VLAN_TAG;
-        in->body_bytes = len - 2 * MAC_BYTES - GH_VLAN_TAG;
+        in->part[0].iov_len = addresses;
+        in->part[1] = (struct iovec){ frame + addresses + GH_VLAN_TAG, head->iov_len - addresses - GH_VLAN_TAG };
         in->tag = gh_be16_get(frame + 14);
         in->status |= RXD_VP;
     }
-    size_t bytes = in->head_bytes + in->body_bytes;
-    in->pad = (bytes < GH_ETH_MIN ? GH_ETH_MIN - bytes : 0) + fcs;
+    size_t bytes = in->part[0].iov_len + in->part[1].iov_len + body->iov_len;
+    in->part[3] = (struct iovec){ zeros, (bytes < GH_ETH_MIN ? GH_ETH_MIN - bytes : 0) + fcs };
+    in->bytes = bytes + in->part[3].iov_len;
 }
 
-bool e1000_receive(struct e1000 *s, const uint8_t *frame, size_t len)
+static bool listening(struct e1000 *s)
 {
+    return *e1000_reg(s, RCTL) & RCTL_EN && (e1000_link_up(s) || e1000_loopback(s)) && gh_pci_bus_master(&s->pci);
+}
+
+bool e1000_receive(struct e1000 *s, const struct iovec *head, const struct iovec *body, bool valid)
+{
+    const uint8_t *frame = head->iov_base;
+    size_t len = head->iov_len + body->iov_len;
     uint32_t count = e1000_ring(s, RDLEN), buffer = buffer_bytes(s);
     bool inexact;
-    if (!(*e1000_reg(s, RCTL) & RCTL_EN) || !(e1000_link_up(s) || e1000_loopback(s)) || !gh_pci_bus_master(&s->pci) || len < GH_ETH_HEADER)
-        return true;                          /* nobody listens: lost, as on a wire */
-    bool tagged = len >= GH_ETH_HEADER + GH_VLAN_TAG && gh_be16_get(frame + 12) == *e1000_reg(s, VET);
+    if (!listening(s) || head->iov_len < GH_ETH_HEADER)
+        return true;                          /* nobody is there: lost, as on a wire */
+    bool tagged = head->iov_len >= GH_ETH_HEADER + GH_VLAN_TAG && gh_be16_get(frame + 12) == *e1000_reg(s, VET);
     if (!count || *e1000_reg(s, RDH) >= count || *e1000_reg(s, RDT) >= count)
         return false;
-    struct incoming in;
-    split(s, frame, len, tagged, &in);
     if (too_long(s, len, tagged) || (tagged && !vlan_passes(s, gh_be16_get(frame + 14))) || !address_passes(s, frame, &inexact))
         return true;
-    size_t total = in.head_bytes + in.body_bytes + in.pad;
-    uint32_t need = (uint32_t)((total + buffer - 1) / buffer), room = free_descriptors(s, count);
+    struct incoming in;
+    split(s, head, body, tagged, &in);
+    uint32_t need = (uint32_t)((in.bytes + buffer - 1) / buffer), room = free_descriptors(s, count);
     if (need > room) {
         if (need < count) {
             e1000_count(s, RNBC, 1);
@@ -214,7 +239,7 @@ bool e1000_receive(struct e1000 *s, const uint8_t *frame, size_t len)
     }
     if (inexact)
         in.status |= RXD_PIF;
-    check_sums(s, frame, len, &in);
+    check_sums(s, head, body, valid, &in);
     deliver(s, &in, count, buffer);
     e1000_count(s, TPR, 1);
     e1000_count64(s, TORL, len + FCS);
@@ -223,6 +248,62 @@ bool e1000_receive(struct e1000 *s, const uint8_t *frame, size_t len)
         *e1000_reg(s, ICR) |= INT_RXDMT0;     /* cause_rx looks at all of them */
     e1000_cause_rx(s);
     return true;
+}
+
+/* ---- From the backend ------------------------------------------------------------------------------------------ */
+
+static bool receive_flat(struct e1000 *s, const uint8_t *frame, size_t len, bool valid)
+{
+    const struct iovec head = { (void *)(uintptr_t)frame, len }, none = { NULL, 0 };
+    return e1000_receive(s, &head, &none, valid);
+}
+
+/* A segment larger than the wire's frames, in the pieces that it stands for. The backend offers it again
+ * after the ring was full: then it goes on where it stopped. */
+static bool receive_segments(struct e1000 *s, const uint8_t *frame, size_t len, unsigned size)
+{
+    struct gh_segments g;
+    size_t known = len < sizeof s->rx_known ? len : sizeof s->rx_known;
+    if (!gh_segments_from_packet(&g, frame, len, size))
+        return true;
+    if (s->rx_len != len || memcmp(s->rx_known, frame, known)) {
+        s->rx_len = len;
+        s->rx_next = 0;
+        memcpy(s->rx_known, frame, known);
+    }
+    unsigned count = gh_segments_count(&g);
+    if (count > SEGMENTS_MAX)
+        return true;
+    while (s->rx_next < count) {
+        uint8_t header[GH_SEGMENT_HEADER_MAX];
+        struct iovec head = { header, g.header }, body;
+        gh_segments_make(&g, s->rx_next, header, &body);
+        if (!e1000_receive(s, &head, &body, true))
+            return false;
+        s->rx_next++;
+    }
+    s->rx_len = 0;
+    return true;
+}
+
+bool e1000_from_backend(struct e1000 *s, const uint8_t *data, size_t len)
+{
+    if (!s->offload.csum)
+        return receive_flat(s, data, len, false);
+    if (len < VNET_HEADER + GH_ETH_HEADER || !listening(s))
+        return true;
+    const uint8_t *frame = data + VNET_HEADER;
+    len -= VNET_HEADER;
+    if ((data[VNET_H_GSO_TYPE] & ~VNET_GSO_ECN) != VNET_GSO_NONE)
+        return receive_segments(s, frame, len, gh_le16_get(data + VNET_H_GSO_SIZE));
+    if (!(data[VNET_H_FLAGS] & VNET_NEEDS_CSUM))
+        return receive_flat(s, frame, len, data[VNET_H_FLAGS] & VNET_DATA_VALID);
+    size_t start = gh_le16_get(data + VNET_H_CSUM_START);
+    if (len > E1000_WIRE_MAX)
+        return true;
+    memcpy(s->rx_flat, frame, len);
+    bool valid = gh_packet_checksum(s->rx_flat, len, start, len, start + gh_le16_get(data + VNET_H_CSUM_OFFSET));
+    return receive_flat(s, s->rx_flat, len, valid);
 }
 
 void e1000_receive_ready(struct e1000 *s)

@@ -44,6 +44,37 @@ static bool plan_segments(struct e1000 *s, const struct offload *o)
     return true;
 }
 
+/* A backend that segments by itself gets the packet whole, with the fields that segmentation would have
+ * filled. false: it cannot, or one segment is all there is. */
+static bool hand_over(struct e1000 *s)
+{
+    struct e1000_packet *p = &s->tx;
+    const struct gh_segments *g = &p->segments;
+    uint8_t *ip = s->frame + g->l3, *h = p->header;
+    size_t packet = g->len - g->l3;
+    if (!g->tcp || !g->l4_checksum || g->l4_at != g->l4 + 16 || p->vlan || packet > UINT16_MAX || g->len - g->header <= g->size ||
+        !(g->ipv4 ? s->offload.tso4 : s->offload.tso6))
+        return false;
+    if (g->ipv4) {
+        gh_be16_put(ip + 2, (uint16_t)packet);
+        if (g->l3_checksum) {
+            memset(s->frame + g->l3_at, 0, 2);
+            gh_packet_checksum(s->frame, g->len, g->l3, g->l3_end, g->l3_at);
+        }
+    } else {
+        gh_be16_put(ip + 4, (uint16_t)(packet - 40));
+    }
+    uint16_t seed = gh_packet_fold((uint64_t)g->seed + htobe16((uint16_t)(g->len - g->l4)));
+    memcpy(s->frame + g->l4_at, &seed, sizeof seed);
+    h[VNET_H_FLAGS] = VNET_NEEDS_CSUM;
+    h[VNET_H_GSO_TYPE] = g->ipv4 ? VNET_GSO_TCPV4 : VNET_GSO_TCPV6;
+    gh_le16_put(h + VNET_H_LEN, (uint16_t)g->header);
+    gh_le16_put(h + VNET_H_GSO_SIZE, (uint16_t)g->size);
+    gh_le16_put(h + VNET_H_CSUM_START, (uint16_t)g->l4);
+    gh_le16_put(h + VNET_H_CSUM_OFFSET, 16);
+    return true;
+}
+
 static void insert_checksums(struct e1000 *s, const struct offload *o)
 {
     const uint8_t *c = s->context;
@@ -66,16 +97,20 @@ static void finish_packet(struct e1000 *s, const struct offload *o, bool segment
     p->next = 0;
     p->count = 1;
     p->segmented = false;
+    memset(p->header, 0, sizeof p->header);
     if (p->len < LOWEST_TOTAL) {
         gh_guest_error(s->dev, "a frame of %zu bytes was dropped", p->len);
         p->count = 0;
     } else if (segment && p->len > s->context[CTX_HDRLEN]) {
-        p->segmented = plan_segments(s, o);
-        p->count = p->segmented ? gh_segments_count(&p->segments) : 0;
-        if (!p->segmented)
+        if (!plan_segments(s, o)) {
             gh_guest_error(s->dev, "a packet with an impossible segmentation was dropped");
-        else
-            e1000_count(s, TSCTC, 1);
+            p->count = 0;
+            return;
+        }
+        e1000_count(s, TSCTC, 1);
+        p->segmented = e1000_loopback(s) || !hand_over(s);
+        if (p->segmented)
+            p->count = gh_segments_count(&p->segments);
     } else if (p->len > E1000_WIRE_MAX) {
         gh_guest_error(s->dev, "a frame of %zu bytes is longer than the wire takes", p->len);
         p->count = 0;
@@ -167,19 +202,25 @@ static void count_sent(struct e1000 *s, const uint8_t *frame, size_t len)
         e1000_count(s, MPTC, 1);
 }
 
-/* false: the backend is full. A frame for a cable that is not there is gone. */
-static bool put_on_wire(struct e1000 *s, const struct iovec *iov, unsigned n, size_t len)
+/* Room for the backend's header is in front. false: the backend is full. A frame for a cable that is not
+ * there is gone. */
+static bool put_on_wire(struct e1000 *s, struct iovec *iov, unsigned n, size_t len)
 {
+    const uint8_t *frame = iov[1].iov_base;
     if (e1000_loopback(s)) {
         uint8_t flat[E1000_WIRE_MAX + GH_SEGMENT_HEADER_MAX + GH_VLAN_TAG];
-        size_t at = 0;
-        for (unsigned i = 0; i < n; at += iov[i++].iov_len)
-            memcpy(flat + at, iov[i].iov_base, iov[i].iov_len);
-        e1000_receive(s, flat, at);
-    } else if (s->net && e1000_link_up(s) && !s->net->ops->send(s->net, iov, n)) {
-        return false;
+        struct iovec head = { flat, 0 }, none = { NULL, 0 };
+        if (len > sizeof flat)
+            return true;                      /* it was meant for a backend */
+        for (unsigned i = 1; i < n; head.iov_len += iov[i++].iov_len)
+            memcpy(flat + head.iov_len, iov[i].iov_base, iov[i].iov_len);
+        e1000_receive(s, &head, &none, false);
+    } else if (s->net && e1000_link_up(s)) {
+        unsigned skip = s->offload.csum ? 0 : 1;
+        if (!s->net->ops->send(s->net, iov + skip, n - skip))
+            return false;
     }
-    count_sent(s, iov[0].iov_base, len);
+    count_sent(s, frame, len);
     return true;
 }
 
@@ -188,8 +229,8 @@ static bool send_frame(struct e1000 *s)
 {
     struct e1000_packet *p = &s->tx;
     uint8_t header[GH_SEGMENT_HEADER_MAX], tag[GH_VLAN_TAG];
-    struct iovec part[2] = { { s->frame, p->len } }, iov[4];
-    unsigned parts = 1, n = 0;
+    struct iovec part[2] = { { s->frame, p->len } }, iov[5] = { { p->header, VNET_HEADER } };
+    unsigned parts = 1, n = 1;
     size_t len = 0;
     if (p->segmented) {
         gh_segments_make(&p->segments, p->next, header, &part[1]);
@@ -206,7 +247,7 @@ static bool send_frame(struct e1000 *s)
     for (unsigned i = 0; i < parts; i++)
         if (part[i].iov_len)
             iov[n++] = part[i];
-    for (unsigned i = 0; i < n; i++)
+    for (unsigned i = 1; i < n; i++)
         len += iov[i].iov_len;
     return put_on_wire(s, iov, n, len);
 }

@@ -6,9 +6,9 @@
 #include "base/bytes.h"
 
 enum { TYPE_VLAN = 0x8100, TYPE_QINQ = 0x88a8, TYPE_IPV4 = 0x0800, TYPE_IPV6 = 0x86dd, PROTOCOL_TCP = 6, PROTOCOL_UDP = 17 };
-enum { IPV4_MIN = 20, IPV4_LENGTH = 2, IPV4_ID = 4, IPV4_FRAGMENT = 6, IPV4_PROTOCOL = 9, IPV4_ADDRESSES = 12,
+enum { IPV4_MIN = 20, IPV4_LENGTH = 2, IPV4_ID = 4, IPV4_FRAGMENT = 6, IPV4_PROTOCOL = 9, IPV4_CHECKSUM = 10, IPV4_ADDRESSES = 12,
        IPV6_HEADER = 40, IPV6_LENGTH = 4, IPV6_NEXT = 6, IPV6_ADDRESSES = 8 };
-enum { TCP_SEQUENCE = 4, TCP_FLAGS = 13, TCP_MIN = 20, TCP_CHECKSUM = 16, FIN = 0x01, PUSH = 0x08, CWR = 0x80,
+enum { TCP_SEQUENCE = 4, TCP_DATA_OFFSET = 12, TCP_FLAGS = 13, TCP_MIN = 20, TCP_CHECKSUM = 16, FIN = 0x01, PUSH = 0x08, CWR = 0x80,
        UDP_LENGTH = 4, UDP_CHECKSUM = 6, UDP_HEADER = 8 };
 
 /* ---- Checksums --------------------------------------------------------------------------------------- */
@@ -127,6 +127,23 @@ uint16_t gh_segments_pseudo(const struct gh_segments *s)
 }
 
 /* ---- What a frame carries ---------------------------------------------------------------------------- */
+
+bool gh_segments_from_packet(struct gh_segments *s, const uint8_t *frame, size_t len, unsigned size)
+{
+    struct gh_packet_info info;
+    gh_packet_parse(frame, len, false, &info);
+    if (!info.tcp)
+        return false;
+    *s = (struct gh_segments){
+        .frame = frame, .len = info.l4 + info.l4_bytes, .header = info.l4 + (frame[info.l4 + TCP_DATA_OFFSET] >> 4) * 4u,
+        .size = size, .l3 = info.l3, .l4 = info.l4, .ipv4 = info.ipv4, .tcp = true, .l3_checksum = info.ipv4, .l4_checksum = true,
+        .l3_end = info.l4, .l3_at = info.l3 + IPV4_CHECKSUM, .l4_at = info.l4 + TCP_CHECKSUM,
+    };
+    if (!gh_segments_check(s))
+        return false;
+    s->seed = gh_segments_pseudo(s);
+    return true;
+}
 
 static void parse_l4(const uint8_t *frame, const struct gh_segments *addresses, bool verify, struct gh_packet_info *ret)
 {

@@ -40,6 +40,8 @@ bool gh_segments_check(const struct gh_segments *s);
 unsigned gh_segments_count(const struct gh_segments *s);
 /* Fills header (s->header bytes) for segment `index` and says which piece of the frame follows it. */
 void gh_segments_make(const struct gh_segments *s, unsigned index, uint8_t *header, struct iovec *ret_payload);
+/* Fills all from a packet of TCP with correct lengths, for segments of size bytes; false: it is none. */
+bool gh_segments_from_packet(struct gh_segments *s, const uint8_t *frame, size_t len, unsigned size);
 /* Sum of the addresses and the protocol of the IP header at s->l3, for the seed. */
 uint16_t gh_segments_pseudo(const struct gh_segments *s);
 

@@ -7,9 +7,10 @@
 #include "devices/backend.h"
 #include "devices/net/nic_rom.h"
 #include "devices/net/packet.h"
+#include "devices/net/vnet_header.h"
 #include "devices/virtio/virtio.h"
 
-enum { VNET_QUEUE_SIZE = 256, VNET_RECEIVE = 0, VNET_TRANSMIT = 1, VNET_CONTROL = 2, VNET_QUEUES = 3, VNET_HEADER = 12,
+enum { VNET_QUEUE_SIZE = 256, VNET_RECEIVE = 0, VNET_TRANSMIT = 1, VNET_CONTROL = 2, VNET_QUEUES = 3,
        VNET_FRAME_MAX = 65536 + 64, VNET_TABLE_MAX = 64, VNET_VLAN_WORDS = 128 };
 enum { VNET_F_CSUM = 0, VNET_F_GUEST_CSUM = 1, VNET_F_MTU = 3, VNET_F_MAC = 5, VNET_F_GUEST_TSO4 = 7, VNET_F_GUEST_TSO6 = 8,
        VNET_F_GUEST_ECN = 9, VNET_F_HOST_TSO4 = 11, VNET_F_HOST_TSO6 = 12, VNET_F_HOST_ECN = 13, VNET_F_MRG_RXBUF = 15,
@@ -17,10 +18,6 @@ enum { VNET_F_CSUM = 0, VNET_F_GUEST_CSUM = 1, VNET_F_MTU = 3, VNET_F_MAC = 5, V
        VNET_F_GUEST_ANNOUNCE = 21, VNET_F_CTRL_MAC_ADDR = 23 };
 enum { VNET_CFG_MAC = 0, VNET_CFG_STATUS = 6, VNET_CFG_PAIRS = 8, VNET_CFG_MTU = 10, VNET_CFG_BYTES = 12, VNET_LINK_UP = 1,
        VNET_ANNOUNCE = 2 };
-/* struct virtio_net_hdr_v1: u8 flags, u8 gso_type, le16 hdr_len, gso_size, csum_start, csum_offset, num_buffers */
-enum { VNET_H_FLAGS = 0, VNET_H_GSO_TYPE = 1, VNET_H_LEN = 2, VNET_H_GSO_SIZE = 4, VNET_H_CSUM_START = 6, VNET_H_CSUM_OFFSET = 8,
-       VNET_H_BUFFERS = 10 };
-enum { VNET_NEEDS_CSUM = 1, VNET_DATA_VALID = 2, VNET_GSO_NONE = 0, VNET_GSO_TCPV4 = 1, VNET_GSO_TCPV6 = 4, VNET_GSO_ECN = 0x80 };
 enum { VNET_IOV_MAX = 32 };
 
 /* What the driver asked to receive. */

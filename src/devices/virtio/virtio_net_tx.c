@@ -6,7 +6,7 @@
  */
 #include "devices/virtio/virtio_net.h"
 
-enum { SEGMENT_BUDGET = 512, TCP_DATA_OFFSET = 12, TCP_CHECKSUM = 16 };
+enum { SEGMENT_BUDGET = 512, TCP_CHECKSUM = 16 };
 
 struct wish { bool csum; uint8_t type; uint16_t gso_size, start, offset, header_len; };
 
@@ -50,22 +50,9 @@ static void rebuild_header(uint8_t *h, const struct wish *w)
 /* What a segmentation needs to know stands in the packet itself; the driver's header is only a wish. */
 static bool plan_segments(struct virtio_net *s, const struct wish *w, size_t len)
 {
-    struct gh_packet_info info;
     struct gh_segments *g = &s->tx.segments;
-    gh_packet_parse(s->flat, len, false, &info);
-    bool ipv4 = w->type == VNET_GSO_TCPV4;
-    if (!info.tcp || !(ipv4 ? info.ipv4 : info.ipv6) || info.l4 != w->start || w->offset != TCP_CHECKSUM)
-        return false;
-    unsigned header = info.l4 + (s->flat[info.l4 + TCP_DATA_OFFSET] >> 4) * 4u;
-    *g = (struct gh_segments){
-        .frame = s->flat, .len = info.l4 + info.l4_bytes, .header = header, .size = w->gso_size, .l3 = info.l3, .l4 = info.l4,
-        .ipv4 = ipv4, .tcp = true, .l3_checksum = ipv4, .l4_checksum = true, .l3_end = info.l4, .l3_at = info.l3 + 10,
-        .l4_at = info.l4 + TCP_CHECKSUM,
-    };
-    if (!gh_segments_check(g))
-        return false;
-    g->seed = gh_segments_pseudo(g);
-    return true;
+    return gh_segments_from_packet(g, s->flat, len, w->gso_size) && g->ipv4 == (w->type == VNET_GSO_TCPV4) && g->l4 == w->start &&
+           w->offset == TCP_CHECKSUM;
 }
 
 /* ---- Taking a frame -------------------------------------------------------------------------------------- */
