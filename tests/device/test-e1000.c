@@ -25,12 +25,15 @@ static bool irq(void)
     return status & 8;
 }
 
+static struct gh_net_offload can;
+
 static void begin(void)
 {
     static uint8_t rom[4096] = { 0x55, 0xaa, 8, [0x18] = 0x1c, [0x1c] = 'P', 'C', 'I', 'R', 0xaa, 0xbb, 0xcc, 0xdd };
     b = fake_board_new();
     fake_add(b, "i440fx", "pci0", NULL);
     fake_net_init(&net);
+    net.net.can = can;
     dev = fake_create(b, "e1000", "net0");
     fake_set_options(dev, "addr=03.0,mac=52:54:00:01:02:03", NULL);
     fake_set_backend(dev, "netdev", &net.net);
@@ -612,6 +615,82 @@ static void test_state(void)
     end();
 }
 
+/* ---- A backend that takes and gives large segments -------------------------------------------------------- */
+
+static void test_backend_offload(bool ipv6)
+{
+    static uint8_t wire[12 + 9000];
+    can = (struct gh_net_offload){ .csum = true, .tso4 = true, .tso6 = true };
+    begin();
+    CHECK(net.offload.csum && net.offload.tso4 && net.offload.tso6);
+    start();
+    uint8_t *f = b->ram + TX_DATA;
+    unsigned l4 = ipv6 ? 54 : 34, header = make_packet(f, true, 100, ipv6);
+    put_seed(f, true, ipv6, 120);
+    context(14, (uint8_t)l4, TUCMD_TCP | (ipv6 ? 0 : TUCMD_IP), 0, 0, 0, true);
+    data(TX_DATA, header + 100, TXD_CMD_EOP, TXD_POPTS_TXSM | (ipv6 ? 0 : TXD_POPTS_IXSM));
+    go();
+    CHECK_EQ(net.frame[0].len, 12 + header + 100);
+    CHECK(!net.frame[0].data[0] && !net.frame[0].data[1]);
+    make_packet(f, true, 1900, ipv6);
+    put_seed(f, true, ipv6, 0);
+    gh_be16_put(f + (ipv6 ? 18 : 16), 0);                     /* as Linux' driver leaves it */
+    context(14, (uint8_t)l4, TUCMD_TCP | (ipv6 ? 0 : TUCMD_IP) | TXD_CMD_TSE, 1900, (uint8_t)header, 1000, true);
+    data(TX_DATA, header + 1900, TXD_CMD_TSE | TXD_CMD_EOP | TXD_CMD_RS, TXD_POPTS_TXSM | (ipv6 ? 0 : TXD_POPTS_IXSM));
+    go();
+    CHECK_EQ(net.frames, 2);
+    const uint8_t *got = net.frame[1].data;
+    CHECK_EQ(net.frame[1].len, 12 + header + 1900);
+    CHECK_EQ(got[0], 1);
+    CHECK_EQ(got[1], ipv6 ? 4 : 1);
+    CHECK_EQ(gh_le16_get(got + 4), 1000);
+    CHECK_EQ(gh_le16_get(got + 6), l4);
+    struct gh_segments g;
+    CHECK(gh_segments_from_packet(&g, got + 12, header + 1900, 1000));
+    uint16_t seed = gh_packet_fold((uint64_t)g.seed + htobe16(1920));
+    CHECK(!memcmp(got + 12 + l4 + 16, &seed, 2));
+    CHECK(tx(tail - 1)[TXD_STA] & TXD_STA_DD);
+    /* The other way: 9000 bytes arrive as seven frames, although only four descriptors were free at first. */
+    unsigned len = make_packet(wire + 12, true, 8500, ipv6) + 8500;
+    memcpy(wire + 12, our_mac, 6);
+    wire[0] = 1, wire[1] = ipv6 ? 4 : 1;
+    gh_le16_put(wire + 4, 1400);
+    wr(RXCSUM, RXCSUM_IPOFLD | RXCSUM_TUOFLD);
+    wr(RDT, 4);
+    CHECK(!fake_net_send(&net, wire, 12 + len));
+    CHECK_EQ(rd(RDH), 4);
+    wr(RDT, 12);
+    CHECK(fake_net_send(&net, wire, 12 + len));
+    CHECK_EQ(rd(RDH), 7);
+    for (unsigned i = 0, done = 0; i < 7; i++, done += 1400) {
+        unsigned n = done + 1400 < 8500 ? 1400 : 8500 - done;
+        const uint8_t *frame = b->ram + RX_DATA + i * 0x1000;
+        struct gh_packet_info info;
+        CHECK_EQ(gh_le16_get(rx(i) + RXD_LENGTH), header + n + 4);
+        CHECK_EQ(rx(i)[RXD_STATUS] & (RXD_TCPCS | RXD_IPCS | RXD_IXSM), RXD_TCPCS | (ipv6 ? 0 : RXD_IPCS));
+        gh_packet_parse(frame, header + n, true, &info);
+        CHECK(info.l4_good && (ipv6 || info.ip_good));
+        CHECK(!memcmp(frame + header, wire + 12 + header + done, n));
+        CHECK_EQ(gh_le16_get(rx(i) + RXD_CHECKSUM), gh_packet_fold(gh_packet_sum(frame, header + n)));
+    }
+    /* A checksum that is left to "hardware", and one that is known to be good. */
+    make_packet(wire + 12, true, 100, ipv6);
+    memcpy(wire + 12, our_mac, 6);
+    put_seed(wire + 12, true, ipv6, 120);
+    memset(wire, 0, 12);
+    wire[0] = 1;
+    gh_le16_put(wire + 6, (uint16_t)l4);
+    gh_le16_put(wire + 8, 16);
+    CHECK(fake_net_send(&net, wire, 12 + header + 100));
+    struct gh_packet_info info;
+    gh_packet_parse(b->ram + RX_DATA + 7 * 0x1000, header + 100, true, &info);
+    CHECK(info.l4_good);
+    CHECK(fake_net_send(&net, wire, 5));                      /* no whole header: dropped */
+    CHECK_EQ(rd(RDH), 8);
+    end();
+    can = (struct gh_net_offload){ 0 };
+}
+
 /* ---- A hostile driver ----------------------------------------------------------------------------------- */
 
 static uint64_t random_state = 1;
@@ -641,10 +720,11 @@ static void hostile_descriptor(uint8_t *d)
     }
 }
 
-static void test_hostile_driver(void)
+static void test_hostile_driver(bool offloads)
 {
     static const uint32_t bases[] = { 0, 0x1000, TX_RING, FAKE_RAM_BYTES - 256, 0xfffffff0 };
     static uint8_t frame[20000];
+    can = (struct gh_net_offload){ .csum = offloads, .tso4 = offloads, .tso6 = offloads };
     begin();
     for (unsigned round = 0; round < 10000; round++) {
         if (roll(4) == 0 || !round) {
@@ -662,6 +742,12 @@ static void test_hostile_driver(void)
         wr(RDT, roll(roll(8) ? 64 : 65536));
         for (unsigned i = 0; i < 32; i++)
             frame[i] = (uint8_t)(roll(3) ? roll(256) : 0xff);
+        if (offloads && roll(2)) {
+            make_packet(frame + 12, true, 8000, roll(2));
+            frame[0] = (uint8_t)roll(4), frame[1] = (uint8_t)(roll(2) ? 1 : roll(256));
+            gh_le16_put(frame + 4, (uint16_t)roll(3000));
+            frame[12 + roll(60)] = (uint8_t)roll(256);
+        }
         fake_net_send(&net, frame, roll(roll(2) ? 1600 : sizeof frame));
         wr(roll(0x1800) * 4, roll(roll(2) ? 256 : UINT32_MAX));
         rd(roll(0x1800) * 4);
@@ -688,9 +774,11 @@ static void test_hostile_driver(void)
     legacy(TX_DATA, 100, TXD_CMD_EOP | TXD_CMD_RS, 0, 0, 0);
     go();
     CHECK_EQ(net.frames, frames + 1);
-    memcpy(frame, our_mac, 6);
-    CHECK(arrives(frame, 64));
+    memset(frame, 0, 12);
+    memcpy(frame + (offloads ? 12 : 0), our_mac, 6);
+    CHECK(arrives(frame, offloads ? 76 : 64));
     end();
+    can = (struct gh_net_offload){ 0 };
 }
 
 int main(void)
@@ -705,6 +793,9 @@ int main(void)
     test_receive();
     test_moderation();
     test_state();
-    test_hostile_driver();
+    test_backend_offload(false);
+    test_backend_offload(true);
+    test_hostile_driver(false);
+    test_hostile_driver(true);
     return check_result();
 }

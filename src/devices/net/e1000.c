@@ -118,6 +118,7 @@ static int e1000_attach(struct gh_device *dev, struct gh_error *err)
     e1000_irq_init(s);
     if (s->net) {
         s->net->opaque = s;
+        s->net->batches = true;
         s->net->receive = net_receive;
         s->net->writable = net_writable;
         s->net->link = net_link;

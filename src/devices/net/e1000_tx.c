@@ -331,6 +331,8 @@ void e1000_transmit(struct e1000 *s)
     s->in_transmit = true;                    /* a backend may call writable from send */
     bool done = drain(s, count, &b);
     s->in_transmit = false;
+    if (s->net && s->net->ops->flush)
+        s->net->ops->flush(s->net);
     if (!done && !s->again_queued) {
         s->again_queued = true;
         gh_defer(s->dev, again, NULL);

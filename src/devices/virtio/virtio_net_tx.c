@@ -188,6 +188,8 @@ void virtio_net_transmit(struct virtio_net *s)
         gh_virtq_push(vq, e, 0);
     }
     s->in_transmit = false;
+    if (s->net && s->net->ops->flush)
+        s->net->ops->flush(s->net);
     gh_virtq_signal(vq);
     if (s->net && s->net->ops->flush)
         s->net->ops->flush(s->net);
