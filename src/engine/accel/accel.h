@@ -69,6 +69,17 @@ struct gh_accel_config {
     const char *options;                /* accelerator-specific "key=value,..." or NULL */
 };
 
+/* What a debugger watches, by linear address. EXEC stops before the instruction there, the others after the
+ * one that touched any of the bytes. */
+enum gh_debug_kind { GH_DEBUG_NONE, GH_DEBUG_EXEC, GH_DEBUG_WRITE, GH_DEBUG_READ, GH_DEBUG_ACCESS, GH_DEBUG_STEP };
+#define GH_DEBUG_POINTS 64
+struct gh_debug_point { uint64_t address; uint8_t length, kind; };
+struct gh_debug {
+    bool attached;                      /* a debugger is there: its own INT3 instructions stop too (kvm) */
+    unsigned count;
+    struct gh_debug_point point[GH_DEBUG_POINTS];
+};
+
 struct gh_accel_vm;                     /* each accelerator's own */
 struct gh_vcpu;
 
@@ -79,7 +90,7 @@ enum gh_exit_reason {
     GH_EXIT_IOAPIC_EOI,
     GH_EXIT_INTR_WINDOW,
     GH_EXIT_SHUTDOWN,    /* triple fault */
-    GH_EXIT_DEBUG,
+    GH_EXIT_DEBUG,       /* a debug point, or a step is done */
     GH_EXIT_ERROR,       /* internal error; text in ret->error */
     GH_EXIT_COUNT_
 };
@@ -89,6 +100,7 @@ struct gh_exit {
         struct { uint16_t port; bool write; uint8_t width; uint32_t count; void *data; } pio;
         struct { uint64_t gpa; bool write; uint8_t width; uint8_t data[8]; void *reply; } mmio;
         struct { uint8_t vector; } eoi;
+        struct { uint64_t address; uint8_t kind; } debug; /* enum gh_debug_kind; address: what was touched */
     };
     struct gh_error error;
 };
@@ -142,6 +154,11 @@ struct gh_accel_class {
     void (*set_a20)(struct gh_accel_vm *vm, bool on);  /* NULL where it cannot be masked */
     int  (*clock_get)(struct gh_accel_vm *vm, uint64_t *ret_ns);
     int  (*clock_set)(struct gh_accel_vm *vm, uint64_t ns);
+    /* Debugging, with every vCPU stopped; any thread. NULL: not offered. debug: all points at once, -ENOSPC where the
+     * hardware has fewer. debug_step: run returns GH_EXIT_DEBUG after one instruction; interrupts wait. */
+    unsigned debug_points;              /* how many there can be; 0: debugging is not offered */
+    int  (*debug)(struct gh_accel_vm *vm, const struct gh_debug *debug, struct gh_error *err);
+    int  (*debug_step)(struct gh_vcpu *vcpu, bool on, struct gh_error *err);
     /* Counters for `show --counters`: calls visit for each. */
     void (*counters)(struct gh_accel_vm *vm, void (*visit)(void *opaque, const char *name,
                      uint64_t value), void *opaque);

@@ -465,6 +465,13 @@ static int socket_option(char out[GH_LAUNCH_SOCKET_MAX], const char *option, con
 }
 static int opt_display(struct state *s, const char *v, struct gh_error *err) { return socket_option(s->l->display_path, "display", v, err); }
 static int opt_control(struct state *s, const char *v, struct gh_error *err) { return socket_option(s->l->control_path, "control", v, err); }
+static int opt_gdb(struct state *s, const char *v, struct gh_error *err)
+{
+    if (strncmp(v, "unix:", 5))
+        return gh_error_option(err, -EINVAL, "SocketFailed", "gdb", "“%s” is not a place for --gdb; use unix:PATH.", v);
+    s->l->gdb_fd = gh_listen_unix("gdb", v + 5, SOCK_STREAM, err);
+    return s->l->gdb_fd < 0 ? s->l->gdb_fd : 0;
+}
 
 /* CLASS[,id=ID][,option=value...] */
 static int opt_device(struct state *s, const char *v, struct gh_error *err)
@@ -569,6 +576,7 @@ static const struct row { const char *name, *arg; int (*fn)(struct state *, cons
     { "post", "WHERE", opt_post, "power-on self test codes (port 0x80), a line of two digits each" },
     { "display", "WHERE", opt_display, "serve the screen (RFB) on unix:PATH" },
     { "control", "WHERE", opt_control, "control socket on unix:PATH" },
+    { "gdb", "WHERE", opt_gdb, "serve GDB on unix:PATH; with --paused from the first instruction on" },
     { "device", "CLASS[,…]", opt_device, "add a device, or options for one: id=, option=value" },
     { "bios", "FILE", opt_bios, "firmware image" },
     { "nvram", "FILE", opt_nvram, "variable store of UEFI firmware given with --bios, e.g. a copy of OVMF_VARS_4M.fd" },

@@ -78,6 +78,7 @@ struct gh_launch {
     int      kernel_fd, initrd_fd;
     char    *append;                       /* kernel command line */
     int      state_fd;                     /* saved state to start from */
+    int      gdb_fd;                       /* socket on which a debugger is served */
     int      log_fd;                       /* the machine's log; -1: stderr */
     char    *trace;                        /* GH_TRACE patterns */
     struct gh_launch_rom     *roms;     unsigned rom_count;

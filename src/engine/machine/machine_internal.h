@@ -21,6 +21,7 @@ struct gh_machine_vcpu {
     unsigned index;
     bool started, in_guest;            /* in_guest: may touch guest memory without the lock */
     bool reset_pending;
+    bool held;                         /* a debugger keeps it where it is while others run */
     uint64_t exits[GH_EXIT_COUNT_];
 };
 
@@ -70,6 +71,9 @@ struct gh_machine {
     _Atomic uint32_t requests;         /* 1 << enum gh_request; taken by the main thread */
     uint64_t request_arg[8];
     struct gh_error pause_reason;
+    /* A debugger's: called on the vCPU's thread with the lock when it met a debug point. NULL without one. */
+    void (*debug_hit)(void *opaque, unsigned vcpu, const struct gh_exit *exit);
+    void *debug_opaque;
 };
 
 extern const struct gh_board_ops gh_machine_board_ops;

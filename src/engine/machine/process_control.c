@@ -12,6 +12,7 @@
 #include "disk/block.h"
 #include "engine/machine/control.h"
 #include "engine/machine/display.h"
+#include "engine/machine/gdb.h"
 #include "engine/machine/machine_internal.h"
 #include "engine/machine/net.h"
 #include "engine/machine/process_internal.h"
@@ -211,6 +212,16 @@ OP(insert)
     return r;
 }
 
+/* One at a time: an earlier one that nobody uses any more makes room. */
+OP(gdb)
+{
+    struct gh_process *p = opaque;
+
+    gh_gdb_close(p->gdb);
+    p->gdb = NULL;
+    return gh_gdb_new(p->loop, p->machine, gh_steal_fd(&args->fd), &p->gdb, err);
+}
+
 OP(backend)
 {
     struct gh_process *p = opaque;
@@ -252,7 +263,7 @@ static const struct gh_control_ops ops = {
     .status = op_status, .pause = op_pause, .resume = op_resume, .reset = op_reset, .power_button = op_power_button,
     .power_off = op_power_off, .quit = op_quit, .key = op_key, .pointer_absolute = op_pointer_absolute,
     .pointer_relative = op_pointer_relative, .button = op_button, .screenshot = op_screenshot, .eject = op_eject,
-    .insert = op_insert, .backend = op_backend, .input_sync = op_input_sync, .counters = op_counters,
+    .insert = op_insert, .gdb = op_gdb, .backend = op_backend, .input_sync = op_input_sync, .counters = op_counters,
 };
 
 /* ---- Events ------------------------------------------------------------------------------------------- */
@@ -270,6 +281,8 @@ static void on_state(void *opaque, enum gh_machine_state state, const struct gh_
     snprintf(event.reason, sizeof event.reason, "%s", p->trouble.id);
     snprintf(event.text, sizeof event.text, "%s", p->trouble.text);
     gh_control_emit(p->control, GH_CONTROL_EVENT_state, &event);
+    if (state == GH_MACHINE_PAUSED)
+        gh_gdb_paused(p->gdb);
 }
 
 static void on_guest_panic(void *opaque, uint64_t bits)
@@ -294,6 +307,7 @@ static void on_stopped(void *opaque, int status)
     struct gh_control_stopped_event event = { .status = status };
 
     gh_log(GH_LOG_INFO, "the machine stopped with status %d", status);
+    gh_gdb_ended(p->gdb, status);
     gh_control_emit(p->control, GH_CONTROL_EVENT_stopped, &event);
     gh_loop_quit(p->loop, status);
 }
@@ -345,6 +359,8 @@ int gh_process_ready(struct gh_process *p, struct gh_error *err)
             r = gh_display_add_backend(p->display, gh_steal_fd(&p->launch->backends[i].fd), err);
     if (r == 0)
         r = gh_display_start(p->display, err);
+    if (r == 0 && p->launch->gdb_fd >= 0)
+        r = gh_gdb_new(p->loop, p->machine, gh_steal_fd(&p->launch->gdb_fd), &p->gdb, err);
     if (r == 0 && p->hooks && p->hooks->enter)
         r = p->hooks->enter(p->hooks->opaque, err);
     if (r)
@@ -358,6 +374,8 @@ int gh_process_ready(struct gh_process *p, struct gh_error *err)
 
 void gh_process_control_free(struct gh_process *p)
 {
+    gh_gdb_free(p->gdb);
+    p->gdb = NULL;
     gh_control_flush(p->control, FLUSH_MS);
     gh_control_free(p->control);
     p->control = NULL;

@@ -26,6 +26,7 @@ struct gh_process {
     struct gh_device_config *device;
     struct gh_display *display;
     struct gh_control *control;
+    struct gh_gdb *gdb;                /* NULL until one is asked for */
     const struct gh_process_hooks *hooks;
     struct gh_error trouble;           /* why it is paused, if something went wrong */
 };

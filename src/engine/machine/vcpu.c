@@ -135,6 +135,18 @@ static void exit_eoi(struct gh_machine_vcpu *v, struct gh_exit *e)
 
 static void exit_shutdown(struct gh_machine_vcpu *v, struct gh_exit *e) { env_shutdown(v->machine, v->index); }
 
+static void exit_debug(struct gh_machine_vcpu *v, struct gh_exit *e)
+{
+    struct gh_machine *m = v->machine;
+
+    pthread_mutex_lock(&m->lock);
+    if (m->debug_hit) {
+        v->held = true;                /* until the others have been stopped as well */
+        m->debug_hit(m->debug_opaque, v->index, e);
+    }
+    pthread_mutex_unlock(&m->lock);
+}
+
 static void exit_error(struct gh_machine_vcpu *v, struct gh_exit *e)
 {
     gh_machine_request(v->machine, GH_REQUEST_PAUSE, 0, &e->error);
@@ -144,7 +156,7 @@ static void (*const exit_table[GH_EXIT_COUNT_])(struct gh_machine_vcpu *, struct
     [GH_EXIT_KICKED] = exit_nothing,       [GH_EXIT_PIO] = exit_pio,
     [GH_EXIT_MMIO] = exit_mmio,            [GH_EXIT_HALTED] = exit_nothing,
     [GH_EXIT_IOAPIC_EOI] = exit_eoi,       [GH_EXIT_INTR_WINDOW] = exit_nothing,
-    [GH_EXIT_SHUTDOWN] = exit_shutdown,    [GH_EXIT_DEBUG] = exit_nothing,
+    [GH_EXIT_SHUTDOWN] = exit_shutdown,    [GH_EXIT_DEBUG] = exit_debug,
     [GH_EXIT_ERROR] = exit_error,
 };
 
@@ -160,7 +172,7 @@ static void *vcpu_main(void *opaque)
     gh_sandbox_thread(GH_SANDBOX_VCPU, NULL); /* before the first guest instruction */
     pthread_mutex_lock(&m->lock);
     for (;;) {
-        while (!m->quit && (m->paused || m->stop_requests || (m->resets_pending && !v->reset_pending)))
+        while (!m->quit && (m->paused || m->stop_requests || ((m->resets_pending || v->held) && !v->reset_pending)))
             pthread_cond_wait(&m->vcpu_cond, &m->lock);
         if (m->quit)
             break;

@@ -166,5 +166,8 @@ const struct gh_accel_class gh_accel_kvm = {
     .dirty_harvest = kvm_dirty_harvest,
     .clock_get = kvm_clock_get,
     .clock_set = kvm_clock_set,
+    .debug_points = 4,
+    .debug = kvm_debug,
+    .debug_step = kvm_debug_step,
     .counters = kvm_counters,
 };

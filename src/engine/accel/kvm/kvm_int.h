@@ -5,7 +5,7 @@
  *   kvm.c        the class, the VM, counters        kvm_vcpu.c   run loop, kicks, injection
  *   kvm_probe.c  opening, measuring, error words    kvm_state.c  vCPU state in and out
  *   kvm_slots.c  memory slots, dirty log            kvm_cpuid.c  what CPUID shows
- *   kvm_irq.c    routes, MSI, irqfd, ioeventfd
+ *   kvm_irq.c    routes, MSI, irqfd, ioeventfd     kvm_debug.c  debugger's points and steps
  *
  * The local APIC is the kernel's, 8259, I/O APIC and PIT are ours (split irqchip). The kernel halts
  * vCPUs itself. A vCPU belongs to the thread that calls run; other threads only set its atomic
@@ -50,6 +50,7 @@ struct gh_accel_vm {
     unsigned mem_count, mem_max;
     unsigned *lost_ids, lost_count;   /* slots whose dirty log went away with them */
 
+    struct gh_debug debug;            /* changes only while every vCPU is stopped */
     pthread_mutex_t route_lock;
     struct kvm_route route[KVM_ROUTE_MAX];
     unsigned route_max;
@@ -66,6 +67,7 @@ struct gh_vcpu {
     _Atomic pid_t tid;                /* 0 until the first run */
     /* The vCPU thread's own. */
     bool io_pending;                  /* the last exit's instruction is not complete */
+    bool step;                        /* one instruction at a time, for a debugger */
     bool extint_given;                /* a vector was handed over and KVM_RUN has not seen it yet */
     uint64_t exits[KVM_EXIT_REASONS], other_exits, interrupts, pokes;
     struct gh_cpu_state *power_on;
@@ -101,6 +103,11 @@ void kvm_kick(struct gh_vcpu *v);
 void kvm_set_intr(struct gh_vcpu *v, bool level);
 void kvm_nmi(struct gh_vcpu *v);
 int  kvm_kick_setup(struct gh_error *err); /* the signal's handler, once a process */
+
+/* kvm_debug.c */
+int  kvm_debug(struct gh_accel_vm *vm, const struct gh_debug *debug, struct gh_error *err);
+int  kvm_debug_step(struct gh_vcpu *v, bool on, struct gh_error *err);
+void kvm_debug_exit(struct gh_vcpu *v, struct gh_exit *ret); /* KVM_EXIT_DEBUG */
 
 /* kvm_state.c */
 int  kvm_msr_list_read(int kvm_fd, struct kvm_carried *ret, struct gh_error *err);

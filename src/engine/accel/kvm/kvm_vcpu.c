@@ -144,7 +144,7 @@ static bool exit_shutdown(struct gh_vcpu *v, struct gh_exit *ret)
 
 static bool exit_debug(struct gh_vcpu *v, struct gh_exit *ret)
 {
-    ret->reason = GH_EXIT_DEBUG;
+    kvm_debug_exit(v, ret);
     return true;
 }
 

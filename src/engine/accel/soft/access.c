@@ -31,6 +31,8 @@ static void check_end(struct soft_cpu *cpu, uint64_t linear, unsigned bytes)
 /* Data breakpoints (the page has no fast tags, so every access comes here). Reported as a trap. */
 static void watch(struct soft_cpu *cpu, uint64_t linear, unsigned bytes, bool write)
 {
+    if (soft_unlikely(cpu->debug_data))
+        soft_debug_watch(cpu, linear, bytes, write);
     if (soft_likely(!(cpu->dr7 & 0xff)))
         return;
     for (unsigned i = 0; i < 4; i++) {

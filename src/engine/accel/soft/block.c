@@ -355,6 +355,10 @@ static struct soft_block *single(struct soft_cpu *cpu, uint64_t linear, uint64_t
     }
     if (!len)
         soft_gp(cpu, 0); /* the segment ends inside the instruction */
+    if (soft_unlikely(cpu->debug_code) && soft_debug_break(cpu, linear)) {
+        b->insn[0].fn = soft_op_debug_break;
+        b->insn[0].flags = SOFT_F_END;
+    }
     b->key = SOFT_DEAD_KEY; /* so that no cache takes it */
     b->count = 1;
     b->bytes = (uint16_t)len;
@@ -420,7 +424,7 @@ struct soft_block *soft_block_find(struct soft_cpu *cpu, uint64_t linear)
     struct cpu_blocks *s = state_of(cpu);
     uint64_t room = code_room(cpu);
     const uint8_t *host = soft_exec_host(cpu, linear);
-    if (!host)
+    if (!host || (soft_unlikely(cpu->debug_code) && soft_debug_page(cpu, linear)))
         return single(cpu, linear, room);
     struct cpu_page *p = cpu_page(s, (uintptr_t)host & ~(uintptr_t)0xfff);
     struct soft_block *b = p ? p->by_granule[(linear & 0xfff) >> GRANULE_SHIFT] : NULL;

@@ -176,6 +176,11 @@ struct soft_cpu {
     struct { uint8_t vector; bool has_error, is_soft; uint32_t error; uint64_t linear; } fault; /* what soft_raise* said */
     jmp_buf  fault_jump;             /* to the run loop */
 
+    /* What a debugger outside asked for: debug.c. Points are the machine's. */
+    bool     debug_step, debug_code, debug_data; /* stop after one instruction; there are points of these kinds */
+    uint8_t  debug_hit;              /* enum gh_debug_kind: run() is to return with it */
+    uint64_t debug_address;
+
     uint64_t insn_count, exception_count[32];
     unsigned index;
     struct soft_vm *vm;

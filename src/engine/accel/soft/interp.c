@@ -40,8 +40,12 @@ static void run_stepped(struct soft_cpu *cpu)
     bool tf = cpu->rflags_rest & 0x100;
     cpu->step_taken = false;
     run_block(cpu, b);
+    if (soft_unlikely(cpu->debug_hit == GH_DEBUG_EXEC))
+        return; /* nothing was executed */
     cpu->insn_count++;
     soft_end_insn(cpu, tf && !cpu->step_taken);
+    if (soft_unlikely(cpu->debug_step))
+        soft_debug_stop(cpu, GH_DEBUG_STEP, 0);
 }
 
 /* The successor: by the last block's links, the direct-mapped cache, or the page. */
@@ -71,6 +75,9 @@ void soft_run_blocks(struct soft_cpu *cpu, uint64_t max_blocks)
     switch (setjmp(cpu->fault_jump)) {
     case SOFT_JUMP_FAULT:
         soft_deliver_fault(cpu);
+        cpu->debug_hit = GH_DEBUG_NONE; /* the access did not happen */
+        if (soft_unlikely(cpu->debug_step))
+            soft_debug_stop(cpu, GH_DEBUG_STEP, 0);
         break;
     default: /* first pass, or a block that overwrote itself: rip is right, go on */
         break;

@@ -186,6 +186,18 @@ static void vcpu_free(struct gh_vcpu *vcpu)
     free(vcpu);
 }
 
+static int debug(struct gh_accel_vm *v, const struct gh_debug *debug, struct gh_error *err)
+{
+    soft_debug_set(&v->soft, debug);
+    return 0;
+}
+
+static int debug_step(struct gh_vcpu *vcpu, bool on, struct gh_error *err)
+{
+    soft_debug_step(&vcpu->cpu, on);
+    return 0;
+}
+
 static void run(struct gh_vcpu *vcpu, struct gh_exit *ret) { soft_vcpu_run(&vcpu->cpu, ret); }
 static void kick(struct gh_vcpu *vcpu) { soft_attention_set(&vcpu->cpu, SOFT_ATTN_KICK); }
 static void reset(struct gh_vcpu *vcpu) { soft_vcpu_reset(&vcpu->cpu, false); }
@@ -292,5 +304,8 @@ const struct gh_accel_class gh_accel_soft = {
     .dirty_harvest = dirty_harvest,
     .dma_written = dma_written,
     .set_a20 = set_a20,
+    .debug_points = GH_DEBUG_POINTS,
+    .debug = debug,
+    .debug_step = debug_step,
     .counters = counters,
 };

@@ -28,10 +28,10 @@ bool soft_attend(struct soft_cpu *cpu);
 void soft_end_insn(struct soft_cpu *cpu, bool tf);
 /* Before every instruction of single-instruction mode: instruction breakpoints; may raise #DB. */
 void soft_begin_insn(struct soft_cpu *cpu);
-/* Blocks must hold one instruction now: TF, armed DR7, interrupt shadow, pending #DB. Part of state_key. */
+/* Blocks must hold one instruction now: TF, armed DR7, interrupt shadow, pending #DB, a debugger. Part of state_key. */
 static inline bool soft_needs_step(const struct soft_cpu *cpu)
 {
-    return (cpu->rflags_rest & 0x100) || cpu->int_shadow || (cpu->dr7 & 0xff) || cpu->pending_db;
+    return (cpu->rflags_rest & 0x100) || cpu->int_shadow || (cpu->dr7 & 0xff) || cpu->pending_db || cpu->debug_step || cpu->debug_data;
 }
 /* Delivers an external interrupt or NMI vector, or a trap exception, at an instruction boundary. */
 void soft_deliver_event(struct soft_cpu *cpu, unsigned vector);

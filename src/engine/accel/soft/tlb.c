@@ -11,10 +11,10 @@
 /* Linear address armed in DRi overlaps the page: such a page never gets fast tags. */
 static unsigned watched_rights(const struct soft_cpu *cpu, uint64_t page)
 {
-    unsigned lost = 0;
+    unsigned lost = soft_unlikely(cpu->debug_data) ? soft_debug_rights(cpu, page) : 0;
 
     if (soft_likely(!(cpu->dr7 & 0xff)))
-        return 0;
+        return lost;
     for (unsigned i = 0; i < 4; i++) {
         unsigned type = cpu->dr7 >> (16 + i * 4) & 3;
         if (!(cpu->dr7 >> (i * 2) & 3) || type == 0)

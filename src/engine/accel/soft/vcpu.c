@@ -137,7 +137,10 @@ bool soft_attend(struct soft_cpu *cpu)
         atomic_fetch_or(&cpu->attention, SOFT_ATTN_IRQ);
         return true;
     }
-    let_in(cpu);
+    if (!cpu->debug_step || cpu->run_state == GH_RUN_HALTED) /* a debugger steps through the program, not its interrupts */
+        let_in(cpu);
+    else
+        cpu->irq_waiting = true;
     return cpu->run_state == GH_RUN_RUNNABLE;
 }
 
@@ -176,6 +179,12 @@ void soft_vcpu_run(struct soft_cpu *cpu, struct gh_exit *ret)
         if (cpu->kicked) {
             cpu->kicked = false;
             soft_timer_arm(cpu, UINT64_MAX);
+            if (cpu->debug_hit) {
+                ret->reason = GH_EXIT_DEBUG;
+                ret->debug.kind = cpu->debug_hit;
+                ret->debug.address = cpu->debug_address;
+                cpu->debug_hit = GH_DEBUG_NONE;
+            }
             return;
         }
         if (cpu->run_state == GH_RUN_SHUTDOWN && !cpu->shutdown_told) {

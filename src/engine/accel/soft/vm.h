@@ -51,6 +51,7 @@ struct soft_vm {
     uint64_t code_cache_bytes;
     struct soft_counters count;
     void *block_vm;                  /* block.c */
+    struct gh_debug debug;           /* changes only while every vCPU is stopped */
 
     /* The timer thread: one sleeps until the earliest deadline of a running vCPU. vcpu.c */
     pthread_t timer_thread;
@@ -188,6 +189,17 @@ void soft_vcpu_run(struct soft_cpu *cpu, struct gh_exit *ret);
 void soft_vcpu_reset(struct soft_cpu *cpu, bool init);   /* init: INIT, not power-on */
 /* ---- sys_cr.c -------------------------------------------------------------------------------------- */
 void soft_load_pdptes_quiet(struct soft_cpu *cpu);       /* restored state: bad entries become not present */
+/* ---- debug.c --------------------------------------------------------------------------------------- */
+void soft_debug_set(struct soft_vm *vm, const struct gh_debug *debug);
+void soft_debug_step(struct soft_cpu *cpu, bool on);
+/* Leaves run() with GH_EXIT_DEBUG at the next block head. */
+void soft_debug_stop(struct soft_cpu *cpu, enum gh_debug_kind kind, uint64_t address);
+/* Rights that fast TLB tags of a page must not give, because a debugger watches data in it. */
+unsigned soft_debug_rights(const struct soft_cpu *cpu, uint64_t page);
+void soft_debug_watch(struct soft_cpu *cpu, uint64_t linear, unsigned bytes, bool write);
+/* An execution point in the page of linear; exactly at linear. */
+bool soft_debug_page(const struct soft_cpu *cpu, uint64_t linear);
+bool soft_debug_break(const struct soft_cpu *cpu, uint64_t linear);
 /* ---- state.c --------------------------------------------------------------------------------------- */
 int soft_state_get(struct soft_cpu *cpu, unsigned groups, struct gh_cpu_state *ret, struct gh_error *err);
 int soft_state_set(struct soft_cpu *cpu, unsigned groups, const struct gh_cpu_state *s, struct gh_error *err);
