@@ -24,3 +24,28 @@ char *gh_format_size (guint64 bytes) { return g_format_size_full (bytes, G_FORMA
 
 void gh_set_label (GtkWidget *widget, const char *label)
 { gtk_accessible_update_property (GTK_ACCESSIBLE (widget), GTK_ACCESSIBLE_PROPERTY_LABEL, label, -1); }
+
+void gh_toast (GtkWidget *widget, const char *text)
+{
+    GtkWidget *overlay = gtk_widget_get_ancestor (widget, ADW_TYPE_TOAST_OVERLAY);
+    g_autofree char *escaped = g_markup_escape_text (text, -1);
+
+    if (overlay)
+        adw_toast_overlay_add_toast (ADW_TOAST_OVERLAY (overlay), adw_toast_new (escaped));
+}
+
+void gh_toast_error (GtkWidget *widget, const GError *error)
+{
+    g_autofree char *message = gh_error_message (error);
+
+    gh_toast (widget, message);
+}
+
+void gh_close_on_escape (GtkWidget *window)
+{
+    GtkEventController *shortcuts = gtk_shortcut_controller_new ();
+
+    gtk_shortcut_controller_add_shortcut (GTK_SHORTCUT_CONTROLLER (shortcuts), gtk_shortcut_new (gtk_keyval_trigger_new (GDK_KEY_Escape, 0),
+                                                                                                  gtk_named_action_new ("window.close")));
+    gtk_widget_add_controller (window, shortcuts);
+}

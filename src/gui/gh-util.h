@@ -9,3 +9,7 @@ char *gh_error_id (const GError *error);
 char *gh_error_message (const GError *error);
 char *gh_format_size (guint64 bytes); /* binary units, as memory and disks are sold to guests */
 void gh_set_label (GtkWidget *widget, const char *label); /* accessible name */
+/* Over the nearest toast overlay around the widget; without one nothing is shown. */
+void gh_toast (GtkWidget *widget, const char *text);
+void gh_toast_error (GtkWidget *widget, const GError *error);
+void gh_close_on_escape (GtkWidget *window);

@@ -141,12 +141,25 @@ static void gh_window_class_init (GhWindowClass *klass)
 #undef CHILD
 }
 
+static gboolean on_drop (GtkDropTarget *target, const GValue *value, double x, double y, GhWindow *self)
+{
+    g_autofree char *path = g_file_get_path (g_value_get_object (value));
+
+    if (path)
+        g_action_group_activate_action (G_ACTION_GROUP (g_application_get_default ()), "new-from", g_variant_new_string (path));
+    return path != NULL;
+}
+
 static void gh_window_init (GhWindow *self)
 {
+    GtkDropTarget *drop = gtk_drop_target_new (G_TYPE_FILE, GDK_ACTION_COPY);
+
     gtk_widget_init_template (GTK_WIDGET (self));
     g_signal_connect (self->list, "row-selected", G_CALLBACK (on_row_selected), self);
     g_signal_connect_swapped (self->list, "row-activated", G_CALLBACK (on_row_activated), self);
     g_signal_connect_swapped (self->back, "clicked", G_CALLBACK (on_back), self);
     g_signal_connect_swapped (self->leaflet, "notify::folded", G_CALLBACK (on_folded), self);
+    g_signal_connect (drop, "drop", G_CALLBACK (on_drop), self);
+    gtk_widget_add_controller (GTK_WIDGET (self), GTK_EVENT_CONTROLLER (drop));
     on_folded (self);
 }

@@ -6,6 +6,8 @@
 
 #include "gui/display/gh-display-window.h"
 #include "gui/engine/gh-connection.h"
+#include "gui/gh-prefs-window.h"
+#include "gui/gh-prefs.h"
 #include "gui/gh-resources.h"
 #include "gui/gh-window.h"
 #include "gui/host/gh-host-window.h"
@@ -154,6 +156,16 @@ static void on_host (GSimpleAction *action, GVariant *p, gpointer data)
     gtk_window_present (GTK_WINDOW (gh_host_window_new (GTK_WINDOW (a->window), a->connection)));
 }
 
+static void on_preferences (GSimpleAction *action, GVariant *p, gpointer data)
+{
+    struct app *a = data;
+
+    activate (NULL, a);
+    gtk_window_present (GTK_WINDOW (gh_prefs_window_new (GTK_WINDOW (a->window))));
+}
+
+static void on_new_from (GSimpleAction *action, GVariant *path, gpointer data) { new_machine (data, g_variant_get_string (path, NULL), FALSE); }
+
 static void on_about (GSimpleAction *action, GVariant *p, gpointer data)
 {
     struct app *a = data;
@@ -173,18 +185,22 @@ static void on_quit (GSimpleAction *action, GVariant *p, gpointer data)
 static void startup (GApplication *application, struct app *a)
 {
     static const GActionEntry entries[] = {
-        { "new-machine", on_new }, { "open", on_open }, { "host", on_host }, { "about", on_about }, { "quit", on_quit },
+        { "new-machine", on_new }, { "open", on_open }, { "host", on_host }, { "about", on_about }, { "preferences", on_preferences },
+        { "new-from", on_new_from, "s" }, { "quit", on_quit },
         { "show-screen", on_show_screen, "s" }, { "machine-created", on_machine_created, "(sb)" },
     };
+    static const struct { const char *action, *keys; } accels[] = {
+        { "app.new-machine", "<Control>n" }, { "app.open", "<Control>o" }, { "app.quit", "<Control>q" }, { "app.preferences", "<Control>comma" },
+        { "window.close", "<Control>w" }, { "machine.start", "<Control>Return" }, { "machine.show", "<Control>d" },
+        { "win.show-help-overlay", "<Control>question" },
+    };
 
-    g_resources_register (gh_get_resource ());
+    gh_prefs_apply ();
     gtk_icon_theme_add_resource_path (gtk_icon_theme_get_for_display (gdk_display_get_default ()), "/org/gasthaus/Gasthaus/icons");
     gtk_window_set_default_icon_name (APP_ID);
     g_action_map_add_action_entries (G_ACTION_MAP (a->app), entries, G_N_ELEMENTS (entries), a);
-    gtk_application_set_accels_for_action (GTK_APPLICATION (a->app), "app.new-machine", (const char *[]){ "<Control>n", NULL });
-    gtk_application_set_accels_for_action (GTK_APPLICATION (a->app), "app.open", (const char *[]){ "<Control>o", NULL });
-    gtk_application_set_accels_for_action (GTK_APPLICATION (a->app), "app.quit", (const char *[]){ "<Control>q", NULL });
-    gtk_application_set_accels_for_action (GTK_APPLICATION (a->app), "window.close", (const char *[]){ "<Control>w", NULL });
+    for (guint i = 0; i < G_N_ELEMENTS (accels); i++)
+        gtk_application_set_accels_for_action (GTK_APPLICATION (a->app), accels[i].action, (const char *[]){ accels[i].keys, NULL });
     a->connection = gh_connection_new ();
     g_signal_connect_swapped (a->connection, "changed", G_CALLBACK (on_connection), a);
     g_signal_connect_data (gh_connection_get_machines (a->connection), "items-changed", G_CALLBACK (on_machines), a, NULL,
@@ -201,6 +217,7 @@ int main (int argc, char **argv)
     bindtextdomain ("gasthaus", locale ? locale : GH_LOCALEDIR);
     bind_textdomain_codeset ("gasthaus", "UTF-8");
     textdomain ("gasthaus");
+    g_resources_register (gh_get_resource ()); /* before the start, which looks for the shortcuts' window in there */
     a.app = adw_application_new (APP_ID, G_APPLICATION_HANDLES_OPEN);
     g_signal_connect_after (a.app, "startup", G_CALLBACK (startup), &a);
     g_signal_connect (a.app, "activate", G_CALLBACK (activate), &a);

@@ -19,20 +19,24 @@ if not os.environ.get("GH_DESKTOP_INSIDE"):
         on_a_private_screen(GH_CLICKS_ISO=make_boot_iso(work, "console=tty0 console=ttyS0 quiet gh.demo=1"),
                             GH_CLICKS_INSTALLER=guest("installer-iso") if os.environ.get("GH_ALL") else "")
 
-from desk import App, children, find, picture, shown, wait  # noqa: E402
+from desk import App, find, picture, shown, wait  # noqa: E402
 from hands import click, fill, key, menu, type_text, window_of, windows, xdotool  # noqa: E402
 
 MACHINES = os.environ["XDG_DATA_HOME"] + "/gasthaus/machines"
 
 
 def create(app, iso, name, shots):
+    """The three pages of a new machine."""
     click(app.wait("push button", "New Machine"))
-    app.wait("frame", "New Machine")
-    medium, name_entry = app.wait("text", "Medium"), app.wait("text", "Name")
-    fill(medium, iso)
-    time.sleep(0.5)
-    picture(f"{shots}-2-wizard")
-    fill(name_entry, name)
+    fill(app.wait("text", "Medium"), iso)
+    picture(f"{shots}-2a-medium")
+    click(app.wait("push button", "Next"))
+    fill(app.wait("text", "Name"), name)
+    picture(f"{shots}-2b-machine")
+    click(app.wait("push button", "Next"))
+    app.wait("list item", "Processors")
+    wait("the name in the review", lambda: app.find("label", name))
+    picture(f"{shots}-2c-review")
     click(app.wait("push button", "Create"))
 
 
@@ -91,6 +95,12 @@ def demo(app):
     key("Return")
     wait("the answer of the guest's shell", lambda: any(line.startswith("Gast-42") for line in screen.lines()), 60)
     check(True, "what is typed with shifted keys arrives, and the answer is seen")
+    type_text("cat > /dev/null")
+    key("Return", "ctrl+q", "ctrl+n", "Return", "ctrl+d")  # the application's shortcuts, and the end of input
+    type_text("echo Still-$((40+4))")
+    key("Return")
+    wait("the guest to have had the application's shortcuts", lambda: any(line.startswith("Still-44") for line in screen.lines()), 60)
+    check(not window_of("New Machine"), "the application's shortcuts are the guest's while it has the keyboard")
     picture("clicks-4-typed")
     display = window_of(name)
     menu(app, menu_button(app), "Force Off…", lambda: picture("clicks-5-menu"))
@@ -102,7 +112,7 @@ def demo(app):
 
 def delete(app, name, shot):
     folders = os.listdir(MACHINES)
-    click(wait("the machine's row", lambda: next((r for r in children(app.find("list", "Machines")) if r.name == name), None)))
+    click(app.wait("list item", name))
     menu(app, app.wait("push button", "Power and More"), "Delete…")
     confirm(app, "Delete", shot)
     wait("the row to go", lambda: name not in app.rows(), 30)

@@ -18,7 +18,7 @@ def on_a_private_screen(**variables):
 
 def control(*args):
     """Only to compare with: what the engine says that the guest shows."""
-    subprocess.run([f"{BUILD}/src/cli/gasthausctl", *args], check=True, capture_output=True, timeout=90)
+    return subprocess.run([f"{BUILD}/src/cli/gasthausctl", *args], capture_output=True, timeout=90).returncode == 0
 
 
 def grey(path):
@@ -43,7 +43,8 @@ class Screen:
 
     def locate(self):
         own = f"{OUT}/gui-engine.png"
-        control("screenshot", self.machine, own)
+        if not control("screenshot", self.machine, own):  # has not started yet
+            return None
         width, height, rows = grey(own)
         _, _, desk = grey(shoot("gui-desk"))
         y = max(range(height), key=lambda i: sum(a != b for a, b in zip(rows[i], rows[i][3:])))

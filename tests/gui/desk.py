@@ -24,13 +24,15 @@ def shown(node):
         return node.getRoleName() in ("application", "frame", "dialog", "alert", "window")
 
 
-def find(node, role, name):
-    """What can be seen, depth first; a mnemonic's underscore in a name does not count."""
+def find(node, role, name, window=None):
+    """What can be seen, depth first; a mnemonic's underscore in a name does not count. The found node's gh_window is its window's title:
+    pages of stacks do not know their parent."""
     try:
         if node.getRoleName() == role and (name is None or (node.name or "").replace("_", "").endswith(name)) and shown(node):
+            node.gh_window = window
             return node
         for child in children(node):
-            found = find(child, role, name)
+            found = find(child, role, name, child.name if node.getRoleName() == "application" else window)
             if found is not None:
                 return found
     except Exception:  # objects vanish while we look
@@ -100,7 +102,7 @@ class App:
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
                 ours = runtime in open(f"/proc/{pid}/environ", "rb").read()
-                if ours and os.path.basename(os.readlink(f"/proc/{pid}/exe")) in ("gasthausd", "gasthaus-vm"):
+                if ours and os.path.basename(os.readlink(f"/proc/{pid}/exe")).removesuffix(" (deleted)") in ("gasthausd", "gasthaus-vm"):
                     os.kill(int(pid), 15)
             except OSError:
                 continue

@@ -35,12 +35,6 @@ def popovers(known):
     return [int(i) for i in ids if int(i) not in known]
 
 
-def frame_of(node):
-    while node is not None and node.getRoleName() not in ("frame", "dialog", "alert", "window"):
-        node = node.parent
-    return node
-
-
 def extents(node):
     e = node.queryComponent().getExtents(pyatspi.WINDOW_COORDS)
     return e.x, e.y, e.width, e.height
@@ -48,8 +42,8 @@ def extents(node):
 
 def place(node, title=None):
     """The node's rectangle on the screen (a few pixels off: the window's frame)."""
-    title = title or frame_of(node).name
-    w = wait(f"the window “{title}”", lambda: window_of(title))
+    title = title or node.gh_window
+    w = wait(f"the window “{title}” of “{node.name}”", lambda: window_of(title))
     x, y, width, height = extents(node)
     return w[1] + x, w[2] + y, width, height
 

@@ -5,28 +5,41 @@ import os
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import pyatspi
 from desk import App, press, picture, read, wait, write
+
+
+
+def allowed(button):
+    wait(f"“{button.name}” to be allowed", lambda: button.getState().contains(pyatspi.STATE_SENSITIVE))
+
 
 app = App(sys.argv[1])
 try:
     app.wait("label", "No Machines Yet", 30)
     picture("gui-empty")
     press(app.wait("push button", "New Machine"))
-    app.wait("frame", "New Machine")
     medium = app.wait("text", "Medium")
-    name = app.wait("text", "Name")
-    wait("a proposed name", lambda: read(name) != "")
     write(medium, "/nonexistent.iso")
     wait("the refusal with its id", lambda: any(app.find("label", s) for s in ("[MediumMissing]",)))
+    next_button = app.wait("push button", "Next")
+    assert not next_button.getState().contains(pyatspi.STATE_SENSITIVE), "a medium that is refused leads on"
     iso = "/usr/lib/grub-rescue/grub-rescue-cdrom.iso"
     write(medium, iso if os.path.exists(iso) else "")
+    allowed(next_button)
+    press(next_button)
+    name = app.wait("text", "Name")
+    wait("a proposed name", lambda: read(name) != "")
+    write(name, "")
+    wait("a machine without a name to be refused", lambda: not next_button.getState().contains(pyatspi.STATE_SENSITIVE))
     write(name, "First guest")
-    start = app.find("toggle button", "Start Now") or app.find("switch", "Start Now") or app.find("check box", "Start Now")
-    actions = start.queryAction()
-    actions.doAction(0)
+    allowed(next_button)
+    press(next_button)
+    start = wait("the switch", lambda: app.find("toggle button", "Start Now") or app.find("switch", "Start Now") or app.find("check box", "Start Now"))
+    start.queryAction().doAction(0)
     picture("gui-new-machine")
     create = app.wait("push button", "Create")
-    wait("Create to be allowed", lambda: create.getState().contains(__import__("pyatspi").STATE_SENSITIVE))
+    allowed(create)
     press(create)
     wait("the machine's row", lambda: "First guest" in app.rows())
     folder = os.environ["XDG_DATA_HOME"] + "/gasthaus/machines"

@@ -5,29 +5,38 @@
 
 #include "gui/display/gh-display.h"
 #include "gui/engine/gh-machine-actions.h"
+#include "gui/gh-prefs.h"
 #include "gui/gh-util.h"
 
 /* In full screen the bar shows while the pointer is within this many pixels of the top. */
 #define EDGE 3
 #define BAR_HEIGHT 60
+#define WINDOW_MARGIN 24 /* what a monitor has less than its size, for a panel or a frame */
 
 struct _GhDisplayWindow {
     AdwWindow parent_instance;
     GhMachine *machine;
+    GtkOverlay *overlay;
+    GtkBox *box;
     GtkRevealer *bar_revealer;
+    GtkWidget *bar;
     AdwWindowTitle *title;
     AdwToastOverlay *toasts;
     GtkStack *stack;
     GhDisplay *display;
     AdwStatusPage *status;
     GtkWidget *start_button, *keys_button;
-    gboolean asking, hint_shown;
+    gboolean asking, hint_shown, bar_floats, filled;
 };
 
 G_DEFINE_FINAL_TYPE (GhDisplayWindow, gh_display_window, ADW_TYPE_WINDOW)
 
 static void toast (GhDisplayWindow *self, const char *text)
-{ adw_toast_overlay_add_toast (self->toasts, adw_toast_new (text)); }
+{
+    g_autofree char *escaped = g_markup_escape_text (text, -1);
+
+    adw_toast_overlay_add_toast (self->toasts, adw_toast_new (escaped));
+}
 
 static void on_display_opened (GObject *source, GAsyncResult *result, gpointer data)
 {
@@ -47,7 +56,7 @@ static void refresh (GhDisplayWindow *self)
     gtk_window_set_title (GTK_WINDOW (self), name);
     adw_window_title_set_title (self->title, name);
     adw_window_title_set_subtitle (self->title, connected && gh_display_has_grab (self->display)
-                                                    ? _ ("Press Ctrl+Alt to release the keyboard")
+                                                    ? _ ("Press Ctrl+Alt to release keyboard and pointer")
                                                     : gh_machine_get_state_text (self->machine));
     gtk_stack_set_visible_child_name (self->stack, on && connected ? "screen" : "status");
     adw_status_page_set_title (self->status, on ? _ ("Connecting to the Screen…") : gh_machine_get_state_text (self->machine));
@@ -71,7 +80,7 @@ static void on_display_status (GhDisplayWindow *self)
     refresh (self);
     if (!was && gh_display_is_connected (self->display))
         gtk_widget_grab_focus (GTK_WIDGET (self->display));
-    if (!self->hint_shown && gh_display_is_connected (self->display) && gh_display_has_grab (self->display)) {
+    if (!self->hint_shown && gh_prefs_get (GH_PREFS_HINT) && gh_display_is_connected (self->display) && gh_display_has_grab (self->display)) {
         self->hint_shown = TRUE;
         toast (self, _ ("The keyboard belongs to the machine now. Press Ctrl+Alt to release it."));
     }
@@ -89,6 +98,27 @@ static void send_keys (GtkWidget *widget, const char *action, GVariant *target)
     gtk_widget_grab_focus (GTK_WIDGET (self->display));
 }
 
+/* A guest that shows more than the window holds gets a larger window, as far as the monitor goes; never a smaller one. */
+static void on_guest_resized (GhDisplayWindow *self)
+{
+    GtkWindow *window = GTK_WINDOW (self);
+    GdkSurface *surface = gtk_native_get_surface (GTK_NATIVE (self));
+    GdkMonitor *monitor = surface ? gdk_display_get_monitor_at_surface (gdk_surface_get_display (surface), surface) : NULL;
+    int width, height, factor = gtk_widget_get_scale_factor (GTK_WIDGET (self));
+    GdkRectangle room;
+
+    gh_display_get_guest_size (self->display, &width, &height);
+    if (!monitor || !width || gtk_window_is_fullscreen (window) || gtk_window_is_maximized (window))
+        return;
+    gdk_monitor_get_geometry (monitor, &room);
+    int bar = gtk_widget_get_height (self->bar), own_width = gtk_widget_get_width (GTK_WIDGET (self));
+    int own_height = gtk_widget_get_height (GTK_WIDGET (self));
+    width = MIN (width / factor, room.width - WINDOW_MARGIN);
+    height = MIN (height / factor + bar, room.height - WINDOW_MARGIN);
+    if (width > own_width || height > own_height)
+        gtk_window_set_default_size (window, MAX (width, own_width), MAX (height, own_height));
+}
+
 static void set_fullscreen (GtkWidget *widget, const char *action, GVariant *target)
 {
     if (gtk_window_is_fullscreen (GTK_WINDOW (widget)))
@@ -97,10 +127,32 @@ static void set_fullscreen (GtkWidget *widget, const char *action, GVariant *tar
         gtk_window_fullscreen (GTK_WINDOW (widget));
 }
 
+/* In full screen the bar floats over the picture, which keeps its place then. */
+static void float_bar (GhDisplayWindow *self, gboolean floats)
+{
+    g_autoptr (GtkWidget) bar = g_object_ref (GTK_WIDGET (self->bar_revealer));
+
+    if (floats == self->bar_floats)
+        return;
+    self->bar_floats = floats;
+    if (floats) {
+        gtk_box_remove (self->box, bar);
+        gtk_overlay_add_overlay (self->overlay, bar);
+        gtk_widget_add_css_class (self->bar, "osd");
+    } else {
+        gtk_overlay_remove_overlay (self->overlay, bar);
+        gtk_box_prepend (self->box, bar);
+        gtk_widget_remove_css_class (self->bar, "osd");
+    }
+}
+
 static void on_fullscreened (GhDisplayWindow *self)
 {
-    gtk_revealer_set_reveal_child (self->bar_revealer, !gtk_window_is_fullscreen (GTK_WINDOW (self)));
-    if (gtk_window_is_fullscreen (GTK_WINDOW (self)))
+    gboolean full = gtk_window_is_fullscreen (GTK_WINDOW (self));
+
+    float_bar (self, full);
+    gtk_revealer_set_reveal_child (self->bar_revealer, !full);
+    if (full)
         toast (self, _ ("Move the pointer to the top for the bar; F11 leaves full screen."));
 }
 
@@ -116,10 +168,20 @@ static void on_window_motion (GtkEventControllerMotion *m, double x, double y, G
 
 static gboolean on_window_key (GtkEventControllerKey *k, guint keysym, guint code, GdkModifierType state, GhDisplayWindow *self)
 {
-    if (keysym != GDK_KEY_F11 || (state & (GDK_CONTROL_MASK | GDK_ALT_MASK | GDK_SHIFT_MASK)))
-        return FALSE;
-    set_fullscreen (GTK_WIDGET (self), NULL, NULL);
-    return TRUE;
+    if (keysym == GDK_KEY_F11 && !(state & (GDK_CONTROL_MASK | GDK_ALT_MASK | GDK_SHIFT_MASK))) {
+        set_fullscreen (GTK_WIDGET (self), NULL, NULL);
+        return TRUE;
+    }
+    /* Ctrl+Q and the like are the guest's while it has the keyboard, not the application's. */
+    return gh_display_has_grab (self->display) && gtk_widget_has_focus (GTK_WIDGET (self->display)) &&
+           gtk_event_controller_key_forward (GTK_EVENT_CONTROLLER_KEY (k), GTK_WIDGET (self->display));
+}
+
+/* What was pressed on its way through here is let go through here too: the controller stops the release of what it handled. */
+static void on_window_key_up (GtkEventControllerKey *k, guint keysym, guint code, GdkModifierType state, GhDisplayWindow *self)
+{
+    if (gtk_widget_has_focus (GTK_WIDGET (self->display)))
+        gtk_event_controller_key_forward (k, GTK_WIDGET (self->display));
 }
 
 static void take_screenshot (GtkWidget *widget, const char *action, GVariant *target)
@@ -130,33 +192,74 @@ static void take_screenshot (GtkWidget *widget, const char *action, GVariant *ta
     g_autoptr (GDateTime) now = g_date_time_new_now_local ();
     g_autofree char *time = g_date_time_format (now, "%Y-%m-%d %H-%M-%S");
     g_autofree char *name = g_strdup_printf ("%s %s.png", gh_machine_get_name (self->machine), time);
-    g_autofree char *path = g_build_filename (folder, name, NULL);
-    g_autoptr (GError) error = NULL;
+    g_autofree char *path = g_build_filename (folder, g_strdelimit (name, "/", '_'), NULL);
+    g_autoptr (GdkTexture) picture = gh_display_picture (self->display);
 
     g_mkdir_with_parents (folder, 0755);
-    g_autofree char *text = gh_display_save (self->display, path, &error) ? g_strdup_printf (_ ("Saved as “%s”"), path)
-                                                                        : g_strdup (error->message);
+    if (picture)
+        gdk_clipboard_set_texture (gtk_widget_get_clipboard (widget), picture);
+    gboolean ok = picture && gdk_texture_save_to_png (picture, path);
+    g_autofree char *text = g_strdup_printf (ok ? _ ("Saved as “%s”, and copied") : _ ("The picture could not be written to “%s”."), path);
     toast (self, text);
 }
 
 static void set_fill (GtkWidget *widget, const char *action, GVariant *target)
 {
     GhDisplayWindow *self = GH_DISPLAY_WINDOW (widget);
-    gboolean fill = !g_object_get_data (G_OBJECT (self), "fill");
 
-    g_object_set_data (G_OBJECT (self), "fill", GINT_TO_POINTER (fill));
-    gh_display_set_zoom (self->display, fill);
+    self->filled = !self->filled;
+    gh_display_set_zoom (self->display, self->filled);
 }
+
+static void on_typed (GObject *source, GAsyncResult *result, gpointer data)
+{
+    g_autoptr (GhDisplayWindow) self = data;
+    g_autoptr (GError) error = NULL;
+
+    if (!gh_engine1_machine_call_type_text_finish (GH_ENGINE1_MACHINE (source), result, &error) && self->machine) {
+        g_autofree char *message = gh_error_message (error);
+        toast (self, message);
+    }
+}
+
+static void on_clipboard_read (GObject *source, GAsyncResult *result, gpointer data)
+{
+    g_autoptr (GhDisplayWindow) self = data;
+    g_autofree char *text = gdk_clipboard_read_text_finish (GDK_CLIPBOARD (source), result, NULL);
+
+    if (!self->machine)
+        return;
+    if (text && text[0])
+        gh_engine1_machine_call_type_text (gh_machine_get_proxy (self->machine), text, NULL, on_typed, g_object_ref (self));
+    else
+        toast (self, _ ("There is no text on the clipboard."));
+}
+
+static void type_clipboard (GtkWidget *widget, const char *action, GVariant *target)
+{
+    gdk_clipboard_read_text_async (gtk_widget_get_clipboard (widget), NULL, on_clipboard_read, g_object_ref (widget));
+    gtk_widget_grab_focus (GTK_WIDGET (GH_DISPLAY_WINDOW (widget)->display));
+}
+
+static void on_panicked (GhDisplayWindow *self)
+{ toast (self, _ ("The system in the machine reports that it has crashed.")); }
 
 GhMachine *gh_display_window_get_machine (GhDisplayWindow *self) { return self->machine; }
 
 GtkWidget *gh_display_window_new (GtkApplication *app, GhMachine *machine)
 {
     GhDisplayWindow *self = g_object_new (GH_TYPE_DISPLAY_WINDOW, "application", app, NULL);
+    GtkEventController *key = gtk_event_controller_key_new ();
 
+    /* Added last, so that it comes before the application's shortcuts. */
+    gtk_event_controller_set_propagation_phase (key, GTK_PHASE_CAPTURE);
+    g_signal_connect (key, "key-pressed", G_CALLBACK (on_window_key), self);
+    g_signal_connect (key, "key-released", G_CALLBACK (on_window_key_up), self);
+    gtk_widget_add_controller (GTK_WIDGET (self), key);
     self->machine = g_object_ref (machine);
     gh_machine_actions_install (GTK_WIDGET (self), machine, self->toasts);
     g_signal_connect_object (machine, "changed", G_CALLBACK (refresh), self, G_CONNECT_SWAPPED);
+    g_signal_connect_object (gh_machine_get_proxy (machine), "panicked", G_CALLBACK (on_panicked), self, G_CONNECT_SWAPPED);
     g_autofree char *label = g_strdup_printf (_ ("Screen of “%s”"), gh_machine_get_name (machine));
     gh_set_label (GTK_WIDGET (self->display), label);
     refresh (self);
@@ -183,6 +286,9 @@ static void gh_display_window_class_init (GhDisplayWindowClass *klass)
     g_type_ensure (GH_TYPE_DISPLAY);
     G_OBJECT_CLASS (klass)->dispose = gh_display_window_dispose;
     gtk_widget_class_set_template_from_resource (widget, "/org/gasthaus/Gasthaus/display/gh-display-window.ui");
+    gtk_widget_class_bind_template_child (widget, GhDisplayWindow, overlay);
+    gtk_widget_class_bind_template_child (widget, GhDisplayWindow, box);
+    gtk_widget_class_bind_template_child (widget, GhDisplayWindow, bar);
     gtk_widget_class_bind_template_child (widget, GhDisplayWindow, bar_revealer);
     gtk_widget_class_bind_template_child (widget, GhDisplayWindow, title);
     gtk_widget_class_bind_template_child (widget, GhDisplayWindow, toasts);
@@ -195,20 +301,21 @@ static void gh_display_window_class_init (GhDisplayWindowClass *klass)
     gtk_widget_class_install_action (widget, "display.fullscreen", NULL, set_fullscreen);
     gtk_widget_class_install_action (widget, "display.screenshot", NULL, take_screenshot);
     gtk_widget_class_install_action (widget, "display.fill", NULL, set_fill);
+    gtk_widget_class_install_action (widget, "display.type-clipboard", NULL, type_clipboard);
 }
 
 static void gh_display_window_init (GhDisplayWindow *self)
 {
-    GtkEventController *key = gtk_event_controller_key_new (), *motion = gtk_event_controller_motion_new ();
+    GtkEventController *motion = gtk_event_controller_motion_new ();
 
     gtk_widget_init_template (GTK_WIDGET (self));
-    gtk_event_controller_set_propagation_phase (key, GTK_PHASE_CAPTURE);
     gtk_event_controller_set_propagation_phase (motion, GTK_PHASE_CAPTURE);
-    g_signal_connect (key, "key-pressed", G_CALLBACK (on_window_key), self);
     g_signal_connect (motion, "motion", G_CALLBACK (on_window_motion), self);
-    gtk_widget_add_controller (GTK_WIDGET (self), key);
     gtk_widget_add_controller (GTK_WIDGET (self), motion);
     g_signal_connect (self, "notify::fullscreened", G_CALLBACK (on_fullscreened), NULL);
     g_signal_connect_swapped (self->display, "status", G_CALLBACK (on_display_status), self);
-    g_signal_connect_swapped (self->display, "released", G_CALLBACK (on_display_status), self);
+    g_signal_connect_swapped (self->display, "resized", G_CALLBACK (on_guest_resized), self);
+    self->filled = gh_prefs_get (GH_PREFS_FILL);
+    gh_display_set_zoom (self->display, self->filled);
+    gh_display_set_inhibit (self->display, gh_prefs_get (GH_PREFS_INHIBIT));
 }

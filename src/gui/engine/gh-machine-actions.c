@@ -3,6 +3,7 @@
 
 #include <glib/gi18n.h>
 
+#include "gui/gh-prefs.h"
 #include "gui/gh-util.h"
 
 struct context {
@@ -46,7 +47,8 @@ static void on_start (GSimpleAction *a, GVariant *p, gpointer data)
     GApplication *app = g_application_get_default ();
 
     call (c, "Start", g_variant_new ("(a{sv})", NULL));
-    g_action_group_activate_action (G_ACTION_GROUP (app), "show-screen", g_variant_new_string (gh_machine_get_uuid (c->machine)));
+    if (gh_prefs_get (GH_PREFS_SHOW_SCREEN))
+        g_action_group_activate_action (G_ACTION_GROUP (app), "show-screen", g_variant_new_string (gh_machine_get_uuid (c->machine)));
 }
 
 static void on_show (GSimpleAction *a, GVariant *p, gpointer data)

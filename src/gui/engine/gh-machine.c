@@ -3,6 +3,8 @@
 
 #include <glib/gi18n.h>
 
+#include "gui/gh-util.h"
+
 struct _GhMachine {
     GObject parent_instance;
     GhEngine1Machine *proxy;
@@ -79,6 +81,37 @@ const char *gh_machine_get_os_icon (GhMachine *self)
     if (strstr (os, "bsd") || strstr (os, "BSD"))
         return "gh-os-bsd";
     return os[0] ? "gh-os-linux" : "gh-os-other";
+}
+
+struct change {
+    GhMachine *machine;
+    GtkWidget *widget;
+};
+
+static void on_changed (GObject *source, GAsyncResult *result, gpointer data)
+{
+    struct change *c = data;
+    g_autoptr (GError) error = NULL;
+
+    if (!gh_engine1_machine_call_change_finish (GH_ENGINE1_MACHINE (source), NULL, result, &error)) {
+        gh_toast_error (c->widget, error);
+        emit_changed (c->machine);
+    }
+    g_object_unref (c->machine);
+    g_object_unref (c->widget);
+    g_free (c);
+}
+
+void gh_machine_change (GhMachine *self, const char *key, GVariant *value, GtkWidget *widget)
+{
+    struct change *c = g_new (struct change, 1);
+    GVariantDict settings;
+
+    *c = (struct change){ g_object_ref (self), g_object_ref (widget) };
+    g_variant_dict_init (&settings, NULL);
+    g_variant_dict_insert_value (&settings, key, value);
+    /* One setting that a person has just chosen: there is nothing for a stale revision (0: any) to protect. */
+    gh_engine1_machine_call_change (self->proxy, 0, g_variant_dict_end (&settings), NULL, on_changed, c);
 }
 
 static void gh_machine_dispose (GObject *object)

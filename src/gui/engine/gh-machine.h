@@ -6,6 +6,8 @@
  * Signal "changed": any property, or the proxy, changed. GTK main thread only.
  */
 #pragma once
+#include <gtk/gtk.h>
+
 #include "engine-dbus.h"
 
 #define GH_TYPE_MACHINE (gh_machine_get_type ())
@@ -22,3 +24,6 @@ const char *gh_machine_get_state_text (GhMachine *self); /* translated */
 const char *gh_machine_get_state_icon (GhMachine *self);
 const char *gh_machine_get_os_icon (GhMachine *self);
 gboolean gh_machine_is_on (GhMachine *self);             /* has a process, whatever it does */
+/* Changes one setting (the keys of the API's Change; value may be floating). A refusal is said over widget, and "changed" follows so
+ * that rows show the old value again. */
+void gh_machine_change (GhMachine *self, const char *key, GVariant *value, GtkWidget *widget);

@@ -3,6 +3,7 @@
 
 #include <glib/gi18n.h>
 
+#include "gui/gh-prefs.h"
 #include "gui/gh-util.h"
 
 #define PICTURE_EVERY_MS 2000
@@ -42,6 +43,10 @@ static gboolean on_timer (gpointer data)
 {
     GhMachineRow *self = data;
 
+    if (!gh_prefs_get (GH_PREFS_THUMBNAILS)) {
+        gtk_stack_set_visible_child_name (self->stack, "icon");
+        return G_SOURCE_CONTINUE;
+    }
     if (self->asking || !gtk_widget_get_mapped (data))
         return G_SOURCE_CONTINUE;
     self->asking = TRUE;
