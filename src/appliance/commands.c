@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* gasthaus-image inspect, import: foreign machines, read behind the sandbox. */
+/* gasthaus-image inspect, import, export: foreign machines, read behind the sandbox; ours, for others. */
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 
 #include "appliance/disk.h"
+#include "appliance/export.h"
 #include "appliance/i18n.h"
 #include "disk/tool/sandbox.h"
 #include "disk/tool/tool.h"
@@ -152,4 +153,50 @@ int tool_import(struct tool *t)
         r = gh_media_fetch(&p, a, target, t->in_place, &(struct gh_progress){ staged, &s }, &err);
     }
     return answer(t, r, &p, a, &err);
+}
+
+static int load_machine(struct gh_appliance **ret, struct gh_error *err)
+{
+    json_error_t e;
+    json_t *j = json_loadf(stdin, JSON_REJECT_DUPLICATES, &e);
+    int r = j ? gh_appliance_from_json(j, ret, err)
+              : gh_error_set(err, -EINVAL, "ExportFailed", "The description of the machine is damaged: %s.", e.text);
+
+    json_decref(j);
+    return r;
+}
+
+int tool_export(struct tool *t)
+{
+    struct gh_appliance *a = NULL;
+    struct gh_error err = { 0 };
+    char out[PATH_MAX], target[PATH_MAX], folder[GH_APPLIANCE_MEDIA_MAX][PATH_MAX];
+    const char *readable[GH_APPLIANCE_MEDIA_MAX + 2] = { NULL };
+    unsigned n = 0;
+
+    const char *slash = strrchr(t->arg[0], '/');
+    folder_of(t->arg[0], target);
+    if (!realpath(target, out) || strlen(out) + strlen(slash ? slash : t->arg[0]) + 2 > sizeof out) {
+        gh_error_set(&err, -ENOENT, "FolderUnreadable", "The folder of “%s” cannot be opened.", t->arg[0]);
+        return tool_fail(t, &err);
+    }
+    snprintf(target, sizeof target, "%s", out);
+    strncat(out, "/", sizeof out - strlen(out) - 1);
+    strncat(out, slash ? slash + 1 : t->arg[0], sizeof out - strlen(out) - 1);
+    int r = load_machine(&a, &err);
+    for (unsigned i = 0; !r && i < a->media_count; i++)
+        if (a->media[i].path) {
+            folder_of(a->media[i].path, folder[n]);
+            readable[n] = folder[n];
+            n++;
+        }
+    readable[n] = t->allow;
+    limit_resources(2ull << 30);
+    if (!r)
+        r = tool_sandbox(readable, (const char *[]){ target, NULL }, &err);
+    if (!r)
+        r = gh_export_run(&(struct gh_export){ .a = a, .out = out, .version = t->ovf == 2 ? 2 : 1, .allow = t->allow, .force = t->force,
+                                               .progress = &(struct gh_progress){ tool_progress, t } }, &err);
+    gh_appliance_free(a);
+    return r ? tool_fail(t, &err) : 0;
 }

@@ -173,7 +173,8 @@ static int fetch_one(struct gh_package *p, struct gh_appliance_medium *m, const 
     if (temp[0])
         unlink(temp);
     if (r < 0) {
-        unlink(path);
+        if (r != -EEXIST) /* what was there before is not ours */
+            unlink(path);
         if (r == -ECANCELED)
             gh_error_set(err, r, "Cancelled", "The import was cancelled.");
         else

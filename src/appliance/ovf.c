@@ -245,6 +245,8 @@ int gh_read_ovf(struct gh_package *p, struct gh_appliance *a, struct gh_error *e
             r = gh_error_set(err, -EINVAL, "ApplianceDamaged", "“%s” is not an OVF description.", p->path);
         if (!r)
             r = take_files(o, root, err);
+        char maker[40];
+        gh_xml_attr(root, "madeBy", maker, sizeof maker);
         for (xmlNodePtr n = root->children; n && !r; n = n->next) {
             if (is_section(n, "DiskSection"))
                 r = take_disks(o, n, err);
@@ -256,6 +258,8 @@ int gh_read_ovf(struct gh_package *p, struct gh_appliance *a, struct gh_error *e
             r = gh_error_set(err, -EINVAL, "ApplianceDamaged", "“%s” describes no machine.", p->path);
         if (!r)
             r = take_system(o, system, err);
+        if (!strncmp(maker, "Gasthaus", 8))
+            snprintf(a->dialect, sizeof a->dialect, "Gasthaus");
     }
     free(o);
     xmlFreeDoc(doc);

@@ -225,8 +225,6 @@ int gh_ovf_hardware(struct gh_ovf *o, xmlNodePtr section, struct gh_error *err)
         snprintf(o->a->dialect, sizeof o->a->dialect, "VirtualBox");
     else if (strcasestr(family, "vmx"))
         snprintf(o->a->dialect, sizeof o->a->dialect, "VMware");
-    else if (strcasestr(family, "gasthaus"))
-        snprintf(o->a->dialect, sizeof o->a->dialect, "Gasthaus");
     else if (strcasestr(family, "ENGINE") || strcasestr(family, "RHEVM") || gh_xml_is(section, "Section"))
         snprintf(o->a->dialect, sizeof o->a->dialect, "oVirt");
     for (xmlNodePtr n = section->children; n && !r; n = n->next) {

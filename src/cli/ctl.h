@@ -19,7 +19,7 @@ struct ctl_command {
     int (*run)(struct ctl *ctl, int argc, char **argv);
     gboolean no_daemon;
 };
-extern const struct ctl_command ctl_machine_commands[], ctl_create_commands[], ctl_screen_commands[], ctl_host_commands[];
+extern const struct ctl_command ctl_machine_commands[], ctl_create_commands[], ctl_screen_commands[], ctl_host_commands[], ctl_appliance_commands[];
 
 /* client.c */
 int  ctl_connect(struct ctl *ctl);                                    /* starts the daemon if needed */
@@ -29,4 +29,6 @@ int  ctl_usage(const char *text);                                      /* prints
 int  ctl_error(struct ctl *ctl, const char *id, const char *fmt, ...) G_GNUC_PRINTF(3, 4);
 void ctl_print_json(json_t *value);                                    /* takes it over */
 json_t *ctl_variant_to_json(GVariant *v);
+/* appliance.c: shows progress on a terminal until the job ended; Ctrl+C cancels it. The results may be NULL. */
+int  ctl_wait_job(struct ctl *ctl, const char *path, char **ret_machine, char **ret_result);
 gboolean ctl_parse_size(const char *text, guint64 *ret);

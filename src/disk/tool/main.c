@@ -30,6 +30,7 @@ static const struct { const char *name; int (*run)(struct tool *); const char *a
     { "commit", tool_commit, "FILE", "merge FILE into its parent" },
     { "inspect", tool_inspect, "FILE", "say what a machine of another program becomes here" },
     { "import", tool_import, "FILE FOLDER", "bring such a machine's disks into FOLDER; prints the machine" },
+    { "export", tool_export, "OUT", "write OUT.ova or OUT.ovf; the machine comes as JSON on standard input" },
 };
 
 static volatile sig_atomic_t stop;
@@ -88,6 +89,7 @@ static void usage(FILE *to)
                 "      --shrink         resize: allow a smaller size\n"
                 "      --allow FOLDER   references may lead there too\n"
                 "      --in-place       import: disks that can stay where they are stay\n"
+                "      --ovf 1|2        export: version of the description\n"
                 "      --force          overwrite existing files\n"
                 "      --json           machine-readable output\n"
                 "  -p, --progress       progress on standard error\n"
@@ -128,7 +130,7 @@ static void confine(void)
 }
 
 enum { O_VARIANT = 256, O_CLUSTER, O_COMPRESSION, O_PARENT, O_PARENT_FORMAT, O_FLATTEN, O_UNSAFE, O_REPAIR, O_SHRINK,
-       O_ALLOW, O_FORCE, O_JSON, O_IN_PLACE, O_VERSION };
+       O_ALLOW, O_FORCE, O_JSON, O_IN_PLACE, O_OVF, O_VERSION };
 
 int main(int argc, char **argv)
 {
@@ -137,7 +139,7 @@ int main(int argc, char **argv)
         { "cluster", 1, NULL, O_CLUSTER }, { "compression", 1, NULL, O_COMPRESSION }, { "parent", 1, NULL, O_PARENT },
         { "parent-format", 1, NULL, O_PARENT_FORMAT }, { "flatten", 0, NULL, O_FLATTEN }, { "unsafe", 0, NULL, O_UNSAFE },
         { "repair", 0, NULL, O_REPAIR }, { "shrink", 0, NULL, O_SHRINK }, { "allow", 1, NULL, O_ALLOW },
-        { "in-place", 0, NULL, O_IN_PLACE }, { "force", 0, NULL, O_FORCE }, { "json", 0, NULL, O_JSON }, { "progress", 0, NULL, 'p' }, { "help", 0, NULL, 'h' },
+        { "in-place", 0, NULL, O_IN_PLACE }, { "ovf", 1, NULL, O_OVF }, { "force", 0, NULL, O_FORCE }, { "json", 0, NULL, O_JSON }, { "progress", 0, NULL, 'p' }, { "help", 0, NULL, 'h' },
         { "version", 0, NULL, O_VERSION }, { 0 },
     };
     struct tool t = { .last_percent = -1 };
@@ -164,6 +166,7 @@ int main(int argc, char **argv)
         case O_ALLOW: t.allow = optarg; break;
         case O_FORCE: t.force = true; break;
         case O_IN_PLACE: t.in_place = true; break;
+        case O_OVF: t.ovf = (unsigned)strtoul(optarg, NULL, 10); break;
         case O_JSON: t.json = true; break;
         case O_VERSION: puts("gasthaus-image " GH_VERSION); return 0;
         case 'h': usage(stdout); return 0;

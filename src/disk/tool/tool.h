@@ -8,6 +8,7 @@
 
 struct tool {
     const char *arg[2];
+    unsigned ovf;
     const char *from, *to, *variant, *compression, *parent, *parent_format, *allow;
     uint64_t cluster;
     bool flatten, unsafe, repair, shrink, force, json, progress, in_place;
@@ -30,3 +31,4 @@ int tool_commit(struct tool *t);
 /* src/appliance/commands.c */
 int tool_inspect(struct tool *t);
 int tool_import(struct tool *t);
+int tool_export(struct tool *t);                                  /* the machine comes as JSON on standard input */

@@ -98,7 +98,7 @@ static char *folder_name(const char *name)
     return g_steal_pointer(&out);
 }
 
-static char *free_folder(const char *parent, const char *name)
+char *gh_create_free_folder(const char *parent, const char *name)
 {
     g_autofree char *base = folder_name(name);
 
@@ -111,7 +111,7 @@ static char *free_folder(const char *parent, const char *name)
     return NULL;
 }
 
-static void remove_tree(const char *folder)
+void gh_create_remove_tree(const char *folder)
 {
     g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
     const char *name;
@@ -119,7 +119,7 @@ static void remove_tree(const char *folder)
     while (dir && (name = g_dir_read_name(dir))) {
         g_autofree char *path = g_build_filename(folder, name, NULL);
         if (g_file_test(path, G_FILE_TEST_IS_DIR) && !g_file_test(path, G_FILE_TEST_IS_SYMLINK))
-            remove_tree(path);
+            gh_create_remove_tree(path);
         else
             g_unlink(path);
     }
@@ -240,12 +240,12 @@ int gh_create_machine(struct gh_daemon *d, const char *name, GVariant *settings,
         return r;
     }
     r = make_parts(def, settings, hidden, err);
-    g_autofree char *folder = r ? NULL : free_folder(d->machines_folder, name);
+    g_autofree char *folder = r ? NULL : gh_create_free_folder(d->machines_folder, name);
     if (r == 0 && (!folder || g_rename(hidden, folder) < 0))
         r = gh_error_set(err, -EEXIST, "FolderNotCreated", "No free folder name for “%s” could be found in “%s”.", name, d->machines_folder);
     gh_definition_free(def);
     if (r) {
-        remove_tree(hidden);
+        gh_create_remove_tree(hidden);
         return r;
     }
     *ret = gh_registry_add(d, folder, err);

@@ -18,6 +18,7 @@
 
 struct gh_daemon;
 struct gh_instance;
+struct gh_job;
 
 struct gh_daemon_machine {
     struct gh_daemon *daemon;
@@ -37,6 +38,7 @@ struct gh_daemon {
     GhEngine1 *iface;
     GList *connections;                    /* GDBusConnection: everybody who is connected */
     GHashTable *machines;                  /* uuid -> struct gh_daemon_machine */
+    GList *jobs;                           /* struct gh_job: running, and a little while after */
     guint next_job;
 };
 
@@ -50,6 +52,8 @@ int  gh_server_start(struct gh_daemon *d, struct gh_error *err);
 void gh_server_stop(struct gh_daemon *d);
 void gh_server_export(struct gh_daemon *d, struct gh_daemon_machine *m);
 void gh_server_unexport(struct gh_daemon *d, struct gh_daemon_machine *m);
+void gh_server_export_job(struct gh_daemon *d, struct gh_job *job);
+void gh_server_unexport_job(struct gh_daemon *d, struct gh_job *job);
 
 /* registry.c */
 void gh_registry_scan(struct gh_daemon *d);
@@ -68,6 +72,14 @@ int  gh_firmware_args(const struct gh_daemon_machine *m, GPtrArray *args, struct
 int  gh_create_machine(struct gh_daemon *d, const char *name, GVariant *settings, struct gh_daemon_machine **ret,
                        struct gh_error *err);
 int  gh_settings_apply(struct gh_definition *def, GVariant *settings, struct gh_error *err);
+char *gh_create_free_folder(const char *parent, const char *name);  /* NULL: none is free */
+void gh_create_remove_tree(const char *folder);
+
+/* appliance.c: machines of other programs. Jobs: *ret_job is the object's path, the job's own. */
+void gh_appliance_inspect(struct gh_daemon *d, const char *path, GVariant *options, GDBusMethodInvocation *inv);
+int  gh_appliance_import(struct gh_daemon *d, const char *path, GVariant *options, const char **ret_job, struct gh_error *err);
+int  gh_appliance_export(struct gh_daemon_machine *m, const char *path, GVariant *options, const char **ret_job, struct gh_error *err);
+void gh_appliance_clean(struct gh_daemon *d);
 
 /* machine.c: org.gasthaus.Engine1.Machine */
 struct gh_daemon_machine *gh_daemon_machine_new(struct gh_daemon *d, const char *folder, struct gh_definition *def);

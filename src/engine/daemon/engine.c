@@ -93,6 +93,24 @@ static gboolean on_check_host(GhEngine1 *iface, GDBusMethodInvocation *inv, gpoi
     return TRUE;
 }
 
+static gboolean on_inspect(GhEngine1 *iface, GDBusMethodInvocation *inv, const char *path, GVariant *options, gpointer data)
+{
+    gh_appliance_inspect(data, path, options, inv);
+    return TRUE;
+}
+
+static gboolean on_import(GhEngine1 *iface, GDBusMethodInvocation *inv, const char *path, GVariant *options, gpointer data)
+{
+    struct gh_error err = { 0 };
+    const char *job = NULL;
+
+    if (gh_appliance_import(data, path, options, &job, &err) < 0)
+        gh_return_error(inv, &err);
+    else
+        gh_engine1_complete_import_appliance(iface, inv, job);
+    return TRUE;
+}
+
 static gboolean on_quit(GhEngine1 *iface, GDBusMethodInvocation *inv, gpointer data)
 {
     struct gh_daemon *d = data;
@@ -113,5 +131,7 @@ void gh_engine_setup(struct gh_daemon *d)
     g_signal_connect(d->iface, "handle-recommend", G_CALLBACK(on_recommend), d);
     g_signal_connect(d->iface, "handle-list-systems", G_CALLBACK(on_list), d);
     g_signal_connect(d->iface, "handle-check-host", G_CALLBACK(on_check_host), d);
+    g_signal_connect(d->iface, "handle-inspect-appliance", G_CALLBACK(on_inspect), d);
+    g_signal_connect(d->iface, "handle-import-appliance", G_CALLBACK(on_import), d);
     g_signal_connect(d->iface, "handle-quit", G_CALLBACK(on_quit), d);
 }

@@ -458,6 +458,18 @@ static gboolean on_delete(GhEngine1Machine *iface, GDBusMethodInvocation *inv, g
     return TRUE;
 }
 
+static gboolean on_export(GhEngine1Machine *iface, GDBusMethodInvocation *inv, const char *path, GVariant *options, gpointer data)
+{
+    struct gh_error err = { 0 };
+    const char *job = NULL;
+
+    if (gh_appliance_export(data, path, options, &job, &err) < 0)
+        gh_return_error(inv, &err);
+    else
+        gh_engine1_machine_complete_export(iface, inv, job);
+    return TRUE;
+}
+
 static gboolean on_clear_error(GhEngine1Machine *iface, GDBusMethodInvocation *inv, gpointer data)
 {
     gh_daemon_machine_error(data, NULL);
@@ -477,6 +489,7 @@ struct gh_daemon_machine *gh_daemon_machine_new(struct gh_daemon *d, const char 
         { "handle-thumbnail", G_CALLBACK(on_thumbnail) }, { "handle-open-display", G_CALLBACK(on_display) },
         { "handle-open-console", G_CALLBACK(on_console) }, { "handle-counters", G_CALLBACK(on_counters) },
         { "handle-log", G_CALLBACK(on_log) }, { "handle-clear-error", G_CALLBACK(on_clear_error) },
+        { "handle-export", G_CALLBACK(on_export) },
     };
     struct gh_daemon_machine *m = g_new0(struct gh_daemon_machine, 1);
     g_autofree char *id = g_strdelimit(g_strdup(def->uuid), "-", '_');

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "engine/daemon/daemon.h"
+#include "engine/daemon/job.h"
 
 static const char object_manager_xml[] =
     "<node><interface name='org.freedesktop.DBus.ObjectManager'>"
@@ -17,20 +18,22 @@ static const char object_manager_xml[] =
     "<signal name='InterfacesAdded'><arg type='o' name='object'/><arg type='a{sa{sv}}' name='interfaces'/></signal>"
     "<signal name='InterfacesRemoved'><arg type='o' name='object'/><arg type='as' name='interfaces'/></signal>"
     "</interface></node>";
-static const char machine_interface[] = "org.gasthaus.Engine1.Machine";
+static const char machine_interface[] = "org.gasthaus.Engine1.Machine", job_interface[] = "org.gasthaus.Engine1.Job";
 
 static char *object_path(struct gh_daemon_machine *m)
 { return g_strdup(g_dbus_object_get_object_path(G_DBUS_OBJECT(m->object))); }
 
-/* a{sa{sv}}: the one interface of a machine's object with its properties. */
-static GVariant *describe_object(struct gh_daemon_machine *m)
+/* a{sa{sv}}: the one interface of an object with its properties. */
+static GVariant *describe_object(const char *interface, GDBusInterfaceSkeleton *skeleton)
 {
     GVariantBuilder b;
 
     g_variant_builder_init(&b, G_VARIANT_TYPE("a{sa{sv}}"));
-    g_variant_builder_add(&b, "{s@a{sv}}", machine_interface, g_dbus_interface_skeleton_get_properties(G_DBUS_INTERFACE_SKELETON(m->iface)));
+    g_variant_builder_add(&b, "{s@a{sv}}", interface, g_dbus_interface_skeleton_get_properties(skeleton));
     return g_variant_builder_end(&b);
 }
+
+static GVariant *describe_machine(struct gh_daemon_machine *m) { return describe_object(machine_interface, G_DBUS_INTERFACE_SKELETON(m->iface)); }
 
 static void get_managed_objects(GDBusConnection *connection, const char *sender, const char *path, const char *interface,
                                 const char *method, GVariant *parameters, GDBusMethodInvocation *inv, gpointer data)
@@ -44,8 +47,10 @@ static void get_managed_objects(GDBusConnection *connection, const char *sender,
     g_hash_table_iter_init(&iter, d->machines);
     while (g_hash_table_iter_next(&iter, NULL, &value)) {
         g_autofree char *object = object_path(value);
-        g_variant_builder_add(&b, "{o@a{sa{sv}}}", object, describe_object(value));
+        g_variant_builder_add(&b, "{o@a{sa{sv}}}", object, describe_machine(value));
     }
+    for (GList *l = d->jobs; l; l = l->next)
+        g_variant_builder_add(&b, "{o@a{sa{sv}}}", gh_job_path(l->data), describe_object(job_interface, gh_job_iface(l->data)));
     g_dbus_method_invocation_return_value(inv, g_variant_new("(a{oa{sa{sv}}})", &b));
 }
 
@@ -73,6 +78,9 @@ static void connection_closed(GDBusConnection *connection, gboolean by_peer, GEr
         if (g_dbus_interface_skeleton_has_connection(iface, connection))
             g_dbus_interface_skeleton_unexport_from_connection(iface, connection);
     }
+    for (GList *l = d->jobs; l; l = l->next)
+        if (g_dbus_interface_skeleton_has_connection(gh_job_iface(l->data), connection))
+            g_dbus_interface_skeleton_unexport_from_connection(gh_job_iface(l->data), connection);
     g_dbus_interface_skeleton_unexport_from_connection(G_DBUS_INTERFACE_SKELETON(d->iface), connection);
     g_signal_handlers_disconnect_by_data(connection, d);
     g_object_unref(connection);
@@ -90,6 +98,8 @@ static void serve(struct gh_daemon *d, GDBusConnection *connection)
     g_hash_table_iter_init(&iter, d->machines);
     while (g_hash_table_iter_next(&iter, NULL, &value))
         export_machine(value, connection);
+    for (GList *l = d->jobs; l; l = l->next)
+        g_dbus_interface_skeleton_export(gh_job_iface(l->data), connection, gh_job_path(l->data), NULL);
     g_dbus_connection_register_object(connection, GH_ENGINE_PATH, node->interfaces[0], &object_manager_vtable, d, NULL, NULL);
     d->connections = g_list_prepend(d->connections, g_object_ref(connection));
     g_signal_connect(connection, "closed", G_CALLBACK(connection_closed), d);
@@ -121,7 +131,7 @@ void gh_server_export(struct gh_daemon *d, struct gh_daemon_machine *m)
 
     for (GList *l = d->connections; l; l = l->next)
         export_machine(m, l->data);
-    tell(d, "InterfacesAdded", g_variant_new("(o@a{sa{sv}})", path, describe_object(m)));
+    tell(d, "InterfacesAdded", g_variant_new("(o@a{sa{sv}})", path, describe_machine(m)));
 }
 
 void gh_server_unexport(struct gh_daemon *d, struct gh_daemon_machine *m)
@@ -132,6 +142,22 @@ void gh_server_unexport(struct gh_daemon *d, struct gh_daemon_machine *m)
     if (g_dbus_interface_skeleton_get_connection(G_DBUS_INTERFACE_SKELETON(m->iface)))
         g_dbus_interface_skeleton_unexport(G_DBUS_INTERFACE_SKELETON(m->iface));
     tell(d, "InterfacesRemoved", g_variant_new("(o^as)", path, interfaces));
+}
+
+void gh_server_export_job(struct gh_daemon *d, struct gh_job *job)
+{
+    for (GList *l = d->connections; l; l = l->next)
+        g_dbus_interface_skeleton_export(gh_job_iface(job), l->data, gh_job_path(job), NULL);
+    tell(d, "InterfacesAdded", g_variant_new("(o@a{sa{sv}})", gh_job_path(job), describe_object(job_interface, gh_job_iface(job))));
+}
+
+void gh_server_unexport_job(struct gh_daemon *d, struct gh_job *job)
+{
+    static const char *const interfaces[] = { job_interface, NULL };
+
+    if (g_dbus_interface_skeleton_get_connection(gh_job_iface(job)))
+        g_dbus_interface_skeleton_unexport(gh_job_iface(job));
+    tell(d, "InterfacesRemoved", g_variant_new("(o^as)", gh_job_path(job), interfaces));
 }
 
 static void bus_acquired(GDBusConnection *connection, const char *name, gpointer data) { serve(data, connection); }

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* import, export */
+#include <glib-unix.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/ctl.h"
+
+static void show_progress(GhEngine1Job *job)
+{
+    if (isatty(STDERR_FILENO))
+        fprintf(stderr, "\r%3d %% ", (int)(gh_engine1_job_get_progress(job) * 100));
+}
+
+static GhEngine1Job *waiting;
+static gboolean on_interrupt(gpointer data)
+{
+    gh_engine1_job_call_cancel(waiting, NULL, NULL, NULL);
+    return G_SOURCE_CONTINUE;
+}
+
+int ctl_wait_job(struct ctl *ctl, const char *path, char **ret_machine, char **ret_result)
+{
+    GError *error = NULL;
+    g_autoptr(GhEngine1Job) job = gh_engine1_job_proxy_new_sync(ctl->bus, G_DBUS_PROXY_FLAGS_NONE, NULL, path, NULL, &error);
+    gboolean shown = isatty(STDERR_FILENO);
+
+    if (!job)
+        return ctl_fail(ctl, error);
+    waiting = job;
+    guint interrupt = g_unix_signal_add(SIGINT, on_interrupt, NULL), end = g_unix_signal_add(SIGTERM, on_interrupt, NULL);
+    gboolean closed = FALSE;
+    while (!g_strcmp0(gh_engine1_job_get_state(job), "running") && !closed) {
+        show_progress(job);
+        g_main_context_iteration(NULL, TRUE);
+        closed = g_dbus_connection_is_closed(ctl->bus);
+    }
+    g_source_remove(interrupt);
+    g_source_remove(end);
+    if (shown)
+        fprintf(stderr, "\r      \r");
+    if (closed)
+        return ctl_error(ctl, "DaemonGone", _("The daemon ended; start the command again."));
+    if (strcmp(gh_engine1_job_get_state(job), "done"))
+        return ctl_error(ctl, gh_engine1_job_get_error_id(job), "%s", gh_engine1_job_get_error_text(job));
+    if (ret_machine)
+        *ret_machine = g_strdelimit(g_path_get_basename(gh_engine1_job_get_machine(job)), "_", '-');
+    if (ret_result)
+        *ret_result = g_strdup(gh_engine1_job_get_result(job));
+    return 0;
+}
+
+static void print_lines(json_t *report, const char *kind, const char *title)
+{
+    gboolean any = FALSE;
+    json_t *line;
+    size_t i;
+
+    json_array_foreach(json_object_get(report, "lines"), i, line) {
+        if (g_strcmp0(json_string_value(json_object_get(line, "kind")), kind))
+            continue;
+        if (!any)
+            printf("%s\n", title);
+        any = TRUE;
+        printf("  %s\n", json_string_value(json_object_get(line, "text")));
+    }
+}
+
+static int report(struct ctl *ctl, const char *path, GVariant *options)
+{
+    g_autofree char *text = NULL;
+    GError *error = NULL;
+
+    if (!gh_engine1_call_inspect_appliance_sync(ctl->engine, path, options, &text, NULL, &error))
+        return ctl_fail(ctl, error);
+    json_t *j = json_loads(text, 0, NULL);
+    if (ctl->json) {
+        ctl_print_json(j);
+        return 0;
+    }
+    printf("%s (%s)\n", json_string_value(json_object_get(j, "name")), json_string_value(json_object_get(j, "kind")));
+    print_lines(j, "kept", _("Kept:"));
+    print_lines(j, "changed", _("Changed:"));
+    print_lines(j, "dropped", _("Left out:"));
+    print_lines(j, "warning", _("Look at:"));
+    g_autofree char *needed = g_format_size_full((guint64)json_integer_value(json_object_get(j, "space_needed")), G_FORMAT_SIZE_IEC_UNITS);
+    g_autofree char *there = g_format_size_full((guint64)json_integer_value(json_object_get(j, "space_there")), G_FORMAT_SIZE_IEC_UNITS);
+    printf(_("Space needed: %s of %s\n"), needed, there);
+    json_decref(j);
+    return 0;
+}
+
+static int run_import(struct ctl *ctl, int argc, char **argv)
+{
+    static const char usage[] = "import FILE [--name NAME] [--report] [--in-place] [--allow FOLDER]";
+    GVariantDict dict;
+    GError *error = NULL;
+    gboolean only_report = FALSE, wrong = argc < 2 || argv[1][0] == '-';
+    g_autofree char *job = NULL, *uuid = NULL;
+
+    g_variant_dict_init(&dict, NULL);
+    for (int i = 2; i < argc && !wrong; i++) {
+        if (!strcmp(argv[i], "--report")) {
+            only_report = TRUE;
+        } else if (!strcmp(argv[i], "--in-place")) {
+            g_variant_dict_insert(&dict, "in-place", "b", TRUE);
+        } else if (!strcmp(argv[i], "--name") && i + 1 < argc) {
+            g_variant_dict_insert(&dict, "name", "s", argv[++i]);
+        } else if (!strcmp(argv[i], "--allow") && i + 1 < argc) {
+            g_autofree char *folder = g_canonicalize_filename(argv[++i], NULL);
+            g_variant_dict_insert(&dict, "allow", "s", folder);
+        } else {
+            wrong = TRUE;
+        }
+    }
+    g_autoptr(GVariant) options = g_variant_ref_sink(g_variant_dict_end(&dict));
+    if (wrong)
+        return ctl_usage(usage);
+    g_autofree char *path = g_canonicalize_filename(argv[1], NULL);
+    if (only_report)
+        return report(ctl, path, options);
+    if (!gh_engine1_call_import_appliance_sync(ctl->engine, path, options, &job, NULL, &error))
+        return ctl_fail(ctl, error);
+    int r = ctl_wait_job(ctl, job, &uuid, NULL);
+    if (r)
+        return r;
+    if (ctl->json)
+        ctl_print_json(json_pack("{s:s}", "uuid", uuid));
+    else
+        printf("%s\n", uuid);
+    return 0;
+}
+
+static int run_export(struct ctl *ctl, int argc, char **argv)
+{
+    static const char usage[] = "export NAME OUT.ova [--ovf 1|2] [--force]";
+    GVariantDict dict;
+    GError *error = NULL;
+    gboolean wrong = argc < 3 || argv[1][0] == '-' || argv[2][0] == '-';
+    g_autofree char *job = NULL;
+
+    g_variant_dict_init(&dict, NULL);
+    for (int i = 3; i < argc && !wrong; i++) {
+        if (!strcmp(argv[i], "--force"))
+            g_variant_dict_insert(&dict, "force", "b", TRUE);
+        else if (!strcmp(argv[i], "--ovf") && i + 1 < argc && (!strcmp(argv[i + 1], "1") || !strcmp(argv[i + 1], "2")))
+            g_variant_dict_insert(&dict, "ovf", "u", argv[++i][0] == '2' ? 2u : 1u);
+        else
+            wrong = TRUE;
+    }
+    g_autoptr(GVariant) options = g_variant_ref_sink(g_variant_dict_end(&dict));
+    if (wrong)
+        return ctl_usage(usage);
+    g_autoptr(GhEngine1Machine) m = ctl_machine(ctl, argv[1]);
+    if (!m)
+        return 1;
+    g_autofree char *path = g_canonicalize_filename(argv[2], NULL);
+    if (!gh_engine1_machine_call_export_sync(m, path, options, &job, NULL, &error))
+        return ctl_fail(ctl, error);
+    return ctl_wait_job(ctl, job, NULL, NULL);
+}
+
+const struct ctl_command ctl_appliance_commands[] = {
+    { "import", "FILE [OPTION...]", N_("bring in a machine of another program, or a disk; --report only says what would become of it"), run_import, FALSE },
+    { "export", "NAME OUT.ova", N_("write a machine as an appliance for other programs"), run_export, FALSE },
+    { NULL, NULL, NULL, NULL, FALSE },
+};

@@ -1,0 +1,136 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+# gasthaus-test: short 400
+"""Import and export by the command line: report, machine, content, round trip, cancel, refusals that leave nothing."""
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import time
+
+from guestlib import BUILD, Engine, check
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "appliance"))
+import samples
+
+TOOL = f"{BUILD}/src/disk/gasthaus-image"
+
+
+def tree(folder):
+    return {os.path.join(d, n): (os.stat(os.path.join(d, n)).st_mtime_ns, os.path.getsize(os.path.join(d, n)))
+            for d, _, names in os.walk(folder) for n in names}
+
+
+def same(raw, image):
+    p = subprocess.run(["qemu-img", "compare", "-f", "raw", "-F", "qcow2", raw, image], capture_output=True, text=True)
+    return p.returncode == 0
+
+
+with Engine("appliances") as e:
+    source = f"{e.folder}/source"
+    os.mkdir(source)
+    ova, raw = samples.ova(source)
+    before = tree(source)
+    text = e.ctl("import", ova, "--report")
+    check("Kept:" in text and "Left out:" in text and "1024 MiB of memory" in text and "Space needed:" in text, "the report in words")
+    report = e.json("import", ova, "--report")
+    check(report["space_there"] > report["space_needed"] > 0 and report["name"] == "web", "the report as JSON, with the space")
+    check(e.json("list") == [] and tree(source) == before, "the report makes nothing")
+
+    uuid = e.json("import", ova)["uuid"]
+    m = e.json("show", uuid)
+    disk = [d for d in m["disks"] if d["kind"] == "disk"][0]
+    check((m["name"], m["memory-bytes"], m["cpus"], m["os-id"]) == ("web", 1 << 30, 2, "http://debian.org/debian/12"), "the machine is as described")
+    check(disk["bus"] == "ahci" and disk["format"] == "qcow2" and same(raw, disk["file"]), "its disk holds the same bytes")
+    check(len(m["networks"]) == 1 and m["networks"][0]["adapter"] == "e1000", "its network adapter")
+    check(tree(source) == before, "the source was not touched")
+
+    # Again, under another name: a second machine, the first stays as it is.
+    second = e.json("import", ova, "--name", "web two")["uuid"]
+    check(second != uuid and sorted(x["name"] for x in e.json("list")) == ["web", "web two"], "the same file twice makes two machines")
+    code, _, err = e.try_ctl("import", ova, "--name", "a/b")
+    check(code == 1 and "[NameInvalid]" in err, f"a bad name is refused before anything is copied: {err.strip()}")
+
+    # Export: tar reads it, qemu-img opens its disk, it comes back byte-identical.
+    for version in ("1", "2"):
+        out = f"{e.folder}/out{version}.ova"
+        e.ctl("export", "web", out, "--ovf", version)
+        names = subprocess.run(["tar", "tf", out], capture_output=True, text=True, check=True).stdout.split()
+        check(names == [f"out{version}.ovf", f"out{version}.mf", f"out{version}-disk001.vmdk"], f"tar lists {names}")
+        os.mkdir(f"{e.folder}/x{version}")
+        subprocess.run(["tar", "xf", out, "-C", f"{e.folder}/x{version}"], check=True)
+        vmdk = f"{e.folder}/x{version}/out{version}-disk001.vmdk"
+        p = subprocess.run(["qemu-img", "compare", "-f", "raw", "-F", "vmdk", raw, vmdk], capture_output=True, text=True)
+        check(p.returncode == 0, f"qemu-img reads the exported disk: {p.stdout.strip()}")
+        mf = dict(line.rstrip("\n").split(")= ") for line in open(f"{e.folder}/x{version}/out{version}.mf"))
+        sums = {f"SHA256({n}": hashlib.sha256(open(f"{e.folder}/x{version}/{n}", "rb").read()).hexdigest() for n in names if not n.endswith(".mf")}
+        check(mf == sums, "the manifest is right")
+        subprocess.run(["xmllint", "--noout", f"{e.folder}/x{version}/out{version}.ovf"], check=True)
+        back = e.json("import", out, "--name", f"back {version}")["uuid"]
+        b = e.json("show", back)
+        check(same(raw, [d for d in b["disks"] if d["kind"] == "disk"][0]["file"]), "and comes back byte-identical")
+        check(all(b[k] == m[k] for k in ("memory-bytes", "cpus", "os-id", "firmware", "description")), "with the same settings")
+    code, _, err = e.try_ctl("export", "web", f"{e.folder}/out1.ova")
+    check(code == 1 and "[FileExists]" in err, f"an existing file is not overwritten: {err.strip()}")
+    code, _, err = e.try_ctl("export", "web", f"{e.folder}/out1.zip")
+    check(code == 1 and "[ExportNameInvalid]" in err, f"other endings are refused: {err.strip()}")
+    e.ctl("export", "web", f"{e.folder}/folder.ovf")
+    check(e.json("import", f"{e.folder}/folder.ovf", "--report")["dialect"] == "Gasthaus", "a folder's OVF too")
+
+    # In place: the machine uses the file where it is.
+    lib = f"{e.folder}/lib"
+    os.mkdir(lib)
+    xml, raw2 = samples.libvirt(lib)
+    placed = e.json("show", e.json("import", xml, "--in-place")["uuid"])
+    check(placed["disks"][0]["file"] == f"{lib}/vm/images/top.qcow2", "in place nothing is copied")
+    e.ctl("delete", placed["name"])
+    check(os.path.exists(f"{lib}/vm/images/top.qcow2"), "and deleting the machine leaves the file")
+
+    # Everything that is refused leaves nothing.
+    left = sorted(os.listdir(e.machines))
+    data = bytearray(samples.read(ova))
+    data[len(data) // 2] ^= 0x40
+    open(f"{e.folder}/changed.ova", "wb").write(data)
+    for path, id_ in ((f"{e.folder}/changed.ova", "ManifestMismatch"), ("/etc/passwd", "ImportFormatUnknown"), (f"{e.folder}/none.ova", "FileNotFound"),
+                      (f"{lib}/vm/seed.iso", "ImportIsCdImage")):
+        code, _, err = e.try_ctl("import", path)
+        check(code == 1 and f"[{id_}]" in err, f"{os.path.basename(path)}: {err.strip()}")
+    check(sorted(os.listdir(e.machines)) == left, "and nothing is left in the machines' folder")
+
+    # Cancel leaves nothing: a large disk, and Ctrl+C in the middle.
+    big = f"{e.folder}/big"
+    os.mkdir(big)
+    with open(f"{big}/big.raw", "wb") as f:
+        f.write(b"\xfa" + bytes(509) + b"\x55\xaa")
+        block = os.urandom(1 << 20)
+        for _ in range(int(os.environ.get("GH_BIG_MIB", "700"))):
+            f.write(block)
+        f.truncate(f.tell() // 512 * 512)
+    p = subprocess.Popen([f"{BUILD}/src/cli/gasthausctl", "import", f"{big}/big.raw"], env=e.env, stderr=subprocess.PIPE, text=True)
+    deadline = time.time() + 60
+    while time.time() < deadline and p.poll() is None:
+        hidden = [n for n in os.listdir(e.machines) if n.startswith(".importing-") and os.listdir(f"{e.machines}/{n}")]
+        if hidden:
+            break
+        time.sleep(0.01)
+    check(bool(hidden), "the copy has begun")
+    p.send_signal(2)
+    _, err = p.communicate(timeout=60)
+    check(p.returncode == 1 and "[Cancelled]" in err, f"Ctrl+C cancels: {err.strip()}")
+    check(sorted(os.listdir(e.machines)) == left, "and leaves nothing")
+
+    # The daemon killed in the middle: the next one cleans up.
+    p = subprocess.Popen([f"{BUILD}/src/cli/gasthausctl", "import", f"{big}/big.raw"], env=e.env, stderr=subprocess.DEVNULL)
+    deadline = time.time() + 60
+    while time.time() < deadline and not [n for n in os.listdir(e.machines) if n.startswith(".importing-")]:
+        time.sleep(0.01)
+    e.kill_daemon()
+    check(p.wait(60) != 0, "an import whose daemon died fails")
+    deadline = time.time() + 20
+    while e.processes("gasthaus-image") and time.time() < deadline:
+        time.sleep(0.1)
+    check(not e.processes("gasthaus-image"), "its child ends too")
+    e.json("list")
+    check(sorted(os.listdir(e.machines)) == left, "and the next daemon cleans up")
