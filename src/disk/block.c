@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/bytes.h"
 
@@ -19,11 +20,12 @@ struct drive {
     struct gh_disk_block_params params;
     char serial[21], model[41];
     pthread_mutex_t lock;                      /* all below; below the machine lock in the order */
-    pthread_cond_t work, idle;
+    pthread_cond_t work, idle, pace;
     struct gh_block_request *queue, **queue_tail, *held, **held_tail, *done, **done_tail;
     struct medium *medium;
     uint64_t generation, next_seq;
-    bool tray_open, door_locked, stopping, stalled, posted;
+    uint64_t pace_ns;                          /* when the next request may begin under the limit */
+    bool tray_open, door_locked, ending, stopping, stalled, posted;
     unsigned running, threads;
     uint64_t seq[MAX_THREADS];                 /* what each worker runs; 0: nothing */
     pthread_t thread[MAX_THREADS];
@@ -76,18 +78,49 @@ static void complete(struct drive *d, struct gh_block_request *r, int result)  /
     want_delivery(d);
 }
 
-static int run_request(struct gh_image *img, struct gh_block_request *r)
+static uint64_t clock_ns(void)
 {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* The limit: each request moves the time at which the next one may begin; a tenth of a second may be
+ * caught up after a rest. Lock held, dropped while waiting. */
+static void wait_for_turn(struct drive *d, const struct gh_block_request *r)
+{
+    const struct gh_disk_block_params *p = &d->params;
+    bool data = r->op == GH_BLOCK_READ || r->op == GH_BLOCK_WRITE;
+    uint64_t cost = 0, now = clock_ns();
+    if (data && p->limit_bytes)
+        cost = (uint64_t)((double)r->bytes * 1e9 / (double)p->limit_bytes);
+    if (r->op != GH_BLOCK_FLUSH && p->limit_ops && 1000000000u / p->limit_ops > cost)
+        cost = 1000000000u / p->limit_ops;
+    if (!cost)
+        return;
+    if (d->pace_ns + 100000000u < now)
+        d->pace_ns = now - 100000000u;
+    uint64_t begin = d->pace_ns;
+    d->pace_ns += cost;
+    struct timespec until = { (time_t)(begin / 1000000000u), (long)(begin % 1000000000u) };
+    while (!d->ending && clock_ns() < begin)
+        pthread_cond_timedwait(&d->pace, &d->lock, &until);
+}
+
+static int run_request(struct drive *d, struct gh_image *img, struct gh_block_request *r)
+{
+    enum gh_disk_cache cache = d->params.cache;
     int e = 0;
     switch (r->op) {
     case GH_BLOCK_READ: return gh_image_readv(img, r->offset, r->iov, r->iov_count, r->bytes);
     case GH_BLOCK_WRITE: e = gh_image_writev(img, r->offset, r->iov, r->iov_count, r->bytes); break;
     case GH_BLOCK_ZERO: e = gh_image_zero(img, r->offset, r->bytes); break;
     case GH_BLOCK_DISCARD: return gh_image_discard(img, r->offset, r->bytes);
-    case GH_BLOCK_FLUSH: return gh_image_flush(img);
+    case GH_BLOCK_FLUSH: return cache == GH_DISK_UNSAFE ? 0 : gh_image_flush(img);
     default: return -ENOTSUP;
     }
-    return !e && r->fua ? gh_image_flush(img) : e;
+    bool durable = cache == GH_DISK_WRITETHROUGH || (r->fua && cache != GH_DISK_UNSAFE);
+    return !e && durable ? gh_image_flush(img) : e;
 }
 
 /* Is it the host's trouble (hold) rather than the guest's (complete)? Fills the sentence. */
@@ -176,10 +209,12 @@ static void *worker_main(void *arg)
         d->seq[w.index] = seq;
         if (r->op == GH_BLOCK_FLUSH)
             wait_for_older(d, seq);
+        else
+            wait_for_turn(d, r);
         pthread_mutex_unlock(&d->lock);
         if (d->params.working)
             d->params.working();
-        int e = run_request(m->image, r);
+        int e = run_request(d, m->image, r);
         pthread_mutex_lock(&d->lock);
         d->running--;
         d->seq[w.index] = 0;
@@ -230,7 +265,8 @@ static void drive_submit(struct gh_block *b, struct gh_block_request *r)
     struct drive *d = drive_of(b);
     pthread_mutex_lock(&d->lock);
     r->backend[1] = (void *)(uintptr_t)++d->next_seq;
-    append(&d->queue_tail, r);
+    if (!d->ending)
+        append(&d->queue_tail, r);
     pthread_cond_signal(&d->work);
     pthread_mutex_unlock(&d->lock);
 }
@@ -244,7 +280,7 @@ static void drive_info(struct gh_block *b, struct gh_block_info *ret)
         .bytes = there ? gh_image_bytes(d->medium->image) : 0,
         .read_only = !there || !gh_image_writable(d->medium->image),
         .removable = d->params.removable, .medium = there, .locked = d->door_locked,
-        .can_discard = there && gh_image_writable(d->medium->image),
+        .can_discard = there && gh_image_writable(d->medium->image) && !d->params.no_discard,
         .logical_sector = d->params.removable ? 2048 : 512,
         .physical_sector = d->params.removable ? 2048 : 4096,
         .medium_generation = d->generation,
@@ -336,6 +372,11 @@ struct gh_block *gh_disk_block_new(const struct gh_disk_block_params *p, struct 
     pthread_mutex_init(&d->lock, NULL);
     pthread_cond_init(&d->work, NULL);
     pthread_cond_init(&d->idle, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&d->pace, &attr);
+    pthread_condattr_destroy(&attr);
     unsigned n = p->threads ? p->threads : DEFAULT_THREADS;
     for (unsigned i = 0; i < n && i < MAX_THREADS; i++) {
         struct worker *w = malloc(sizeof *w);
@@ -355,22 +396,35 @@ struct gh_block *gh_disk_block_new(const struct gh_disk_block_params *p, struct 
     return &d->block;
 }
 
-int gh_disk_block_free(struct gh_block *b)
+void gh_disk_block_stop(struct gh_block *b)
 {
-    if (!b)
-        return 0;
     struct drive *d = drive_of(b);
     pthread_mutex_lock(&d->lock);
+    d->ending = true;                          /* no limit holds what is left */
+    pthread_cond_broadcast(&d->pace);
+    while (d->threads && (d->running || (d->queue && !d->stalled)))
+        pthread_cond_wait(&d->idle, &d->lock);
     d->stopping = true;
     pthread_cond_broadcast(&d->work);
     pthread_mutex_unlock(&d->lock);
     for (unsigned i = 0; i < d->threads; i++)
         pthread_join(d->thread[i], NULL);
+    d->threads = 0;
     d->posted = true;                          /* delivered here, not by post */
     drive_cancel_all(b);
     gh_disk_block_deliver(b);
+    d->posted = true;
+}
+
+int gh_disk_block_free(struct gh_block *b)
+{
+    if (!b)
+        return 0;
+    struct drive *d = drive_of(b);
+    gh_disk_block_stop(b);
     int r = d->medium ? gh_image_close(d->medium->image) : 0;
     free(d->medium);
+    pthread_cond_destroy(&d->pace);
     pthread_cond_destroy(&d->idle);
     pthread_cond_destroy(&d->work);
     pthread_mutex_destroy(&d->lock);

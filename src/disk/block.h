@@ -14,9 +14,17 @@
 #include "devices/backend.h"
 #include "disk/disk.h"
 
+/* When a write counts as done: in the host's cache (a guest's flush makes it durable), durable at once, or
+ * never durable on purpose (flushes do nothing; for disks that may be lost). */
+enum gh_disk_cache { GH_DISK_WRITEBACK, GH_DISK_WRITETHROUGH, GH_DISK_UNSAFE };
+
 struct gh_disk_block_params {
     const char *name, *serial, *model;         /* copied; NULL: empty */
     bool removable;
+    bool no_discard;                           /* TRIM is not offered */
+    enum gh_disk_cache cache;
+    uint64_t limit_bytes;                      /* a second, reads and writes together; 0: no limit */
+    uint32_t limit_ops;
     unsigned threads;                          /* 0: four */
     /* Runs fn(arg) on the machine's main thread with the machine lock, soon. From any thread. */
     void (*post)(void *opaque, void (*fn)(void *arg), void *arg);
@@ -39,6 +47,9 @@ void gh_disk_block_resume(struct gh_block *b, bool report);
 bool gh_disk_block_stalled(struct gh_block *b);
 /* Without the machine lock: until no request runs or waits (or the drive is stalled). Then deliver. */
 void gh_disk_block_drain(struct gh_block *b);
+/* With the lock, before the devices and the guest's RAM go: what is queued runs, everything completes (what is
+ * held by a stall with -ECANCELED), and whatever is submitted afterwards is forgotten. */
+void gh_disk_block_stop(struct gh_block *b);
 void gh_disk_block_deliver(struct gh_block *b);   /* with the lock: runs completions */
 /* Removable. force: although the guest locked the door. Without it a locked drive gets an eject
  * request event and the answer is -EBUSY (MediumLocked). Takes image over in every case. */

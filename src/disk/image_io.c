@@ -357,6 +357,30 @@ static int zero_whole(struct gh_image *img, uint64_t off, uint64_t len, bool dis
     return r;
 }
 
+/* Parts of clusters that are discarded stay linked; what lies there may become a hole. */
+static int punch_part(struct gh_image *img, uint64_t off, uint64_t len)
+{
+    int r = 0;
+    while (len && !r) {
+        struct gh_extent e;
+        pthread_rwlock_rdlock(&img->lock);
+        r = img->marked ? map_one(img, off, len, &e) : -EAGAIN;
+        if (!r && e.kind == GH_EXTENT_DATA && e.in_place)
+            r = gh_file_punch(e.file, e.file_offset, e.bytes);
+        pthread_rwlock_unlock(&img->lock);
+        if (r == -EAGAIN) {
+            pthread_rwlock_wrlock(&img->lock);
+            r = mark_changed(img);
+            pthread_rwlock_unlock(&img->lock);
+            continue;
+        }
+        r = r == -EOPNOTSUPP ? 0 : r;
+        off += e.bytes;
+        len -= e.bytes;
+    }
+    return r;
+}
+
 static int zero_range(struct gh_image *img, uint64_t off, uint64_t len, bool discard)
 {
     uint64_t unit = img->cluster_bytes ? img->cluster_bytes : 1, end = off + len;
@@ -370,8 +394,8 @@ static int zero_range(struct gh_image *img, uint64_t off, uint64_t len, bool dis
     if (last < first)
         last = first;
     int r = 0;
-    if (!discard && off < first)
-        r = write_zeros(img, off, first - off);
+    if (off < first)
+        r = discard ? punch_part(img, off, first - off) : write_zeros(img, off, first - off);
     for (uint64_t at = first; !r && at < last;) {
         uint64_t step = gh_min_u64(last - at, unit > (64u << 20) ? unit : (64u << 20));
         r = zero_whole(img, at, step, discard);
@@ -379,8 +403,8 @@ static int zero_range(struct gh_image *img, uint64_t off, uint64_t len, bool dis
             r = discard ? 0 : write_zeros(img, at, step);
         at += step;
     }
-    if (!r && !discard && last < end)
-        r = write_zeros(img, last, end - last);
+    if (!r && last < end)
+        r = discard ? punch_part(img, last, end - last) : write_zeros(img, last, end - last);
     return r;
 }
 

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../check.h"
@@ -192,6 +193,81 @@ static void test_disk(void)
     CHECK_EQ(gh_disk_block_free(b), -EIO);
 }
 
+static uint64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static _Atomic unsigned flushes_seen;
+static int watch(struct gh_file_hook *h, const struct gh_file_event *ev)
+{
+    flushes_seen += ev->op == GH_FILE_FLUSH;
+    return 0;
+}
+
+/* What the limit holds back, what each cache policy flushes, and what a stop does with what is queued. */
+static void test_policies(void)
+{
+    static uint8_t buf[65536];
+    struct gh_file_hook watcher = { watch, NULL };
+    struct gh_error err = { 0 };
+    struct gh_disk_block_params p = { .name = "slow", .post = post, .stalled = stalled, .limit_ops = 40 };
+    struct gh_block *b = gh_disk_block_new(&p, raw_image("slow.img", 1 << 20, true, &err), &err);
+    CHECK_FATAL(b);
+    uint64_t begin = now_ms();
+    for (unsigned i = 0; i < 24; i++)
+        CHECK_EQ(submit_wait(b, GH_BLOCK_READ, i * 512, buf, 512), 0);
+    CHECK(now_ms() - begin >= 400);           /* 24 at 40 a second, 4 of them on credit */
+    CHECK_EQ(gh_disk_block_free(b), 0);
+
+    p = (struct gh_disk_block_params){ .name = "slow", .post = post, .stalled = stalled, .limit_bytes = 1 << 20 };
+    b = gh_disk_block_new(&p, raw_image("slow.img", 1 << 20, true, &err), &err);
+    begin = now_ms();
+    for (unsigned i = 0; i < 10; i++)
+        CHECK_EQ(submit_wait(b, GH_BLOCK_WRITE, i * sizeof buf, buf, sizeof buf), 0);
+    CHECK(now_ms() - begin >= 400);           /* 640 KiB at 1 MiB a second */
+    /* A stop does not wait for the limit, and drops nothing that was queued. */
+    struct iovec iov = { buf, sizeof buf };
+    struct gh_block_request req[16];
+    unsigned was = finished;
+    memset(buf, 0x77, sizeof buf);
+    for (unsigned i = 0; i < 16; i++) {
+        req[i] = (struct gh_block_request){ .op = GH_BLOCK_WRITE, .offset = i * sizeof buf, .bytes = sizeof buf, .iov = &iov, .iov_count = 1, .done = done };
+        b->ops->submit(b, &req[i]);
+    }
+    begin = now_ms();
+    gh_disk_block_stop(b);
+    CHECK_EQ(finished, was + 16);
+    CHECK_EQ(last_result, 0);
+    b->ops->submit(b, &req[0]);               /* too late: forgotten */
+    loop_once(50);
+    CHECK_EQ(finished, was + 16);
+    CHECK_EQ(gh_disk_block_free(b), 0);
+
+    static const struct { enum gh_disk_cache cache; unsigned writes_flush, flush_flushes; } policies[] = {
+        { GH_DISK_WRITEBACK, 0, 1 }, { GH_DISK_WRITETHROUGH, 3, 0 }, { GH_DISK_UNSAFE, 0, 0 },
+    };
+    for (unsigned i = 0; i < 3; i++) {
+        p = (struct gh_disk_block_params){ .name = "c", .post = post, .cache = policies[i].cache, .no_discard = true };
+        b = gh_disk_block_new(&p, raw_image("cache.img", 1 << 20, true, &err), &err);
+        struct gh_block_info info;
+        b->ops->info(b, &info);
+        CHECK(!info.can_discard);
+        gh_file_set_hook(&watcher);
+        flushes_seen = 0;
+        for (unsigned k = 0; k < 3; k++)
+            CHECK_EQ(submit_wait(b, GH_BLOCK_WRITE, k * 4096, buf, 4096), 0);
+        CHECK_EQ(flushes_seen, policies[i].writes_flush);
+        flushes_seen = 0;
+        CHECK_EQ(submit_wait(b, GH_BLOCK_FLUSH, 0, NULL, 0), 0);
+        CHECK_EQ(flushes_seen, policies[i].flush_flushes);
+        gh_file_set_hook(NULL);
+        CHECK_EQ(gh_disk_block_free(b), 0);
+    }
+}
+
 static void test_locks(void)
 {
     struct gh_error err = { 0 };
@@ -256,6 +332,7 @@ int main(void)
     CHECK_FATAL(mkdtemp(folder));
     wake_fd = eventfd(0, EFD_NONBLOCK);
     test_disk();
+    test_policies();
     test_locks();
     test_media();
     char cmd[64];

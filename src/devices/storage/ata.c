@@ -70,7 +70,7 @@ void gh_ata_identify(uint8_t b[512], const struct gh_block_info *info, const str
     put_word(b, 64, 0x03);
     for (unsigned w = 65; w <= 68; w++)
         put_word(b, w, 120);
-    put_word(b, 69, info->can_discard ? 0x4020 : 0);            /* TRIM ends in deterministic data: zeros */
+    put_word(b, 69, info->can_discard ? 0x4000 : 0);            /* what was trimmed reads the same again and again */
     put_word(b, 80, sata ? 0x01f0 : 0x00f0);
     put_word(b, 81, 0x0016);
     put_word(b, 82, 0x4021);              /* SMART, write cache, NOP */

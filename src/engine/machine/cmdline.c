@@ -151,7 +151,7 @@ static int place_ide(struct state *s, bool cd, const char *name, struct gh_error
     return gh_error_set(err, -ENOSPC, "TooManyMedia", "IDE has room for 4 drives; put further disks on another bus with bus=virtio.");
 }
 
-struct disk_words { char path[4200], format[12], bus[12], mode[12]; bool read_only; };
+struct disk_words { char path[4200], format[12], bus[12], mode[12], cache[14]; bool read_only, no_discard; uint64_t limit_bytes; uint32_t limit_ops; };
 
 /* Connects a drive to the next free place of its bus. */
 static int place_drive(struct state *s, const char *bus, bool cd, const char *name, struct gh_error *err)
@@ -182,6 +182,7 @@ static int split_disk(const char *option, const char *v, struct disk_words *w, s
 {
     char word[4200];
     bool first = true;
+    uint64_t ops;
 
     *w = (struct disk_words){ .bus = "ide" };
     while (*v) {
@@ -198,6 +199,14 @@ static int split_disk(const char *option, const char *v, struct disk_words *w, s
             snprintf(w->format, sizeof w->format, "%.11s", word + 7);
         else if (!strncmp(word, "bus=", 4))
             snprintf(w->bus, sizeof w->bus, "%.11s", word + 4);
+        else if (!strncmp(word, "cache=", 6))
+            snprintf(w->cache, sizeof w->cache, "%.13s", word + 6);
+        else if (!strcmp(word, "discard=off"))
+            w->no_discard = true;
+        else if (!strncmp(word, "bps=", 4) && gh_parse_size(word + 4, 1, &w->limit_bytes) == 0 && w->limit_bytes)
+            ;
+        else if (!strncmp(word, "iops=", 5) && gh_parse_size(word + 5, 1, &ops) == 0 && ops && ops <= UINT32_MAX)
+            w->limit_ops = (uint32_t)ops;
         else if (!strcmp(word, "readonly"))
             w->read_only = true;
         else if (!strcmp(word, "snapshot"))
@@ -205,7 +214,7 @@ static int split_disk(const char *option, const char *v, struct disk_words *w, s
         else if (first)
             snprintf(w->path, sizeof w->path, "%s", word);
         else
-            return gh_error_option(err, -EINVAL, "DiskOptionUnknown", option, "“%s” is not an option of a disk; use format=, bus=, readonly or snapshot.", word);
+            return gh_error_option(err, -EINVAL, "DiskOptionUnknown", option, "“%s” is not an option of a disk; use format=, bus=, cache=, bps=, iops=, discard=off, readonly or snapshot.", word);
         first = false;
     }
     return w->path[0] ? 0 : gh_error_option(err, -EINVAL, "DiskOptionUnknown", option, "--%s needs a file.", option);
@@ -307,7 +316,12 @@ static int opt_disk(struct state *s, const char *v, struct gh_error *err)
         return r;
     disk->read_only = w.read_only;
     disk->snapshot = w.mode[0] != 0;
-    disk->discard = true;
+    disk->discard = !w.no_discard;
+    disk->limit_bytes = w.limit_bytes;
+    disk->limit_ops = w.limit_ops;
+    memcpy(disk->cache, w.cache, sizeof disk->cache);
+    if (w.cache[0] && strcmp(w.cache, "writeback") && strcmp(w.cache, "writethrough") && strcmp(w.cache, "unsafe"))
+        return gh_error_option(err, -EINVAL, "DiskOptionUnknown", "disk", "“%s” is not a cache policy; use writeback, writethrough or unsafe.", w.cache);
     snprintf(disk->serial, sizeof disk->serial, "GH%08u", s->drives);
     return place_drive(s, w.bus, false, name, err);
 }
@@ -563,7 +577,7 @@ static const struct row { const char *name, *arg; int (*fn)(struct state *, cons
     { "cpu", "MODEL", opt_cpu, "CPU model: x86-64-v2, x86-64-v3 or host" },
     { "boot", "ORDER", opt_boot, "letters in order: d CD, c disk, a floppy, n network" },
     { "cdrom", "FILE[,bus=B]", opt_cdrom, "a CD drive with this image on bus ide or ahci; “none”: an empty drive" },
-    { "disk", "FILE[,…]", opt_disk, "a disk; format=raw|qcow2|… (else its name must tell), bus=ide|ahci|nvme|virtio, readonly, snapshot" },
+    { "disk", "FILE[,…]", opt_disk, "a disk; format=raw|qcow2|… (else its name must tell), bus=ide|ahci|nvme|virtio, cache=writeback|writethrough|unsafe, bps=, iops=, discard=off, readonly, snapshot" },
     { "floppy", "FILE", opt_floppy, "a floppy drive with this image" },
     { "net", "KIND[,…]", opt_net, "a network adapter: nat, internal, stream or none; model=, mac=, forward=tcp:8080:80, …" },
     { "kernel", "FILE", opt_kernel, "boot this Linux (or Multiboot) kernel directly" },
@@ -641,6 +655,28 @@ static int add_nic_roms(struct state *s, struct gh_error *err)
     return 0;
 }
 
+/* Disks with queues get one for each virtual CPU, unless --device says otherwise. */
+static int add_queues(struct state *s, struct gh_error *err)
+{
+    static const struct { const char *class_name; unsigned most; } with_queues[] = { { "virtio-blk", 8 }, { "nvme", 16 } };
+    char count[12];
+
+    for (unsigned i = 0; i < s->l->device_count; i++) {
+        struct gh_launch_device *d = &s->l->devices[i];
+        bool given = false;
+        for (unsigned k = 0; k < d->option_count; k++)
+            given |= !strcmp(d->options[k].name, "queues");
+        for (unsigned k = 0; k < GH_ARRAY_LEN(with_queues) && !given; k++) {
+            if (strcmp(d->class_name, with_queues[k].class_name))
+                continue;
+            snprintf(count, sizeof count, "%u", s->l->vcpus < with_queues[k].most ? s->l->vcpus : with_queues[k].most);
+            if (gh_launch_add_option(d, "queues", count) < 0)
+                return fail_memory(err);
+        }
+    }
+    return 0;
+}
+
 int gh_cmdline_parse(int argc, char **argv, struct gh_cmdline *cmd, struct gh_error *err)
 {
     struct option options[GH_ARRAY_LEN(rows) + 1] = { 0 };
@@ -671,6 +707,8 @@ int gh_cmdline_parse(int argc, char **argv, struct gh_cmdline *cmd, struct gh_er
     r = add_default_roms(&s, err);
     if (r == 0)
         r = add_nic_roms(&s, err);
+    if (r == 0)
+        r = add_queues(&s, err);
     return r ? r : GH_CMDLINE_RUN;
 }
 

@@ -28,6 +28,9 @@ static const struct gh_schema disk_schema = { "disk", sizeof(struct gh_launch_di
         GH_S_BOOL(struct gh_launch_disk, discard, "discard", "pass TRIM on"),
         GH_S_BOOL(struct gh_launch_disk, snapshot, "snapshot", "forget writes at the end"),
         GH_S_STRING(struct gh_launch_disk, serial, "serial", false, NULL),
+        GH_S_STRING(struct gh_launch_disk, cache, "cache", false, "writeback, writethrough or unsafe"),
+        GH_S_U64(struct gh_launch_disk, limit_bytes, "limit-bytes", false, 0, INT64_MAX, "a second; 0: none"),
+        GH_S_U32(struct gh_launch_disk, limit_ops, "limit-ops", false, 0, UINT32_MAX, "a second; 0: none"),
         GH_S_LIST(struct gh_launch_disk, layers, layer_count, "layers", &layer_schema, 64,
                   "top first; none: no medium"),
         GH_S_END } };
@@ -229,6 +232,8 @@ int gh_launch_check(const struct gh_launch *l, struct gh_error *err)
             return gh_error_option(err, -EINVAL, "DiskWithoutImage", "disks",
                                    "The disk \"%s\" has no image and is not removable; give it a file.",
                                    l->disks[i].name);
+        if ((r = ONE_OF("disks.cache", l->disks[i].cache, "", "writeback", "writethrough", "unsafe")))
+            return r;
         for (unsigned k = 0; k < l->disks[i].layer_count; k++)
             if ((r = ONE_OF("disks.format", l->disks[i].layers[k].format, "raw", "qcow2", "vdi", "vmdk", "vhd", "vhdx",
                             "qed", "hdd", "dmg")))

@@ -26,6 +26,9 @@ struct gh_launch_disk {
     char name[32];
     bool read_only, removable, discard, snapshot; /* snapshot: writes go nowhere durable */
     char serial[21];
+    char cache[14];                        /* "writeback" (also if empty), "writethrough", "unsafe" */
+    uint64_t limit_bytes;                  /* a second; 0: no limit */
+    uint32_t limit_ops;
     struct gh_launch_layer *layers; unsigned layer_count; /* none: an empty drive */
 };
 struct gh_launch_char {

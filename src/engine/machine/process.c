@@ -128,6 +128,8 @@ static int open_disk(struct gh_process *p, struct gh_launch_disk *d, struct gh_e
 {
     struct gh_disk_block_params params = {
         .name = d->name, .serial = d->serial, .model = d->removable ? "Gasthaus CD-ROM" : "Gasthaus Disk", .removable = d->removable,
+        .no_discard = !d->discard, .limit_bytes = d->limit_bytes, .limit_ops = d->limit_ops,
+        .cache = !strcmp(d->cache, "writethrough") ? GH_DISK_WRITETHROUGH : !strcmp(d->cache, "unsafe") ? GH_DISK_UNSAFE : GH_DISK_WRITEBACK,
         .post = post_to_machine, .stalled = disk_stalled, .tray = tray_moved, .working = worker_works, .opaque = p,
     };
     struct gh_image_spec spec[GH_IMAGE_MAX_CHAIN];
@@ -279,8 +281,14 @@ static void on_stopped(void *opaque, int status)
 
 static void free_process(struct gh_process *p)
 {
-    if (p->machine)
+    if (p->machine) {
+        /* Nothing may write into guest memory or complete to a device that is gone. */
+        gh_machine_lock(p->machine);
+        for (unsigned i = 0; i < p->disk_count; i++)
+            gh_disk_block_stop(p->disk[i]);
+        gh_machine_unlock(p->machine);
         gh_machine_free(p->machine);
+    }
     p->machine = NULL;
     for (unsigned i = 0; i < p->disk_count; i++)
         gh_disk_block_free(p->disk[i]);

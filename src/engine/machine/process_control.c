@@ -65,7 +65,7 @@ OP(resume)
     gh_machine_lock(p->machine);
     for (unsigned i = 0; i < p->disk_count; i++)
         if (gh_disk_block_stalled(p->disk[i]))
-            gh_disk_block_resume(p->disk[i], false);
+            gh_disk_block_resume(p->disk[i], args->report);
     gh_machine_unlock(p->machine);
     gh_error_clear(&p->trouble);
     gh_machine_resume(p->machine);
