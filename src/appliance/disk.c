@@ -98,6 +98,26 @@ struct gh_image *gh_medium_open(struct gh_package *p, const struct gh_appliance_
         .folder = p->allow[0] ? p->allow : p->folder }, err);
 }
 
+/* A machine reads zeros behind the end of a file that a crash cut short; an import takes no such image. */
+static bool is_cut(struct gh_image *img)
+{
+    /* QEMU may leave the last cluster short; the others write whole blocks. */
+    const char *format = img->driver->format.name;
+    bool may_be_short = !strcmp(format, "qcow2") || !strcmp(format, "qed") || !strcmp(format, "vmdk");
+    uint64_t slack = may_be_short && img->cluster_bytes ? img->cluster_bytes - 1 : img->cluster_bytes ? 0 : 65535, off = 0;
+
+    for (unsigned calls = 0; off < img->bytes && calls < MAP_CALLS_MAX; calls++) {
+        struct gh_extent e = { 0 };
+        pthread_rwlock_rdlock(&img->lock);
+        int r = img->driver->map(img, off, img->bytes - off, &e);
+        pthread_rwlock_unlock(&img->lock);
+        if (r < 0 || !e.bytes || (e.kind == GH_EXTENT_DATA && e.file_offset + e.bytes > gh_file_bytes(e.file) + slack))
+            return true;
+        off += e.bytes;
+    }
+    return img->parent && is_cut(img->parent);
+}
+
 /* Upper bound of what a sparse copy takes. */
 static uint64_t measure(struct gh_image *img)
 {
@@ -148,6 +168,14 @@ static int examine_disk(struct gh_package *p, struct gh_appliance *a, struct gh_
     snprintf(m->format, sizeof m->format, "%s", info.format);
     m->virtual_bytes = info.bytes;
     m->needed_bytes = measure(img);
+    struct gh_check_report rep = { 0 };
+    bool cut = is_cut(img);
+    int checked = cut || info.dirty ? 0 : gh_image_check(img, false, &rep, NULL);
+    if (cut || (!checked && rep.errors)) {
+        gh_image_close(img);
+        return gh_error_set(err, -EUCLEAN, "DiskDamaged", "“%s” is damaged: %s. Get it again, or mend it (gasthaus-image check --repair).", m->source,
+                            cut ? "its end is missing" : rep.first);
+    }
     m->can_stay = m->path && writable_format(info.format) && !access(m->path, W_OK) && strcmp(info.variant, "streamOptimized");
     gh_image_close(img);
     if (stated && stated != info.bytes)

@@ -154,6 +154,8 @@ static int read_tables(struct gh_image *img, struct gh_error *err)
         return gh_image_bad(img, err, "it claims %u snapshots", q->snapshots);
     img->info.snapshots = q->snapshots;
     q->reftable_size = (uint32_t)(q->reftable_clusters * (q->cluster / 8));
+    if (!img->repair && !gh_range_in(q->l1_offset, (uint64_t)q->l1_size * 8, gh_file_bytes(q->file)))
+        return gh_image_bad(img, err, "its L1 table lies outside the file");
     q->l1 = gh_file_memory((uint64_t)q->l1_size * 8, QCOW2_L1_MAX_BYTES);
     q->l2 = gh_file_memory((uint64_t)q->l1_size * sizeof *q->l2, QCOW2_L1_MAX_BYTES * 4);
     q->reftable = gh_file_memory((uint64_t)q->reftable_size * 8, QCOW2_REFTABLE_MAX_BYTES);

@@ -62,6 +62,8 @@ static int vdi_open(struct gh_image *img, struct gh_error *err)
     if (v->data_at % 512 || v->map_at < 400 || v->data_at < v->map_at + (uint64_t)v->blocks * 4)
         return gh_image_bad(img, err, "its map and its data overlap");
     v->stride = v->block + v->extra;
+    if (!img->repair && !gh_range_in(v->map_at, (uint64_t)v->blocks * 4, gh_file_bytes(img->file)))
+        return gh_image_bad(img, err, "its map lies outside the file");
     v->map = gh_file_memory((uint64_t)v->blocks * 4, MAP_MAX_BYTES);
     if (!v->map)
         return gh_error_set(err, -ENOMEM, "OutOfMemory", "There is not enough memory for the map of “%s”.", img->label);
