@@ -137,7 +137,8 @@ enum gh_request {                     /* what a device asks of the whole machine
     GH_REQUEST_GUEST_PANIC,           /* arg: pvpanic bits */
     GH_REQUEST_PAUSE,                 /* storage error and the like; err says why */
     GH_REQUEST_A20,                   /* arg: 0 or 1 */
-    GH_REQUEST_INIT,                  /* INIT of the vCPUs (port 92h, keyboard controller use RESET) */
+    GH_REQUEST_INIT,                  /* a PC's CPU reset: keyboard controller, port 92h. A whole reset
+                                       * unless CMOS 0Fh says where the guest goes on */
 };
 
 /* ---- Display and input: what devices offer to the machine -------------------------------------------- */

@@ -86,11 +86,11 @@ static void test_controller(void)
     command(0xdf);
     CHECK_EQ(b->request_arg[GH_REQUEST_A20], 1);
     command(0xff);                        /* pulses nothing */
-    CHECK_EQ(b->requests[GH_REQUEST_RESET], 0);
+    CHECK_EQ(b->requests[GH_REQUEST_INIT], 0);
     command(0xfe);
-    CHECK_EQ(b->requests[GH_REQUEST_RESET], 1);
+    CHECK_EQ(b->requests[GH_REQUEST_INIT], 1);
     command_data(0xd1, 0xde);
-    CHECK_EQ(b->requests[GH_REQUEST_RESET], 2);
+    CHECK_EQ(b->requests[GH_REQUEST_INIT], 2);
 }
 
 /* ---- Keyboard ---- */

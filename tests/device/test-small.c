@@ -143,9 +143,9 @@ static void test_port92(void)
     CHECK_EQ(b->request_arg[GH_REQUEST_A20], 1);
     CHECK_EQ(fake_inb(b, 0x92), 2);
     fake_outb(b, 0x92, 3);
-    CHECK_EQ(b->requests[GH_REQUEST_RESET], 1);
+    CHECK_EQ(b->requests[GH_REQUEST_INIT], 1);
     fake_outb(b, 0x92, 3);
-    CHECK_EQ(b->requests[GH_REQUEST_RESET], 1);
+    CHECK_EQ(b->requests[GH_REQUEST_INIT], 1);
     fake_reset(b, GH_RESET_WARM);
     CHECK_EQ(fake_inb(b, 0x92), 2);
 }

@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-# gasthaus-test: long 1200
+# gasthaus-test: short 1800
 """Systems of every kind to their screens, read as text: a floppy system of ours on three formats and as an
 El Torito floppy, GRUB's rescue CD and floppy, memtest86+, iPXE, and a 32-bit Debian kernel.
-Words on the command line choose some of them."""
+Words on the command line choose some of them; without GH_ALL a quick few run."""
 import os
 import re
 import subprocess
@@ -112,6 +112,53 @@ def ipxe():
         vm.wait_text(r"No more network devices|No bootable|Press Ctrl-B|^iPXE>", 60)
 
 
+def at_system():
+    """Our own system for the 80286: see tests/guest/at-floppy.asm."""
+    image = f"{work}/at.img"
+    subprocess.run(["nasm", "-f", "bin", "-o", image, f"{TOP}/tests/guest/at-floppy.asm"], check=True)
+    with Alone("at", "--floppy", image, "--boot", "a", memory="16M") as vm:
+        text, shot = vm.wait_text(r"^keys>|WRONG", 90)
+        for line in ("timer ticks ok", "extended memory ok", "A20 ok", "floppy DMA ok",
+                     "ring 3, gates, tasks ok; CPU reset by the keyboard controller ok", "CPU reset by a triple fault ok"):
+            check(line in text.splitlines(), f"a system for the PC/AT: {line}")
+
+
+def old_floppies():
+    """Other people's systems of the floppy age, most of them in real mode and 16-bit protected mode."""
+    made = guest("old-floppies")
+
+    def copy(name):
+        subprocess.run(["cp", f"{made}/{name}", f"{work}/{name}"], check=True)
+        return f"{work}/{name}"
+
+    with Alone("dos-floppy", "--floppy", copy("dos.img"), "--boot", "a", memory="16M") as vm:
+        _, shot = vm.wait_text(r"This is not a bootable disk", 60)
+        check(True, f"a DOS floppy's boot sector says that it cannot be booted: {shot}")
+    with Alone("grub-legacy", "--floppy", copy("grub-legacy.img"), "--boot", "a", memory="16M") as vm:
+        vm.wait_text(r"^grub>", 60)
+        vm.type("cat (fd0)+1\n")
+        _, shot = vm.wait_text(r"GRUB .*Geom.*Hard Disk.*Read", 30)
+        check(True, f"GRUB 0.97's floppy reaches its prompt and reads its own sectors: {shot}")
+    with Alone("syslinux", "--floppy", copy("syslinux.img"), "--boot", "a", memory="32M") as vm:
+        vm.wait_text(r"^boot:", 60)
+        vm.type("legacy\n")
+        _, shot = vm.wait_text(r"^grub>", 90)
+        check(True, f"syslinux's floppy starts memdisk, which starts another floppy in memory: {shot}")
+    with Alone("syslinux-ipxe", "--floppy", copy("syslinux.img"), "--boot", "a", memory="32M") as vm:
+        vm.wait_text(r"^boot:", 60)
+        vm.type("ipxe\n")
+        _, shot = vm.wait_text(r"^iPXE [0-9]", 90)
+        check(True, f"and iPXE from the same floppy: {shot}")
+    with Alone("mbr", "--disk", f"{copy('mbr.img')},format=raw", "--boot", "c", memory="16M") as vm:
+        vm.wait_text(r"^AF1|^MBR", 60)
+        vm.type("1")
+        _, shot = vm.wait_text(r"^grub>", 60)
+        check(True, f"the package mbr's boot record asks, and boots the partition chosen: {shot}")
+    with Alone("invaders", "--kernel", f"{made}/invaders.exec", memory="16M") as vm:
+        _, shot = vm.wait_text(r"-\*- .*-\*- .*-\*-", 60)
+        check(True, f"GRUB Invaders, a Multiboot kernel, starts: {shot}")
+
+
 def linux32():
     vm = linux("linux32", "quiet", kind="linux32")
     vm.expect(r"GUEST-READY", 240)
@@ -123,11 +170,13 @@ def linux32():
 
 systems = {"floppy-720K": lambda: floppy("720K"), "floppy-1440K": lambda: floppy("1440K"), "floppy-2880K": lambda: floppy("2880K"),
            "eltorito": eltorito, "grub-cd": grub_cd, "grub-floppy": grub_floppy, "memtest": memtest_kernels,
-           "memtest-cd": memtest_cd, "ipxe": ipxe, "linux32": linux32}
+           "memtest-cd": memtest_cd, "ipxe": ipxe, "at": at_system, "old-floppies": old_floppies, "linux32": linux32}
+QUICK = ["floppy-1440K", "eltorito", "grub-cd", "at", "ipxe"]
+chosen = sys.argv[1:] or (list(systems) if os.environ.get("GH_ALL") else QUICK)
 try:
     failed = []
     for name, run in systems.items():
-        if sys.argv[1:] and name not in sys.argv[1:]:
+        if name not in chosen:
             continue
         try:
             run()

@@ -39,7 +39,7 @@ static bool port92_access(struct gh_device *dev, unsigned range, struct gh_acces
     gh_port92_set_a20(port, value & A20);
     port->value = value;
     if (reset)
-        dev->ops->request(dev->board, dev, GH_REQUEST_RESET, 0, NULL);
+        dev->ops->request(dev->board, dev, GH_REQUEST_INIT, 0, NULL);
     return true;
 }
 

@@ -121,7 +121,7 @@ static void set_a20(struct kbc *k, bool on)
 
 static void request_reset(struct kbc *k)
 {
-    k->dev->ops->request(k->dev->board, k->dev, GH_REQUEST_RESET, 0, NULL);
+    k->dev->ops->request(k->dev->board, k->dev, GH_REQUEST_INIT, 0, NULL);
 }
 
 static uint8_t output_port(struct kbc *k)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "devices/chipset/piix4pm.h"
+#include "devices/timer/mc146818.h"
 #include "engine/machine/machine_internal.h"
 
 void gh_machine_lock(struct gh_machine *m) { pthread_mutex_lock(&m->lock); }
@@ -45,6 +46,31 @@ static void stopped(struct gh_machine *m, int status)
         m->events.stopped(m->events.opaque, status);
 }
 
+/* Systems for the 80286 come back from protected mode by a reset of the CPU alone: CMOS byte 0Fh tells the
+ * firmware where they go on (IBM PC/AT Technical Reference, shutdown status byte). */
+static bool resumes_after_init(struct gh_machine *m)
+{
+    bool resumes = false;
+
+    gh_machine_lock(m);
+    const struct gh_rtc *rtc = gh_machine_board_ops.lookup(&m->board, "rtc");
+    if (rtc) {
+        uint8_t code = gh_rtc_cmos_get(rtc, 0x0f);
+        resumes = code == 5 || (code >= 9 && code <= 12);
+    }
+    gh_machine_unlock(m);
+    return resumes;
+}
+
+static void reset_cpus(struct gh_machine *m)
+{
+    gh_machine_lock(m);
+    gh_vcpus_stop_others(m, -1);
+    gh_vcpus_reset(m, true);
+    gh_vcpus_go(m);
+    gh_machine_unlock(m);
+}
+
 /* Main thread: what devices and vCPUs asked for. */
 static void serve_requests(void *opaque)
 {
@@ -59,6 +85,8 @@ static void serve_requests(void *opaque)
         stopped(m, (int)m->request_arg[GH_REQUEST_DEBUG_EXIT]);
     } else if (bits & (1u << GH_REQUEST_POWEROFF)) {
         stopped(m, 0);
+    } else if (!(bits & 1u << GH_REQUEST_RESET) && bits & 1u << GH_REQUEST_INIT && resumes_after_init(m)) {
+        reset_cpus(m);
     } else if (bits & (1u << GH_REQUEST_RESET | 1u << GH_REQUEST_INIT)) {
         if (m->cfg.no_reboot)
             stopped(m, 0);
@@ -252,7 +280,7 @@ void gh_machine_reset(struct gh_machine *m)
     gh_machine_lock(m);
     gh_vcpus_stop_others(m, -1);
     gh_board_reset(m, GH_RESET_WARM);
-    gh_vcpus_reset(m);
+    gh_vcpus_reset(m, false);
     gh_memmap_render(&m->map);
     m->cfg.accel->publish(m->vm, &m->map.slots, NULL);
     gh_vcpus_go(m);

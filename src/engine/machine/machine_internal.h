@@ -20,7 +20,7 @@ struct gh_machine_vcpu {
     pthread_t thread;
     unsigned index;
     bool started, in_guest;            /* in_guest: may touch guest memory without the lock */
-    bool reset_pending;
+    bool reset_pending, keep_lapic;
     bool held;                         /* a debugger keeps it where it is while others run */
     uint64_t exits[GH_EXIT_COUNT_];
 };
@@ -89,7 +89,7 @@ void gh_vcpus_kick(struct gh_machine *m);
 void gh_vcpus_stop_others(struct gh_machine *m, int self);
 void gh_vcpus_go(struct gh_machine *m);
 /* Lock held, all out of the guest: each resets itself, and none goes on before all have. */
-void gh_vcpus_reset(struct gh_machine *m);
+void gh_vcpus_reset(struct gh_machine *m, bool keep_lapic);
 void gh_vcpu_env_init(struct gh_machine *m);
 
 /* board.c */

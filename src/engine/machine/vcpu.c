@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/machine/machine_internal.h"
@@ -93,7 +94,7 @@ static uint64_t env_now(void *opaque)
 
 static void env_shutdown(void *opaque, unsigned vcpu)
 {
-    gh_machine_request(opaque, GH_REQUEST_RESET, 0, NULL);
+    gh_machine_request(opaque, GH_REQUEST_INIT, 0, NULL);
 }
 
 void gh_vcpu_env_init(struct gh_machine *m)
@@ -160,6 +161,19 @@ static void (*const exit_table[GH_EXIT_COUNT_])(struct gh_machine_vcpu *, struct
     [GH_EXIT_ERROR] = exit_error,
 };
 
+/* A CPU reset alone leaves the local APIC as firmware set it up: interrupts still come. */
+static void reset_cpu(struct gh_machine_vcpu *v)
+{
+    const struct gh_accel_class *a = v->machine->cfg.accel;
+    struct gh_cpu_state *s = v->keep_lapic ? calloc(1, sizeof *s) : NULL;
+    bool kept = s && a->get_state && a->set_state && a->get_state(v->accel, GH_CPU_LAPIC, s, NULL) == 0;
+
+    a->reset(v->accel);
+    if (kept)
+        a->set_state(v->accel, GH_CPU_LAPIC, s, NULL);
+    free(s);
+}
+
 static void *vcpu_main(void *opaque)
 {
     struct gh_machine_vcpu *v = opaque;
@@ -178,7 +192,7 @@ static void *vcpu_main(void *opaque)
             break;
         if (v->reset_pending) {
             v->reset_pending = false;
-            m->cfg.accel->reset(v->accel);
+            reset_cpu(v);
             if (--m->resets_pending == 0)
                 pthread_cond_broadcast(&m->vcpu_cond);
             continue;
@@ -203,10 +217,12 @@ static void *vcpu_main(void *opaque)
 
 /* A vCPU that ran before another one had reset itself could send it INIT and SIPI that the reset forgets:
  * firmware would wait for that processor for ever. */
-void gh_vcpus_reset(struct gh_machine *m)
+void gh_vcpus_reset(struct gh_machine *m, bool keep_lapic)
 {
-    for (unsigned i = 0; i < m->cfg.cpus; i++)
+    for (unsigned i = 0; i < m->cfg.cpus; i++) {
         m->vcpu[i].reset_pending = true;
+        m->vcpu[i].keep_lapic = keep_lapic;
+    }
     m->resets_pending = m->cfg.cpus;
 }
 
@@ -220,7 +236,7 @@ int gh_vcpus_create(struct gh_machine *m, struct gh_error *err)
         if (r)
             return r;
     }
-    gh_vcpus_reset(m);
+    gh_vcpus_reset(m, false);
     return 0;
 }
 
