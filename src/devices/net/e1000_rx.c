@@ -228,6 +228,7 @@ bool e1000_receive(struct e1000 *s, const struct iovec *head, const struct iovec
     struct incoming in;
     split(s, head, body, tagged, &in);
     uint32_t need = (uint32_t)((in.bytes + buffer - 1) / buffer), room = free_descriptors(s, count);
+    gh_trace(e1000_receive, "%s %zu bytes, %u descriptors of %u", s->dev->id, len, need, room);
     if (need > room) {
         if (need < count) {
             e1000_count(s, RNBC, 1);

@@ -249,6 +249,7 @@ static bool send_frame(struct e1000 *s)
             iov[n++] = part[i];
     for (unsigned i = 1; i < n; i++)
         len += iov[i].iov_len;
+    gh_trace(e1000_send, "%s %zu bytes, piece %u of %u", s->dev->id, len, p->next, p->count);
     return put_on_wire(s, iov, n, len);
 }
 

@@ -81,5 +81,7 @@ bool virtio_net_receive(void *opaque, const uint8_t *data, size_t len)
         return true;
     if (!with_header)
         fill_header(s, header, data, len);
-    return deliver(s, header, data, len);
+    bool taken = deliver(s, header, data, len);
+    gh_trace(vnet_receive, "%s %zu bytes %s", s->v.dev->id, len, taken ? "delivered" : "kept");
+    return taken;
 }

@@ -133,6 +133,7 @@ static bool take_frame(struct virtio_net *s, struct gh_virtq_element *e)
 static bool send_piece(struct virtio_net *s)
 {
     struct virtio_net_frame *f = &s->tx;
+    gh_trace(vnet_send, "%s piece %u of %u%s", s->v.dev->id, f->next, f->count, s->link_up ? "" : ", into nowhere");
     if (!s->net || !s->link_up)
         return true;                          /* nobody is there: lost, as on a wire */
     if (!f->segmented)

@@ -69,6 +69,40 @@ static void put_segments(struct nat *n, struct gh_frame *f)
     put(n, f->eth, f->len, header);
 }
 
+/* For a guest that takes none: libslirp may still send one that is too large, to a guest whose own limit
+ * it has not understood. */
+static void put_pieces(struct nat *n, const struct gh_frame *f)
+{
+    uint8_t piece[GH_ETH_HEADER + GH_ETH_MTU], header[GH_WIRE_HEADER] = { 0 };
+    unsigned tcp_header = (f->transport[12] >> 4) * 4u;
+    size_t before = (size_t)(f->transport - f->eth) + tcp_header, done = 0;
+
+    if (tcp_header < 20 || tcp_header > f->transport_len || before >= sizeof piece)
+        return;
+    size_t total = f->transport_len - tcp_header, step = sizeof piece - before;
+    while (done < total) {
+        size_t len = total - done < step ? total - done : step;
+        struct gh_frame part;
+        memcpy(piece, f->eth, before);
+        memcpy(piece + before, f->eth + before + done, len);
+        uint8_t *ip = piece + (f->ip - f->eth), *tcp = piece + (f->transport - f->eth);
+        gh_be32_put(tcp + 4, gh_be32_get(tcp + 4) + (uint32_t)done);
+        if (done + len < total)
+            tcp[13] &= (uint8_t)~0x09;     /* FIN and PSH are the last one's */
+        if (f->version == 4) {
+            gh_be16_put(ip + 2, (uint16_t)(f->header + tcp_header + len));
+            gh_be16_put(ip + 10, 0);
+            gh_be16_put(ip + 10, (uint16_t)~gh_sum_fold(gh_sum(ip, f->header, 0)));
+        } else {
+            gh_be16_put(ip + 4, (uint16_t)(tcp_header + len));
+        }
+        gh_frame_parse(piece, before + len, &part);
+        gh_frame_checksum(&part);
+        put(n, piece, before + len, header);
+        done += len;
+    }
+}
+
 static void put_fragments(struct nat *n, const struct gh_frame *f)
 {
     uint8_t piece[GH_ETH_HEADER + GH_ETH_MTU], header[GH_WIRE_HEADER] = { 0 };
@@ -100,6 +134,8 @@ static void to_guest(struct nat *n, uint8_t *data, size_t len)
         bool tso = f.version == 4 ? n->tso4 : n->tso6;
         if (f.transport && f.protocol == GH_IP_TCP && tso)
             put_segments(n, &f);
+        else if (f.transport && f.protocol == GH_IP_TCP)
+            put_pieces(n, &f);
         else if (f.protocol != GH_IP_TCP)
             put_fragments(n, &f);
         return;
