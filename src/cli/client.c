@@ -165,6 +165,8 @@ json_t *ctl_variant_to_json(GVariant *v)
         return json_integer((json_int_t)g_variant_get_uint64(v));
     if (g_variant_is_of_type(v, G_VARIANT_TYPE_INT64))
         return json_integer(g_variant_get_int64(v));
+    if (g_variant_is_of_type(v, G_VARIANT_TYPE_UINT16))
+        return json_integer(g_variant_get_uint16(v));
     if (g_variant_is_of_type(v, G_VARIANT_TYPE_UINT32))
         return json_integer(g_variant_get_uint32(v));
     if (g_variant_is_of_type(v, G_VARIANT_TYPE_DOUBLE))

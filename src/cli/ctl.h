@@ -19,7 +19,8 @@ struct ctl_command {
     int (*run)(struct ctl *ctl, int argc, char **argv);
     gboolean no_daemon;
 };
-extern const struct ctl_command ctl_machine_commands[], ctl_create_commands[], ctl_screen_commands[], ctl_host_commands[], ctl_appliance_commands[];
+extern const struct ctl_command ctl_machine_commands[], ctl_create_commands[], ctl_screen_commands[], ctl_host_commands[], ctl_appliance_commands[],
+    ctl_network_commands[];
 
 /* client.c */
 int  ctl_connect(struct ctl *ctl);                                    /* starts the daemon if needed */

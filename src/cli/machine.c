@@ -31,6 +31,19 @@ static json_t *machine_json(GhEngine1Machine *m)
 static int by_name(gconstpointer a, gconstpointer b)
 { return g_utf8_collate(gh_engine1_machine_get_name((gpointer)a), gh_engine1_machine_get_name((gpointer)b)); }
 
+/* The first address that the guest was seen with. */
+static const char *address_of(GhEngine1Machine *m)
+{
+    GVariant *networks = gh_engine1_machine_get_networks(m);
+    const char *address = "";
+
+    for (gsize i = 0; networks && i < g_variant_n_children(networks) && !address[0]; i++) {
+        g_autoptr(GVariant) n = g_variant_get_child_value(networks, i);
+        g_variant_lookup(n, "address", "&s", &address); /* the text is the property's */
+    }
+    return address;
+}
+
 static int run_list(struct ctl *ctl, int argc, char **argv)
 {
     GList *objects = g_dbus_object_manager_get_objects(ctl->manager), *machines = NULL;
@@ -48,7 +61,8 @@ static int run_list(struct ctl *ctl, int argc, char **argv)
         if (ctl->json)
             json_array_append_new(all, machine_json(m));
         else
-            printf("%-10s %s  %s\n", gh_engine1_machine_get_state(m), gh_engine1_machine_get_uuid(m), gh_engine1_machine_get_name(m));
+            printf("%-10s %s  %s%s%s\n", gh_engine1_machine_get_state(m), gh_engine1_machine_get_uuid(m), gh_engine1_machine_get_name(m),
+                   address_of(m)[0] ? "  " : "", address_of(m));
     }
     if (ctl->json)
         ctl_print_json(json_incref(all));

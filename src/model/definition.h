@@ -37,6 +37,7 @@ struct gh_network {
     char name[64];                     /* of the internal network */
     char mac[18];
     bool connected;
+    uint32_t limit_kbits;              /* a second, each way; 0: none */
     struct gh_forward forward[GH_FORWARDS_MAX]; unsigned forward_count;
 };
 
@@ -68,6 +69,8 @@ int  gh_definition_add_medium(struct gh_definition *d, enum gh_medium_kind kind,
                               const char *format, const char *file, struct gh_error *err);
 struct gh_network *gh_definition_add_network(struct gh_definition *d, const char *adapter, const char *mode,
                                              struct gh_error *err);
+/* "net0" and so on; NULL: none. */
+struct gh_network *gh_definition_network(struct gh_definition *d, const char *name);
 /* Looks a drive up as the API names them: "disk0", "cdrom0", "floppy0"; NULL: none. */
 struct gh_medium *gh_definition_drive(struct gh_definition *d, const char *name);
 /* The first thing that is wrong, with the option's name. */

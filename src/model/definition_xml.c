@@ -103,6 +103,7 @@ static int read_network(struct gh_definition *d, xmlNodePtr node, struct gh_erro
     attribute(node, "mac", n->mac, sizeof n->mac);
     attribute(node, "connected", connected, sizeof connected);
     n->connected = !strcmp(connected, "yes");
+    n->limit_kbits = (uint32_t)attribute_number(node, "limit-kbits", 0);
     for (xmlNodePtr c = node->children; c; c = c->next) {
         if (!is(c, "forward") || n->forward_count == GH_FORWARDS_MAX)
             continue;
@@ -251,6 +252,8 @@ static void write_devices(xmlTextWriterPtr w, const struct gh_definition *d)
         attr(w, "network", n->name);
         attr(w, "mac", n->mac);
         attr(w, "connected", n->connected ? "yes" : "no");
+        if (n->limit_kbits)
+            attr_number(w, "limit-kbits", n->limit_kbits);
         for (unsigned f = 0; f < n->forward_count; f++) {
             start(w, "forward");
             attr(w, "protocol", n->forward[f].protocol);

@@ -8,6 +8,7 @@ import threading
 
 from guestlib import check, fail, linux
 
+MODULES = "virtio_pci,virtio_net,e1000,af_packet"
 DHCP = ("printf '#!/bin/sh\\n[ \"$1\" = bound ] || exit 0\\nip addr flush dev $interface; ip addr add $ip/24 dev $interface\\n"
         "[ -n \"$router\" ] && ip route replace default via $router dev $interface metric $((10 + ${interface#eth}))\\n"
         "for s in $dns; do echo nameserver $s; done > /etc/resolv.conf\\n' > /tmp/dhcp; chmod 755 /tmp/dhcp")
@@ -88,11 +89,12 @@ class Sink(threading.Thread):
 class Shell:
     """A busybox guest, one command at a time."""
 
-    def __init__(self, name, *args, append="", modules="virtio_pci,virtio_net,e1000,af_packet", env=None, **kw):
+    def __init__(self, name, *args, append="", env=None, vm=None, **kw):
         if env:
             os.environ.update(env)
-        self.vm = linux(name, f"quiet gh.modules={modules} {append}", *args, **kw)
-        self.vm.expect(r"GUEST-READY", 300)
+        self.vm = vm or linux(name, f"quiet gh.modules={MODULES} {append}", *args, **kw)
+        if not vm:
+            self.vm.expect(r"GUEST-READY", 300)
         self.count = 0
         self.run(DHCP)
 

@@ -20,6 +20,9 @@ struct gh_daemon;
 struct gh_instance;
 struct gh_job;
 
+/* A network adapter of a running machine, as it last told. */
+struct gh_daemon_net { gboolean known, backend, capturing; char address[16], address6[46]; };
+
 struct gh_daemon_machine {
     struct gh_daemon *daemon;
     char *folder;
@@ -28,6 +31,7 @@ struct gh_daemon_machine {
     GhEngine1Machine *iface;
     struct gh_instance *instance;          /* NULL: off */
     GBytes *thumbnail;
+    struct gh_daemon_net net[GH_NETWORKS_MAX];
 };
 
 struct gh_daemon {
@@ -86,6 +90,8 @@ struct gh_daemon_machine *gh_daemon_machine_new(struct gh_daemon *d, const char 
 void gh_daemon_machine_free(struct gh_daemon_machine *m);
 void gh_daemon_machine_refresh(struct gh_daemon_machine *m);   /* properties from definition and instance */
 void gh_daemon_machine_error(struct gh_daemon_machine *m, const struct gh_error *err); /* NULL clears */
+/* Checks, saves and takes over a changed definition; on failure it is freed. */
+int  gh_daemon_machine_save(struct gh_daemon_machine *m, struct gh_definition *changed, struct gh_error *err);
 char *gh_daemon_machine_medium_path(const struct gh_daemon_machine *m, const struct gh_medium *medium);
 
 /* instance.c: a running gasthaus-vm, ours or found again. */
@@ -101,6 +107,12 @@ void gh_instance_call(struct gh_daemon_machine *m, const char *verb, void *param
 char *gh_instance_socket(const struct gh_daemon_machine *m, const char *name); /* "display", "serial" */
 void gh_instance_take_status(struct gh_daemon_machine *m, void *status /* json_t */);
 void gh_instance_describe(struct gh_daemon_machine *m);        /* pushes live properties to the D-Bus object */
+
+/* network.c: adapters, forwards, and what running machines tell of them. */
+void gh_network_connect(struct gh_daemon_machine *m);          /* the methods */
+GVariant *gh_network_describe(struct gh_daemon_machine *m);
+void gh_network_ask(struct gh_daemon_machine *m, const char *adapter); /* NULL: all; when the machine says that something changed */
+void gh_network_forget(struct gh_daemon_machine *m);           /* it is off */
 
 /* osinfo.c; blocking, call from a thread. Keys as in the D-Bus API. */
 GVariant *gh_osinfo_identify(const char *path, struct gh_error *err);

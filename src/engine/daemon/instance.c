@@ -120,6 +120,7 @@ void gh_instance_free(struct gh_daemon_machine *m)
     g_free(i->error_path);
     g_free(i);
     m->instance = NULL;
+    gh_network_forget(m);
 }
 
 /* "gasthaus-vm: sentence [Id]" is what the program says when it cannot run. */
@@ -220,6 +221,8 @@ static void take_event(struct gh_instance *i, const char *event, json_t *json)
         gh_instance_describe(i->machine);
     } else if (!strcmp(event, "guest-panic")) {
         gh_engine1_machine_emit_panicked(i->machine->iface);
+    } else if (!strcmp(event, "net")) {
+        gh_network_ask(i->machine, json_string_value(json_object_get(json, "adapter")));
     } else if (!strcmp(event, "error") && id) {
         gh_error_set(&err, -EIO, id, "%s", text ? text : id);
         gh_daemon_machine_error(i->machine, &err);
@@ -308,6 +311,7 @@ static void hello_done(struct gh_daemon_machine *m, const struct gh_error *err, 
     if (err || !m->instance)
         return;
     m->instance->ready = TRUE;
+    gh_network_ask(m, NULL);
     gh_instance_call(m, "status", NULL, -1, status_done, NULL);
 }
 
@@ -405,6 +409,8 @@ static void network_args(GPtrArray *args, const struct gh_definition *d)
         const struct gh_network *n = &d->network[i];
         g_autoptr(GString) text = g_string_new(NULL);
         g_string_printf(text, "%s,model=%s,mac=%s,link=%s", n->mode, n->adapter, n->mac, n->connected ? "on" : "off");
+        if (n->limit_kbits)
+            g_string_append_printf(text, ",limit=%uk", n->limit_kbits);
         if (!strcmp(n->mode, "internal") && n->name[0])
             g_string_append_printf(text, ",name=%s", n->name);
         for (unsigned f = 0; f < n->forward_count && !strcmp(n->mode, "nat"); f++)

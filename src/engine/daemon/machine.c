@@ -46,24 +46,6 @@ static GVariant *describe_disks(struct gh_daemon_machine *m)
     return g_variant_builder_end(&list);
 }
 
-static GVariant *describe_networks(struct gh_daemon_machine *m)
-{
-    GVariantBuilder list;
-
-    g_variant_builder_init(&list, G_VARIANT_TYPE("aa{sv}"));
-    for (unsigned i = 0; i < m->definition->network_count; i++) {
-        const struct gh_network *n = &m->definition->network[i];
-        GVariantDict d;
-        g_variant_dict_init(&d, NULL);
-        g_variant_dict_insert(&d, "adapter", "s", n->adapter);
-        g_variant_dict_insert(&d, "mode", "s", n->mode);
-        g_variant_dict_insert(&d, "mac", "s", n->mac);
-        g_variant_dict_insert(&d, "connected", "b", n->connected);
-        g_variant_builder_add_value(&list, g_variant_dict_end(&d));
-    }
-    return g_variant_builder_end(&list);
-}
-
 void gh_daemon_machine_refresh(struct gh_daemon_machine *m)
 {
     const struct gh_definition *d = m->definition;
@@ -87,7 +69,7 @@ void gh_daemon_machine_refresh(struct gh_daemon_machine *m)
     gh_engine1_machine_set_created(m->iface, d->created);
     gh_engine1_machine_set_last_started(m->iface, d->last_started);
     gh_engine1_machine_set_disks(m->iface, describe_disks(m));
-    gh_engine1_machine_set_networks(m->iface, describe_networks(m));
+    gh_engine1_machine_set_networks(m->iface, gh_network_describe(m));
     gh_engine1_machine_set_state(m->iface, gh_instance_state(m));
     if (m->instance) {
         gh_instance_describe(m);
@@ -346,7 +328,7 @@ static gboolean on_log(GhEngine1Machine *iface, GDBusMethodInvocation *inv, gpoi
 }
 
 /* ---- Changing and deleting ------------------------------------------------------------------------ */
-static int save(struct gh_daemon_machine *m, struct gh_definition *changed, struct gh_error *err)
+int gh_daemon_machine_save(struct gh_daemon_machine *m, struct gh_definition *changed, struct gh_error *err)
 {
     int r = gh_definition_check(changed, err);
 
@@ -377,7 +359,7 @@ static gboolean on_change(GhEngine1Machine *iface, GDBusMethodInvocation *inv, g
     int r = gh_settings_apply(changed, settings, &err);
     if (r)
         gh_definition_free(changed);
-    if (r < 0 || save(m, changed, &err) < 0)
+    if (r < 0 || gh_daemon_machine_save(m, changed, &err) < 0)
         gh_return_error(inv, &err);
     else
         gh_engine1_machine_complete_change(iface, inv, m->definition->revision);
@@ -399,7 +381,7 @@ static gboolean on_set_medium(GhEngine1Machine *iface, GDBusMethodInvocation *in
     } else {
         free(medium->file);
         medium->file = path[0] ? strdup(path) : NULL;
-        if (save(m, changed, &err) == 0) {
+        if (gh_daemon_machine_save(m, changed, &err) == 0) {
             if (m->instance) {
                 gh_instance_call(m, path[0] ? "insert" : "eject", json_pack("{s:s}", "drive", drive), fd, verb_done, inv);
                 return TRUE;
@@ -503,6 +485,7 @@ struct gh_daemon_machine *gh_daemon_machine_new(struct gh_daemon *d, const char 
     gh_object_skeleton_set_engine1_machine(m->object, m->iface);
     for (unsigned i = 0; i < G_N_ELEMENTS(methods); i++)
         g_signal_connect(m->iface, methods[i].signal, methods[i].handler, m);
+    gh_network_connect(m);
     gh_daemon_machine_error(m, NULL);
     return m;
 }

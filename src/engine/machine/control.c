@@ -27,6 +27,9 @@ static void client_drop(struct control_client *c)
         return;
     if (control->typing.client == c)
         control->typing.client = NULL;
+    for (unsigned i = 0; i < CONTROL_TICKETS; i++)
+        if (control->ticket[i].client == c)
+            control->ticket[i].client = NULL;
     gh_loop_fd_free(c->source);
     close(c->fd);
     json_decref(c->reply);
@@ -131,7 +134,10 @@ static int call(struct control_client *c, json_int_t id, unsigned verb, struct g
         r = gh_schema_read(info->args, p->json, p, envelope, rq.args, err);
         if (!r) {
             gh_schema_init(info->reply, rq.reply);
+            c->control->current = &rq;
+            c->control->current_verb = verb;
             r = control_calls[verb](c->control, &rq, err);
+            c->control->current = NULL;
             if (!r)
                 control_reply_ok(c, id, info->reply, rq.reply);
             gh_schema_fini(info->args, rq.args);
@@ -141,6 +147,29 @@ static int call(struct control_client *c, json_int_t id, unsigned verb, struct g
     free(rq.args);
     free(rq.reply);
     return r;
+}
+
+int gh_control_defer(struct gh_control *control, struct gh_error *err)
+{
+    for (int i = 0; control->current && i < CONTROL_TICKETS; i++)
+        if (!control->ticket[i].used) {
+            control->ticket[i] = (struct control_ticket){ true, control->current->client, control->current->id, control->current_verb };
+            return i;
+        }
+    return gh_error_set(err, -EBUSY, "TooManyRequests", "%d requests wait for their answers already; try again when they have come.", CONTROL_TICKETS);
+}
+
+void gh_control_finish(struct gh_control *control, int ticket, const void *value, const struct gh_error *why)
+{
+    struct control_ticket t = control->ticket[ticket];
+
+    control->ticket[ticket] = (struct control_ticket){ 0 };
+    if (!t.client || t.client->fd < 0)
+        return;
+    if (why)
+        control_reply_error(t.client, t.id, why);
+    else
+        control_reply_ok(t.client, t.id, gh_control_verbs[t.verb].reply, value);
 }
 
 static void request(struct control_client *c, struct gh_packet *p)

@@ -91,6 +91,11 @@ struct gh_control_ops {
 };
 
 struct gh_control;
+/* An op that answers later takes a ticket and returns GH_CONTROL_LATER. defer: a ticket, or -EBUSY with a
+ * sentence. finish: reply is the verb's struct, or why is set; a client that left hears nothing. */
+#define GH_CONTROL_LATER 1
+int  gh_control_defer(struct gh_control *control, struct gh_error *err);
+void gh_control_finish(struct gh_control *control, int ticket, const void *reply, const struct gh_error *why);
 
 /* name and uuid are what hello answers; copied. */
 int  gh_control_new(struct gh_loop *loop, const struct gh_control_ops *ops, void *opaque, const char *name,

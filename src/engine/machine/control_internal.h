@@ -6,6 +6,7 @@
 #include "engine/machine/keys.h"
 
 #define CONTROL_QUEUE 16
+#define CONTROL_TICKETS 32
 
 struct control_client {
     struct gh_control *control;
@@ -30,6 +31,9 @@ struct control_typing {
     struct gh_loop_timer *timer;
 };
 
+struct control_request;
+struct control_ticket { bool used; struct control_client *client; json_int_t id; unsigned verb; }; /* client NULL: it left */
+
 struct gh_control {
     struct gh_loop *loop;
     const struct gh_control_ops *ops;
@@ -37,6 +41,9 @@ struct gh_control {
     char     name[64], uuid[37];
     struct control_client client[GH_CONTROL_CLIENTS];
     struct control_typing typing;
+    const struct control_request *current; /* the call in progress */
+    unsigned current_verb;
+    struct control_ticket ticket[CONTROL_TICKETS];
     /* LATEST events are sent at most 20 times a second. */
     uint64_t sent_ns[GH_CONTROL_EVENT_COUNT_];
     json_t  *held[GH_CONTROL_EVENT_COUNT_];
@@ -44,7 +51,7 @@ struct gh_control {
 };
 
 /* A verb's call: 0, a negative errno with a sentence, or CONTROL_LATER where the reply comes later. */
-#define CONTROL_LATER 1
+#define CONTROL_LATER GH_CONTROL_LATER
 struct control_request {
     struct control_client *client;
     json_int_t id;

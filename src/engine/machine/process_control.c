@@ -259,7 +259,7 @@ static void op_counters(void *opaque, void (*visit)(void *, const char *, uint64
     gh_process_net_counters(p, visit, visit_opaque);
 }
 
-static const struct gh_control_ops ops = {
+static struct gh_control_ops ops = { /* process_net.c adds its own */
     .status = op_status, .pause = op_pause, .resume = op_resume, .reset = op_reset, .power_button = op_power_button,
     .power_off = op_power_off, .quit = op_quit, .key = op_key, .pointer_absolute = op_pointer_absolute,
     .pointer_relative = op_pointer_relative, .button = op_button, .screenshot = op_screenshot, .eject = op_eject,
@@ -333,6 +333,7 @@ int gh_process_control(struct gh_process *p, const struct gh_process_hooks *hook
     events->guest_panic = on_guest_panic;
     events->screen = on_screen;
     events->stopped = on_stopped;
+    gh_process_net_ops(&ops);
     int r = gh_control_new(p->loop, &ops, p, p->launch->name, p->launch->uuid, &p->control, err);
     if (r == 0 && hooks && hooks->control_fd >= 0)
         r = gh_control_add(p->control, hooks->control_fd, true, on_supervisor_lost, p, err);

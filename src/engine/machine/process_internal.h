@@ -39,5 +39,7 @@ void gh_process_tell_medium(struct gh_process *p, const char *drive, bool presen
 /* process_net.c */
 int  gh_process_net_open(struct gh_process *p, struct gh_launch_net *net, struct gh_error *err);
 struct gh_net *gh_process_net(struct gh_process *p, const char *name, struct gh_error *err);
+struct gh_control_ops;
+void gh_process_net_ops(struct gh_control_ops *ops);
 void gh_process_net_counters(struct gh_process *p, void (*visit)(void *, const char *, uint64_t), void *opaque);
 void gh_process_control_free(struct gh_process *p);
