@@ -42,6 +42,7 @@ struct cpu_page {
 struct chunk { struct chunk *next; size_t used; uint8_t data[]; };
 struct write_note { uint8_t *host; unsigned bytes; };
 struct cpu_blocks {
+    struct soft_cpu *cpu;
     struct soft_link l1[L1_SIZE];
     struct cpu_page *page[PAGE_BUCKETS];
     struct chunk *chunks;
@@ -90,6 +91,7 @@ int soft_blocks_new(struct soft_cpu *cpu)
         free(s);
         return -ENOMEM;
     }
+    s->cpu = cpu;
     s->arena_limit = ARENA_DEFAULT;
     if (cpu->vm && cpu->vm->code_cache_bytes)
         s->arena_limit = cpu->vm->code_cache_bytes > 2 * CHUNK_BYTES ? cpu->vm->code_cache_bytes : 2 * CHUNK_BYTES;
@@ -196,11 +198,11 @@ static struct cpu_page *cpu_page(struct cpu_blocks *s, uintptr_t page)
     return p;
 }
 
-static void kill_block(struct soft_block *b)
+static void kill_block(struct cpu_blocks *s, struct soft_block *b)
 {
     b->key = SOFT_DEAD_KEY;
     if (b->jit)
-        soft_jit_kill(b);
+        soft_jit_kill(s->cpu, b);
     for (unsigned i = 0; i < b->count; i++)
         b->insn[i].fn = soft_op_stale;
 }
@@ -224,7 +226,7 @@ static void kill_range(struct cpu_blocks *s, uint8_t *host, unsigned bytes)
                 continue;
             }
             *at = b->next;
-            kill_block(b);
+            kill_block(s, b);
         }
 }
 

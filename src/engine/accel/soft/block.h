@@ -26,7 +26,8 @@ struct soft_block {
     struct soft_link link[2];      /* where it went last times; checked by address, generation, key */
     uint32_t runs;                 /* executions, for the translator's threshold */
     uint16_t bytes, count;
-    void *jit;
+    bool jit_forgets;              /* of jit: writes the arithmetic flags before anything reads them */
+    void *jit;                     /* translated code (jit/), NULL: none */
     struct soft_insn insn[];       /* count of them, then one that ends the block */
 };
 

@@ -106,6 +106,7 @@ enum soft_jump { SOFT_JUMP_FAULT = 1, SOFT_JUMP_AGAIN = 2 };
 struct soft_jit_env {
     uint64_t rip_page;               /* linear page of the running block: code is position independent */
     uint64_t salt_high, salt_low;    /* generation and state_key of lookups in each half of the address space */
+    struct soft_tlb_entry *stack;    /* way of the last stack access; of the current tlb */
     void *targets;                   /* struct soft_jit_target[]: where indirect jumps went */
     uint64_t tmp[2];                 /* scratch inside one instruction */
     uint64_t log;                    /* lockstep.c */

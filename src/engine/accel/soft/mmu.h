@@ -32,6 +32,13 @@ static inline struct soft_tlb_entry *soft_tlb_at(struct soft_tlb_entry *tlb, uin
     return &tlb[(linear >> 12) & (SOFT_TLB_SIZE - 1)];
 }
 
+static inline void soft_use_tlb(struct soft_cpu *cpu, struct soft_tlb_entry *tlb)
+{
+    if (cpu->tlb != tlb)
+        cpu->jit.stack = soft_tlb_at(tlb, cpu->gpr[GH_RSP]);
+    cpu->tlb = tlb;
+}
+
 /* ---- Slow paths (access.c): walk, cross pages, MMIO, code pages, breakpoints ---------------- */
 /* Value zero-extended; bytes 1, 2, 4 or 8. */
 uint64_t soft_ld_slow(struct soft_cpu *cpu, uint64_t linear, unsigned bytes);

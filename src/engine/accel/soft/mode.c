@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* EFLAGS, and what CS, SS, CPL and the control registers make of the execution mode. */
+#include "engine/accel/soft/mmu.h"
 #include "engine/accel/soft/system.h"
 #include "engine/accel/soft/vm.h"
 
@@ -53,7 +54,7 @@ void soft_update_mode(struct soft_cpu *cpu)
     }
     cpu->stack32 = cpu->seg[GH_SS].attr & GH_SEG_DB;
     cpu->mmu_mode = (uint8_t)soft_mode_cpl(cpu, cpu->cpl);
-    cpu->tlb = cpu->ctx->set[cpu->mmu_mode];
+    soft_use_tlb(cpu, cpu->ctx->set[cpu->mmu_mode]);
     if (cpu->stack32)
         key |= SOFT_KEY_STACK32;
     if (cpu->cpl == 3)

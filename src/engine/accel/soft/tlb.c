@@ -30,10 +30,14 @@ static unsigned watched_rights(const struct soft_cpu *cpu, uint64_t page)
 
 static bool tag_valid(uint64_t tag, unsigned way) { return ((tag >> 12) & (SOFT_TLB_SIZE - 1)) == way; }
 
+/* Where a way without page points to: nothing should get there, and if, it is nobody's memory. */
+static uint8_t nowhere[0x2000] __attribute__((aligned(4096)));
+
 static void entry_clear(struct soft_tlb_entry *e, unsigned way)
 {
     e->tag_read = e->tag_exec = SOFT_TAG_NONE(way);
     __atomic_store_n(&e->tag_write, SOFT_TAG_NONE(way), __ATOMIC_RELAXED);
+    __atomic_store_n(&e->page, (uintptr_t)nowhere, __ATOMIC_RELEASE);
 }
 
 /* Every flush is a new generation: what was found by linear address under an old one is stale. */
@@ -64,7 +68,7 @@ void soft_tlb_init(struct soft_cpu *cpu)
     cpu->ctx = &cpu->tlb_ctx[0];
     cpu->tlb_gen = cpu->ctx->gen;
     new_high_generation(cpu);
-    cpu->tlb = cpu->ctx->set[cpu->mmu_mode];
+    soft_use_tlb(cpu, cpu->ctx->set[cpu->mmu_mode]);
 }
 
 static void flush_context(struct soft_cpu *cpu, struct soft_tlb_ctx *x, bool global_too)
@@ -152,7 +156,7 @@ void soft_tlb_switch(struct soft_cpu *cpu, uint16_t pcid, bool keep)
         new_high_generation(cpu);
     cpu->ctx = x;
     cpu->tlb_gen = x->gen;
-    cpu->tlb = x->set[cpu->mmu_mode];
+    soft_use_tlb(cpu, x->set[cpu->mmu_mode]);
 }
 
 void soft_tlb_flush_pcid(struct soft_cpu *cpu, uint16_t pcid)

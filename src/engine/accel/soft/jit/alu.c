@@ -8,7 +8,7 @@
 
 /* Does the host's instruction leave flags that depend on what the flags were? If not, a shift by a
  * constant, or a multiplication, needs no old flags. */
-static bool shifts_forget, multiplies_forget;
+bool jit_shifts_forget, jit_multiplies_forget;
 
 static bool same_flags(soft_aflags (*op)(soft_aflags f, uint32_t v))
 {
@@ -26,27 +26,27 @@ static soft_aflags try_imul(soft_aflags f, uint32_t v) { soft_v_imul32(v, 0x1000
 
 __attribute__((constructor)) static void probe_host(void)
 {
-    shifts_forget = same_flags(try_shl) && same_flags(try_shr) && same_flags(try_sar) && same_flags(try_shl1);
-    multiplies_forget = same_flags(try_imul);
+    jit_shifts_forget = same_flags(try_shl) && same_flags(try_shr) && same_flags(try_sar) && same_flags(try_shl1);
+    jit_multiplies_forget = same_flags(try_imul);
 }
 
 /* The old flags must be in EFLAGS before it. */
 static bool needs_flags(const struct jit_gen *g, const struct soft_insn *in)
 {
     const struct soft_op_row *r = &soft_rows[in->op];
+    unsigned kind = in->modrm >> 3 & 7;
     switch (in->klass) {
-    case K_ALU1:                            /* INC and DEC keep CF */
-        return in->flags & SOFT_F_RF && !(jit_flags_dead(g) && !in->is_mem);
-    case K_SHIFT: {
-        unsigned kind = in->modrm >> 3 & 7;
-        unsigned count = r->form == F_M_I8 ? (unsigned)in->imm & (in->opsize == 8 ? 63 : 31) : 1;
-        bool constant = r->opcode < 0xd2;
-        if (constant && count && kind >= 4 && shifts_forget)
+    case K_SHIFT:
+        if (kind == 2 || kind == 3)
+            return true;                    /* through CF */
+        if (kind >= 4 && r->opcode < 0xd2 && jit_shifts_forget &&
+            (r->form != F_M_I8 || (in->imm & (in->opsize == 8 ? 63 : 31))))
             return false;
-        return !(constant && kind != 2 && kind != 3 && !in->is_mem && jit_flags_dead(g));
-    }
+        return !jit_flags_dead(g->b, g->index + 1);
+    case K_ALU1: case K_SHIFTD: case K_BT: case K_BITS: /* keep some or all */
+        return in->flags & SOFT_F_RF && !jit_flags_dead(g->b, g->index + 1);
     case K_MUL:
-        return !multiplies_forget;
+        return !jit_multiplies_forget;
     default:
         return in->flags & SOFT_F_RF;
     }

@@ -161,12 +161,21 @@ void jit_flags_to_env(struct jit_gen *g)
 {
     if (g->flags != JIT_FLAGS_HOST)
         return;
+    if (g->b && jit_flags_dead(g->b, g->index)) {
+        g->flags = JIT_FLAGS_ENV;
+        return;
+    }
+    jit_spill(g);
+    g->flags = JIT_FLAGS_BOTH;
+}
+
+void jit_spill(struct jit_gen *g)
+{
     jit_mov(g, JIT_A, H_RAX);
     jit_e8(g, 0x9f);                                /* lahf */
     jit_rr(g, 0x90 | O_0F | O_BRM, 0, H_RAX);       /* seto al */
     jit_env(g, 0x89 | O_66, H_RAX, JIT_ENV_OF(aflags));
     jit_mov(g, H_RAX, JIT_A);
-    g->flags = JIT_FLAGS_BOTH;
 }
 
 void jit_flags_to_host(struct jit_gen *g, unsigned scratch)
@@ -182,22 +191,43 @@ void jit_flags_to_host(struct jit_gen *g, unsigned scratch)
     g->flags = JIT_FLAGS_BOTH;
 }
 
-bool jit_flags_dead(const struct jit_gen *g)
+/* What the instruction does to the flags' liveness. */
+enum effect { READS, KILLS, PASSES };
+
+static enum effect effect_of(const struct soft_insn *in)
 {
-    for (unsigned i = g->index + 1; i < g->b->count; i++) {
-        const struct soft_insn *in = &g->b->insn[i];
-        if (in->flags & (SOFT_F_END | SOFT_F_FAULT | SOFT_F_RF) || in->is_mem)
-            return false;
-        switch (in->klass) {
-        case K_ALU: case K_TEST:
-            return in->flags & SOFT_F_WF && !(in->prefixes & SOFT_P_LOCK);
-        case K_MOV: case K_MOVX: case K_CONV: case K_NOP:
-            break;
-        default:
-            return false;
-        }
-        if (((in->rm | in->reg) & 0x10) || in->flags & SOFT_F_WF)
-            return false;
+    const struct soft_op_row *r = &soft_rows[in->op];
+    unsigned kind = in->modrm >> 3 & 7;
+    if (in->op == SOFT_OP_INVALID || in->flags & SOFT_F_END)
+        return READS;
+    switch (in->klass) {
+    case K_ALU: case K_TEST: case K_ATOMIC: case K_SSE:
+        return in->flags & SOFT_F_RF ? READS : in->flags & SOFT_F_WF ? KILLS : PASSES;
+    case K_ALU1:                                    /* INC, DEC keep CF: they read nothing themselves */
+        return in->flags & SOFT_F_WF && !(in->flags & SOFT_F_RF) ? KILLS : PASSES;
+    case K_MUL:
+        return jit_multiplies_forget ? KILLS : PASSES;
+    case K_SHIFT:
+        if (kind == 2 || kind == 3)
+            return READS;
+        if (kind < 4 || r->opcode >= 0xd2 || !jit_shifts_forget)
+            return PASSES;
+        return r->form != F_M_I8 || (in->imm & (in->opsize == 8 ? 63 : 31)) ? KILLS : PASSES;
+    case K_SHIFTD: case K_BT:
+        return PASSES;
+    case K_BITS:
+        return r->map == M_0F ? PASSES : in->flags & SOFT_F_RF ? READS : PASSES;
+    default:
+        return in->flags & SOFT_F_RF ? READS : PASSES;
+    }
+}
+
+bool jit_flags_dead(const struct soft_block *b, unsigned from)
+{
+    for (unsigned i = from; i < b->count; i++) {
+        enum effect e = effect_of(&b->insn[i]);
+        if (e != PASSES)
+            return e == KILLS;
     }
     return false;
 }

@@ -59,7 +59,7 @@ static void find(struct jit_gen *g)
 static void push_return(struct jit_gen *g, const struct soft_insn *in)
 {
     jit_rm(g, 0x8d | O_W, JIT_A, JIT_SP, -8);
-    jit_lookup(g, 8, true);
+    jit_lookup_stack(g, 8, true);
     jit_load(g, JIT_B, JIT_ENV_OF(jit.rip_page));
     jit_rm(g, 0x8d | O_W, JIT_B, JIT_B, (int32_t)g->off + in->len);
     jit_rm(g, 0x89 | O_W, JIT_B, JIT_A, 0);
@@ -69,7 +69,6 @@ static void push_return(struct jit_gen *g, const struct soft_insn *in)
 static bool jcc(struct jit_gen *g, const struct soft_insn *in)
 {
     jit_flags_to_host(g, JIT_A);
-    jit_flags_to_env(g);
     jit_exit_at(g, jit_jcc(g, in->imm2 & 15), relative(g, in));
     jit_exit_jmp(g, (int32_t)g->off + in->len);
     return true;
@@ -78,7 +77,7 @@ static bool jcc(struct jit_gen *g, const struct soft_insn *in)
 static bool ret(struct jit_gen *g, const struct soft_insn *in)
 {
     jit_mov(g, JIT_A, JIT_SP);
-    jit_lookup(g, 8, false);
+    jit_lookup_stack(g, 8, false);
     jit_rm(g, 0x8b | O_W, JIT_A, JIT_A, 0);
     find(g);
     jit_rm(g, 0x8d | O_W, JIT_SP, JIT_SP, 8 + (soft_rows[in->op].form == F_I16 ? (int32_t)in->imm : 0));
@@ -110,7 +109,6 @@ bool jit_flow(struct jit_gen *g, const struct soft_insn *in)
     case K_JMP:
         if (too_far(g, in))
             return false;
-        jit_flags_to_env(g);
         jit_exit_jmp(g, relative(g, in));
         return true;
     case K_CALLREL:

@@ -37,13 +37,14 @@ enum { H_RAX, H_RCX, H_RDX, H_RBX, H_RSP, H_RBP, H_RSI, H_RDI, H_R8, H_R9, H_R10
 #define O_NOREX  0x00080000u  /* reg or rm is AH, CH, DH, BH (4..7): the caller has seen to it that no REX is needed */
 
 enum jit_flags_at {
-    JIT_FLAGS_ENV,   /* aflags is right, EFLAGS is garbage */
+    JIT_FLAGS_ENV,   /* aflags is right, or nothing will read it; EFLAGS is garbage */
     JIT_FLAGS_HOST,  /* EFLAGS is right, aflags is stale */
     JIT_FLAGS_BOTH,
 };
 
 struct jit_slow_path { uint8_t *jump[8], *back; uint8_t jumps; uint8_t index; uint16_t off; bool reload, ends, vec; };
-struct jit_exit { uint8_t *site; int32_t target; };
+struct jit_refill { uint8_t *jump, *back; uint16_t limit; uint8_t index; bool write; };
+struct jit_exit { uint8_t *site; int32_t target; bool flags; /* they are in EFLAGS */ };
 
 /* Where indirect jumps went: see jit_indirect_find. 32 bytes; the layout is in the code. */
 struct soft_jit_target { uint64_t linear, salt; const uint8_t *code; uint64_t page; };
@@ -51,7 +52,12 @@ struct soft_jit_target { uint64_t linear, salt; const uint8_t *code; uint64_t pa
 static inline unsigned jit_target_hash(uint64_t linear) { return (unsigned)(linear ^ linear >> 11) & (JIT_TARGETS - 1); }
 
 /* Data behind an exit's call: what the run loop needs to patch it. */
-enum jit_link_kind { JIT_LINK_PAGE, JIT_LINK_CROSS, JIT_LINK_CROSS_DONE };
+enum jit_link_kind {
+    JIT_LINK_PAGE,        /* patch site; with flags in EFLAGS (the exit stores them before its call): see connect */
+    JIT_LINK_PAGE_FLAGS,
+    JIT_LINK_CROSS, JIT_LINK_CROSS_DONE,
+    JIT_LINK_FORWARD,     /* the entry of a killed block: the call becomes a jump to its successor */
+};
 struct soft_jit_link {
     int32_t  target;      /* from rip_page */
     uint32_t site;        /* offset of the rel32 to patch; across pages: of the checked sequence */
@@ -71,6 +77,8 @@ struct soft_jit {
     struct lockstep *lockstep;   /* lockstep.c; NULL: off */
     uint64_t max_blocks;         /* bisecting: translate so many */
     const uint8_t *thunk_enter, *thunk_one, *thunk_head, *thunk_link, *thunk_cross; /* in rw */
+    const uint8_t *thunk_spill;  /* EFLAGS -> aflags; uses R13 */
+    const uint8_t *thunk_refill[2]; /* stack lookup missed its way: read, write */
     const uint8_t *thunk_vec_load, *thunk_vec_save; /* simd.c; NULL: none */
     struct soft_jit_counters count;
     uint32_t slow_count[SOFT_OP_COUNT + 1];
@@ -81,13 +89,14 @@ struct jit_gen {
     struct soft_jit *jit;
     struct soft_cpu *cpu;
     struct soft_block *b;
-    uint8_t *at, *entry;
+    uint8_t *at, *entry, *stub;
     unsigned index;              /* current instruction */
     unsigned off;                /* its offset in the page */
     enum jit_flags_at flags;
     bool mode64;
     bool vec;                    /* the guest's vector registers are known to be in the host's here */
-    unsigned slow_count, exit_count;
+    unsigned slow_count, exit_count, refill_count;
+    struct jit_refill refill[2 * SOFT_BLOCK_INSNS];
     struct jit_slow_path slow[SOFT_BLOCK_INSNS];
     struct jit_exit exit[4];
 };
@@ -122,10 +131,16 @@ void jit_store_all(struct jit_gen *g);
 void jit_load_all(struct jit_gen *g);
 
 /* ---- Flags --------------------------------------------------------------------------------------------------- */
-void jit_flags_to_env(struct jit_gen *g);                    /* uses R13; EFLAGS stay */
+/* Before EFLAGS are destroyed, or C code is called: stores them in aflags where an instruction from the current one
+ * on reads them. Uses R13; EFLAGS stay. What no instruction reads is not stored, also not for the frame of
+ * an exception. */
+void jit_flags_to_env(struct jit_gen *g);
+void jit_spill(struct jit_gen *g);                           /* EFLAGS -> aflags, always */
 void jit_flags_to_host(struct jit_gen *g, unsigned scratch); /* EFLAGS = aflags unless they are there */
-/* The current instruction's flags are overwritten before anything sees them. */
-bool jit_flags_dead(const struct jit_gen *g);
+/* All arithmetic flags are written before an instruction reads them, from instruction `from` of the block on. */
+bool jit_flags_dead(const struct soft_block *b, unsigned from);
+/* The host's shifts by a constant, and its multiplications, do not look at the old flags (alu.c). */
+extern bool jit_shifts_forget, jit_multiplies_forget;
 
 /* ---- Slow path, exits (translate.c) -------------------------------------------------------------------------- */
 /* Leaves to the handler of the current instruction if cc; EFLAGS must not be pending. */
@@ -146,8 +161,11 @@ void jit_slow_at(struct jit_gen *g, uint8_t *site);
 /* The operand's address can be formed here. */
 bool jit_can_address(const struct jit_gen *g, const struct soft_insn *in);
 void jit_address(struct jit_gen *g, const struct soft_insn *in);                /* R13 = linear; uses R15, not EFLAGS */
+void jit_way(struct jit_gen *g);                                                /* R15 = TLB way of R13 */
 /* R13 = linear -> host address; uses R15 and EFLAGS. Slow path where the TLB has no such page or the operand leaves it. */
 void jit_lookup(struct jit_gen *g, unsigned bytes, bool write);
+/* The same for an address near RSP. */
+void jit_lookup_stack(struct jit_gen *g, unsigned bytes, bool write);
 /* Address and lookup of the memory operand; flags go to env. */
 void jit_operand(struct jit_gen *g, const struct soft_insn *in, unsigned bytes, bool write);
 /* After jit_lookup: slow path where the operand leaves its cache line. Uses R15. */
@@ -172,5 +190,6 @@ void jit_simd_thunks(struct jit_gen *g);
 void jit_make_thunks(struct soft_cpu *cpu, struct soft_jit *j);   /* thunks.c */
 /* What thunk_one calls: runs instruction what >> 16 of b at page offset what & 0xffff by its handler.
  * 0: go on after it; 1: leave to the run loop. */
+#define JIT_ONE_RELOAD 0x80000000u  /* bit of what: 2 instead of 0: and load the flags into EFLAGS */
 int soft_jit_one(struct soft_cpu *cpu, struct soft_block *b, uint32_t what);
 bool jit_translate(struct soft_cpu *cpu, struct soft_block *b);   /* translate.c */

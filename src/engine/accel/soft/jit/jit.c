@@ -132,14 +132,6 @@ void soft_jit_visit_slow(const struct soft_cpu *cpu, void (*visit)(void *, const
 }
 
 /* ---- Death of blocks --------------------------------------------------------------------------------------- */
-void soft_jit_kill(struct soft_block *b)
-{
-    uint8_t *entry = b->jit;
-    entry[0] = 0xeb;                         /* jmp short to "gone", see translate.c */
-    entry[1] = (uint8_t)(-11 - 2);
-    b->jit = NULL;
-}
-
 void soft_jit_forget(struct soft_cpu *cpu)
 {
     struct soft_jit *j = jit_of(cpu);
@@ -160,7 +152,7 @@ static inline void refresh_salts(struct soft_cpu *cpu)
 
 int soft_jit_one(struct soft_cpu *cpu, struct soft_block *b, uint32_t what)
 {
-    const struct soft_insn *in = &b->insn[what >> 16];
+    const struct soft_insn *in = &b->insn[what >> 16 & 0xff];
     struct soft_jit *j = jit_of(cpu);
     bool ends = in->flags & SOFT_F_END;
     cpu->rip = cpu->jit.rip_page + (what & 0xffff);
@@ -170,7 +162,7 @@ int soft_jit_one(struct soft_cpu *cpu, struct soft_block *b, uint32_t what)
     if (ends || b->key == SOFT_DEAD_KEY)
         return 1;
     refresh_salts(cpu);                      /* MMIO may have published another memory map */
-    return 0;
+    return what & JIT_ONE_RELOAD ? 2 : 0;
 }
 
 static bool translatable(const struct soft_block *b)
@@ -198,8 +190,15 @@ void soft_jit_connect(struct soft_cpu *cpu, const struct soft_jit_link *link, co
     uint8_t *site = j->rw + link->site;
     if (cpu->rip != cpu->jit.rip_page + (uint64_t)(int64_t)link->target)
         return;
-    if (link->kind == JIT_LINK_PAGE) {
-        jit_patch(site, b->jit);
+    uint8_t *call = j->rw + ((const uint8_t *)link - j->rx) - 5, *entry = b->jit;
+    if (link->kind == JIT_LINK_PAGE || (link->kind == JIT_LINK_PAGE_FLAGS && b->jit_forgets)) {
+        jit_patch(site, link->kind == JIT_LINK_PAGE ? entry : entry - 2);
+        j->count.links++;
+        return;
+    }
+    if (link->kind == JIT_LINK_PAGE_FLAGS || link->kind == JIT_LINK_FORWARD) {
+        jit_patch(call + 1, entry);
+        *call = 0xe9;
         j->count.links++;
         return;
     }

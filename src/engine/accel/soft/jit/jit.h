@@ -47,7 +47,7 @@ const struct soft_jit_counters *soft_jit_counters(const struct soft_cpu *cpu);
 void soft_jit_visit_slow(const struct soft_cpu *cpu, void (*visit)(void *opaque, const char *name, uint64_t count), void *opaque);
 
 /* block.c: a block with jit set died; all blocks are gone. */
-void soft_jit_kill(struct soft_block *b);
+void soft_jit_kill(struct soft_cpu *cpu, struct soft_block *b);
 void soft_jit_forget(struct soft_cpu *cpu);
 
 /* The run loop. A link is an exit of translated code that wants to be patched; NULL: none. */

@@ -49,15 +49,20 @@ void jit_address(struct jit_gen *g, const struct soft_insn *in)
     }
 }
 
-void jit_lookup(struct jit_gen *g, unsigned bytes, bool write)
+void jit_way(struct jit_gen *g)
 {
-    int tag = write ? (int)offsetof(struct soft_tlb_entry, tag_write) : (int)offsetof(struct soft_tlb_entry, tag_read);
     jit_mov(g, JIT_B, JIT_A);
     jit_rr(g, 0xc1 | O_W, 5, JIT_B);                         /* shr r15, 7 */
     jit_e8(g, 7);
     jit_rr(g, 0x81, 4, JIT_B);                               /* and r15d, 7fe0h */
     jit_e32(g, (SOFT_TLB_SIZE - 1) << 5);
     jit_env(g, 0x03 | O_W, JIT_B, JIT_ENV_OF(tlb));          /* add r15, [tlb] */
+}
+
+void jit_lookup(struct jit_gen *g, unsigned bytes, bool write)
+{
+    int tag = write ? (int)offsetof(struct soft_tlb_entry, tag_write) : (int)offsetof(struct soft_tlb_entry, tag_read);
+    jit_way(g);
     jit_rm(g, 0x2b | O_W, JIT_A, JIT_B, tag);                /* sub r13, [r15 + tag]: offset in the page */
     jit_rr(g, 0x81 | O_W, 7, JIT_A);                         /* cmp r13, 1000h - bytes */
     jit_e32(g, 0x1000 - bytes);
@@ -67,11 +72,29 @@ void jit_lookup(struct jit_gen *g, unsigned bytes, bool write)
         jit_log_store(g, bytes);
 }
 
+void jit_lookup_stack(struct jit_gen *g, unsigned bytes, bool write)
+{
+    int tag = write ? (int)offsetof(struct soft_tlb_entry, tag_write) : (int)offsetof(struct soft_tlb_entry, tag_read);
+    jit_load(g, JIT_B, JIT_ENV_OF(jit.stack));
+    jit_rm(g, 0x2b | O_W, JIT_A, JIT_B, tag);
+    jit_rr(g, 0x81 | O_W, 7, JIT_A);
+    jit_e32(g, 0x1000 - bytes);
+    uint8_t *jump = jit_jcc(g, CC_A);
+    g->refill[g->refill_count++] = (struct jit_refill){ jump, g->at, (uint16_t)(0x1000 - bytes), (uint8_t)g->index, write };
+    jit_slow_at(g, NULL);
+    jit_rm(g, 0x03 | O_W, JIT_A, JIT_B, (int)offsetof(struct soft_tlb_entry, page));
+    if (write)
+        jit_log_store(g, bytes);
+}
+
 void jit_operand(struct jit_gen *g, const struct soft_insn *in, unsigned bytes, bool write)
 {
     jit_flags_to_env(g);
     jit_address(g, in);
-    jit_lookup(g, bytes, write);
+    if (in->base == GH_RSP && in->index == SOFT_NO_REG && in->is_mem == SOFT_MEM_FLAT64)
+        jit_lookup_stack(g, bytes, write);
+    else
+        jit_lookup(g, bytes, write);
     g->flags = JIT_FLAGS_ENV;
 }
 

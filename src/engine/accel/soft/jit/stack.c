@@ -9,7 +9,7 @@ static void push_slot(struct jit_gen *g)
 {
     jit_flags_to_env(g);
     jit_rm(g, 0x8d | O_W, JIT_A, JIT_SP, -8);
-    jit_lookup(g, 8, true);
+    jit_lookup_stack(g, 8, true);
     g->flags = JIT_FLAGS_ENV;
 }
 
@@ -17,7 +17,7 @@ static void top_slot(struct jit_gen *g)
 {
     jit_flags_to_env(g);
     jit_mov(g, JIT_A, JIT_SP);
-    jit_lookup(g, 8, false);
+    jit_lookup_stack(g, 8, false);
     g->flags = JIT_FLAGS_ENV;
 }
 

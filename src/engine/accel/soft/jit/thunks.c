@@ -90,9 +90,15 @@ static void make_one(struct jit_gen *g)
     jit_imm64(g, H_RAX, (uintptr_t)soft_jit_one);
     jit_rr(g, 0xff, 2, H_RAX);
     host_rsp_add(g, 8);
-    jit_rr(g, 0x85, H_RAX, H_RAX);
-    uint8_t *leave = jit_jcc(g, CC_NE);
+    jit_rr(g, 0x83, 7, H_RAX);
+    jit_e8(g, 1);
+    uint8_t *leave = jit_jcc(g, CC_E), *reload = jit_jcc(g, CC_A);
     jit_load_all(g);
+    jit_e8(g, 0xc3);
+    jit_patch(reload, g->at);
+    jit_load_all(g);
+    g->flags = JIT_FLAGS_ENV;
+    jit_flags_to_host(g, JIT_A);
     jit_e8(g, 0xc3);
     jit_patch(leave, g->at);
     host_rsp_add(g, 8);                      /* the return address */
@@ -149,6 +155,25 @@ static void make_cross(struct jit_gen *g)
     leave_link(g);
 }
 
+static void make_spill(struct jit_gen *g)
+{
+    g->jit->thunk_spill = g->at;
+    jit_spill(g);
+    jit_e8(g, 0xc3);
+}
+
+/* Called with R13 = linear - tag of the way at R15: takes the right way, and the difference with that. */
+static void make_refill(struct jit_gen *g, bool write)
+{
+    int tag = write ? (int)offsetof(struct soft_tlb_entry, tag_write) : (int)offsetof(struct soft_tlb_entry, tag_read);
+    g->jit->thunk_refill[write] = g->at;
+    jit_rm(g, 0x03 | O_W, JIT_A, JIT_B, tag);
+    jit_way(g);
+    jit_store(g, JIT_B, JIT_ENV_OF(jit.stack));
+    jit_rm(g, 0x2b | O_W, JIT_A, JIT_B, tag);
+    jit_e8(g, 0xc3);
+}
+
 void jit_make_thunks(struct soft_cpu *cpu, struct soft_jit *j)
 {
     struct jit_gen g = { .jit = j, .cpu = cpu, .at = j->rw };
@@ -163,6 +188,12 @@ void jit_make_thunks(struct soft_cpu *cpu, struct soft_jit *j)
     make_link(&g);
     align(&g);
     make_cross(&g);
+    align(&g);
+    make_spill(&g);
+    align(&g);
+    make_refill(&g, false);
+    align(&g);
+    make_refill(&g, true);
     align(&g);
     j->first = j->used = (size_t)(g.at - j->rw);
 }

@@ -3,11 +3,14 @@
  * One block into host code, in one pass:
  *
  *     stub:   mov r13, block; jmp thunk_one            handlers are called through it
- *     gone:   mov r15d, offset; jmp thunk_head         attention, or the block was killed
- *     entry:  cmp [attention], 0; jne gone             (killing writes a jump to gone here)
+ *     gone:   mov r15d, offset; jmp thunk_head         attention
+ *     flags:  call thunk_spill; jmp entry              only in a block that forgets the flags it is entered with
+ *             nop of 2 bytes                           entry with flags in EFLAGS; killing makes it jump to flags
+ *     entry:  cmp [attention], 0; jne gone             killing writes: call thunk_link; data
  *             the instructions
- *             slow paths: mov r15d, what; call stub; [flags back into EFLAGS]; jmp behind the instruction
- *             exits: call thunk_link; data             until they are patched
+ *             refills: call thunk_refill; cmp; jbe back into a stack access; jmp slow path
+ *             slow paths: mov r15d, what; call stub; jmp behind the instruction
+ *             exits: [call thunk_spill]; call thunk_link; data    until they are patched
  *
  * Memory of dead code is not reused before the whole buffer is forgotten, so that nobody needs to know
  * who links to a block.
@@ -19,7 +22,9 @@
 #include "engine/accel/soft/jit/gen.h"
 
 #define ROOM_FOR_A_BLOCK 32768u
+#define STUB_BYTES 15
 #define GONE_BYTES 11
+#define FLAGS_BYTES 9
 
 static jit_family family_of(unsigned klass)
 {
@@ -48,42 +53,56 @@ void jit_slow_at(struct jit_gen *g, uint8_t *site)
         s = &g->slow[g->slow_count++];
         *s = (struct jit_slow_path){ .index = (uint8_t)g->index, .off = (uint16_t)g->off };
     }
-    s->jump[s->jumps++] = site;
+    if (site)
+        s->jump[s->jumps++] = site;
 }
 
 void jit_slow_if(struct jit_gen *g, unsigned cc) { jit_slow_at(g, jit_jcc(g, cc)); }
 
-static uint8_t *stub_of(const struct jit_gen *g) { return g->entry - GONE_BYTES - 15; }
-
-static void call_one(struct jit_gen *g, unsigned index, unsigned off)
+static void call_one(struct jit_gen *g, unsigned index, unsigned off, uint32_t bits)
 {
     jit_e8(g, 0x41);
     jit_e8(g, 0xbf);                         /* mov r15d, what */
-    jit_e32(g, index << 16 | off);
-    jit_call(g, stub_of(g));
+    jit_e32(g, bits | index << 16 | off);
+    jit_call(g, g->stub);
 }
 
 void jit_call_handler(struct jit_gen *g, const struct soft_insn *in)
 {
     (void)in;
     jit_flags_to_env(g);
-    call_one(g, g->index, g->off);
+    call_one(g, g->index, g->off, 0);
     g->flags = JIT_FLAGS_ENV;
     g->vec = false;
 }
 
 static void emit_slow_paths(struct jit_gen *g)
 {
+    unsigned refill = 0;
     for (unsigned i = 0; i < g->slow_count; i++) {
         struct jit_slow_path *s = &g->slow[i];
+        for (; refill < g->refill_count && g->refill[refill].index == s->index; refill++) {
+            struct jit_refill *r = &g->refill[refill];
+            jit_patch(r->jump, g->at);
+            jit_call(g, g->jit->thunk_refill[r->write]);
+            jit_rr(g, 0x81 | O_W, 7, JIT_A);
+            jit_e32(g, r->limit);
+            jit_patch(jit_jcc(g, CC_BE), r->back);
+            if (refill + 1 < g->refill_count && g->refill[refill + 1].index == s->index) {
+                jit_e8(g, 0xe9);             /* another one of the same instruction follows */
+                g->at += 4;
+                s->jump[s->jumps++] = g->at - 4;
+            }
+        }
         for (unsigned k = 0; k < s->jumps; k++)
             jit_patch(s->jump[k], g->at);
-        call_one(g, s->index, s->off);
+        bool late = s->vec && s->reload;     /* loading the vector registers destroys EFLAGS */
+        call_one(g, s->index, s->off, s->reload && !late ? JIT_ONE_RELOAD : 0);
         if (s->ends)
             continue;
         if (s->vec)
             jit_call(g, g->jit->thunk_vec_load);
-        if (s->reload) {
+        if (late) {
             g->flags = JIT_FLAGS_ENV;
             jit_flags_to_host(g, JIT_B);
         }
@@ -94,7 +113,7 @@ static void emit_slow_paths(struct jit_gen *g)
 /* ---- Exits ------------------------------------------------------------------------------------------------ */
 void jit_exit_at(struct jit_gen *g, uint8_t *site, int32_t target)
 {
-    g->exit[g->exit_count++] = (struct jit_exit){ site, target };
+    g->exit[g->exit_count++] = (struct jit_exit){ site, target, g->flags == JIT_FLAGS_HOST };
 }
 
 void jit_exit_jmp(struct jit_gen *g, int32_t target)
@@ -142,14 +161,19 @@ static void emit_exits(struct jit_gen *g)
     int32_t own = (int32_t)((uintptr_t)g->b->host & 0xfff);
     for (unsigned i = 0; i < g->exit_count; i++) {
         struct jit_exit *e = &g->exit[i];
-        if (e->target == own && g->jit->mode == SOFT_JIT_ON) {
-            jit_patch(e->site, g->entry);
+        bool loops = e->target == own && g->jit->mode == SOFT_JIT_ON;
+        if (loops && (!e->flags || g->b->jit_forgets)) {
+            jit_patch(e->site, e->flags ? g->entry - 2 : g->entry);
             continue;
         }
         jit_patch(e->site, g->at);
-        if (e->target >= 0 && e->target < 0x1000) {
+        if (e->flags)
+            jit_call(g, g->jit->thunk_spill);
+        if (loops) {
+            jit_jmp(g, g->entry);
+        } else if (e->target >= 0 && e->target < 0x1000) {
             jit_call(g, g->jit->thunk_link);
-            link_data(g, e->target, e->site, JIT_LINK_PAGE);
+            link_data(g, e->target, e->site, e->flags ? JIT_LINK_PAGE_FLAGS : JIT_LINK_PAGE);
         } else {
             emit_cross(g, e->target);
         }
@@ -159,19 +183,43 @@ static void emit_exits(struct jit_gen *g)
 /* ---- The block ---------------------------------------------------------------------------------------------- */
 static void emit_head(struct jit_gen *g)
 {
-    g->entry = g->at + 15 + GONE_BYTES;
+    g->stub = g->at;
+    g->entry = g->at + STUB_BYTES + GONE_BYTES + (g->b->jit_forgets ? FLAGS_BYTES : 0);
     jit_e8(g, 0x49);
     jit_e8(g, 0xbd);
     jit_e64(g, (uintptr_t)g->b);
     jit_jmp(g, g->jit->thunk_one);
+    uint8_t *gone = g->at;
     jit_e8(g, 0x41);
     jit_e8(g, 0xbf);
     jit_e32(g, g->off);
     jit_jmp(g, g->jit->thunk_head);
+    if (g->b->jit_forgets) {
+        jit_call(g, g->jit->thunk_spill);
+        jit_e8(g, 0xeb);
+        jit_e8(g, 2);
+        jit_e8(g, 0x66);
+        jit_e8(g, 0x90);
+    }
     jit_env(g, 0x83, 7, JIT_ENV_OF(attention));
     jit_e8(g, 0);
     jit_e8(g, 0x75);
-    jit_e8(g, (uint8_t)(g->entry - GONE_BYTES - (g->at + 1)));
+    jit_e8(g, (uint8_t)(gone - (g->at + 1)));
+}
+
+void soft_jit_kill(struct soft_cpu *cpu, struct soft_block *b)
+{
+    struct soft_jit *j = cpu->jit_state;
+    struct jit_gen g = { .jit = j, .at = b->jit };
+    uint8_t *entry = b->jit;
+    if (b->jit_forgets) {
+        entry[-2] = 0xeb;
+        entry[-1] = (uint8_t)-FLAGS_BYTES;
+    }
+    jit_call(&g, j->thunk_link);
+    link_data(&g, (int32_t)((uintptr_t)b->host & 0xfff), entry, JIT_LINK_FORWARD);
+    b->jit = NULL;
+    j->count.kills++;
 }
 
 static void emit_insn(struct jit_gen *g, const struct soft_insn *in)
@@ -208,7 +256,8 @@ bool jit_translate(struct soft_cpu *cpu, struct soft_block *b)
     }
     struct jit_gen g = { .jit = j, .cpu = cpu, .b = b, .at = j->rw + j->used, .off = (uintptr_t)b->host & 0xfff,
                          .mode64 = b->key & SOFT_KEY_CODE64 };
-    while (((uintptr_t)g.at + 15 + GONE_BYTES) & 15)
+    b->jit_forgets = jit_flags_dead(b, 0);
+    while (((uintptr_t)g.at + STUB_BYTES + GONE_BYTES + (b->jit_forgets ? FLAGS_BYTES : 0)) & 15)
         jit_e8(&g, 0xcc);
     emit_head(&g);
     for (g.index = 0; g.index < b->count; g.index++) {
@@ -216,7 +265,6 @@ bool jit_translate(struct soft_cpu *cpu, struct soft_block *b)
         g.off += b->insn[g.index].len;
     }
     if (!(b->insn[b->count - 1].flags & SOFT_F_END)) {
-        jit_flags_to_env(&g);
         jit_exit_jmp(&g, (int32_t)g.off);
     }
     emit_slow_paths(&g);
