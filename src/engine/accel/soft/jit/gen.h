@@ -73,7 +73,7 @@ struct soft_jit {
     bool full;                   /* forget was asked for */
     enum soft_jit_mode mode;
     unsigned threshold;
-    bool disasm;
+    bool disasm, profile;
     struct lockstep *lockstep;   /* lockstep.c; NULL: off */
     uint64_t max_blocks;         /* bisecting: translate so many */
     const uint8_t *thunk_enter, *thunk_one, *thunk_head, *thunk_link, *thunk_cross; /* in rw */

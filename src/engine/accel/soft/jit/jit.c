@@ -72,7 +72,7 @@ void soft_jit_new_default(struct soft_cpu *cpu)
     enum soft_jit_mode mode = SOFT_JIT_ON;
     unsigned threshold = DEFAULT_THRESHOLD;
     uint64_t max_blocks = UINT64_MAX;
-    bool disasm = false, lockstep = false;
+    bool disasm = false, lockstep = false, profile = false;
     const char *debug = getenv("GH_DEBUG");
     while (debug && *debug) {
         size_t n = strcspn(debug, ",");
@@ -85,7 +85,9 @@ void soft_jit_new_default(struct soft_cpu *cpu)
         else if (!strncmp(debug, "soft:lockstep", n)) {
             mode = SOFT_JIT_UNLINKED;
             lockstep = true;
-        } else if (!strncmp(debug, "soft:disasm", n))
+        } else if (!strncmp(debug, "soft:profile", n))
+            profile = true;
+        else if (!strncmp(debug, "soft:disasm", n))
             disasm = true;
         else if (!strncmp(debug, "soft:threshold=", 15))
             threshold = (unsigned)strtoul(debug + 15, NULL, 0);
@@ -97,9 +99,15 @@ void soft_jit_new_default(struct soft_cpu *cpu)
     if (cpu->jit_state) {
         jit_of(cpu)->max_blocks = max_blocks;
         jit_of(cpu)->disasm = disasm;
+        jit_of(cpu)->profile = profile;
         if (lockstep)
             jit_lockstep_new(jit_of(cpu));
     }
+}
+
+static void print_slow(void *opaque, const char *name, uint64_t count)
+{
+    fprintf(stderr, "soft:profile cpu %u handler %-12s %llu\n", *(unsigned *)opaque, name, (unsigned long long)count);
 }
 
 void soft_jit_free(struct soft_cpu *cpu)
@@ -107,6 +115,8 @@ void soft_jit_free(struct soft_cpu *cpu)
     struct soft_jit *j = jit_of(cpu);
     if (!j)
         return;
+    if (j->profile)
+        soft_jit_visit_slow(cpu, print_slow, &cpu->index);
     if (j->lockstep && cpu->index == 0)
         fprintf(stderr, "soft:lockstep: %llu blocks agreed, in %llu handlers were called\n",
                 (unsigned long long)j->count.compared, (unsigned long long)j->count.slow);

@@ -39,7 +39,8 @@ enum soft_jit_mode {
 
 /* Before the vCPU's first run. Without translator (off, or the host refuses) jit_state stays NULL. */
 void soft_jit_new(struct soft_cpu *cpu, enum soft_jit_mode mode, unsigned threshold);
-/* What GH_DEBUG says: soft:interp, soft:jit, soft:threshold=N, soft:unlinked, soft:lockstep, soft:disasm, soft:maxblocks=N. */
+/* What GH_DEBUG says: soft:interp, soft:jit, soft:threshold=N, soft:unlinked, soft:lockstep, soft:disasm,
+ * soft:profile, soft:maxblocks=N. */
 void soft_jit_new_default(struct soft_cpu *cpu);
 void soft_jit_free(struct soft_cpu *cpu);
 const struct soft_jit_counters *soft_jit_counters(const struct soft_cpu *cpu);
