@@ -30,6 +30,7 @@ static const struct { const char *name; int (*run)(struct tool *); const char *a
     { "commit", tool_commit, "FILE", "merge FILE into its parent" },
     { "inspect", tool_inspect, "FILE", "say what a machine of another program becomes here" },
     { "import", tool_import, "FILE FOLDER", "bring such a machine's disks into FOLDER; prints the machine" },
+    { "survey", tool_survey, "", "look at many images; their paths come as JSON on standard input" },
     { "export", tool_export, "OUT", "write OUT.ova or OUT.ovf; the machine comes as JSON on standard input" },
 };
 
@@ -191,12 +192,12 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         if (strcmp(name, commands[i].name))
             continue;
-        unsigned want = strchr(commands[i].args, ' ') ? 2 : 1;
+        unsigned want = strchr(commands[i].args, ' ') ? 2 : commands[i].args[0] != 0;
         if ((unsigned)(argc - optind) != want) {
             fprintf(stderr, "Usage: gasthaus-image %s [OPTIONS] %s\n", name, commands[i].args);
             return 2;
         }
-        t.arg[0] = argv[optind];
+        t.arg[0] = want ? argv[optind] : NULL;
         t.arg[1] = want == 2 ? argv[optind + 1] : NULL;
         return commands[i].run(&t);
     }

@@ -31,4 +31,5 @@ int tool_commit(struct tool *t);
 /* src/appliance/commands.c */
 int tool_inspect(struct tool *t);
 int tool_import(struct tool *t);
+int tool_survey(struct tool *t);                                  /* paths come as JSON on standard input */
 int tool_export(struct tool *t);                                  /* the machine comes as JSON on standard input */

@@ -88,6 +88,8 @@ void gh_appliance_clean(struct gh_daemon *d);
 /* machine.c: org.gasthaus.Engine1.Machine */
 struct gh_daemon_machine *gh_daemon_machine_new(struct gh_daemon *d, const char *folder, struct gh_definition *def);
 void gh_daemon_machine_free(struct gh_daemon_machine *m);
+/* Checks, writes and takes over the changed definition, or frees it. */
+int  gh_daemon_machine_save(struct gh_daemon_machine *m, struct gh_definition *changed, struct gh_error *err);
 void gh_daemon_machine_refresh(struct gh_daemon_machine *m);   /* properties from definition and instance */
 void gh_daemon_machine_error(struct gh_daemon_machine *m, const struct gh_error *err); /* NULL clears */
 /* Checks, saves and takes over a changed definition; on failure it is freed. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/daemon/daemon.h"
+#include "engine/daemon/media.h"
 
 static gboolean on_create(GhEngine1 *iface, GDBusMethodInvocation *inv, const char *name, GVariant *settings, gpointer data)
 {
@@ -111,6 +112,24 @@ static gboolean on_import(GhEngine1 *iface, GDBusMethodInvocation *inv, const ch
     return TRUE;
 }
 
+static gboolean on_list_media(GhEngine1 *iface, GDBusMethodInvocation *inv, gpointer data)
+{
+    gh_media_list(data, inv);
+    return TRUE;
+}
+
+static gboolean on_media_action(GhEngine1 *iface, GDBusMethodInvocation *inv, const char *action, const char *path, GVariant *options, gpointer data)
+{
+    struct gh_error err = { 0 };
+    const char *job = NULL;
+
+    if (gh_media_action(data, action, path, options, &job, &err) < 0)
+        gh_return_error(inv, &err);
+    else
+        gh_engine1_complete_media_action(iface, inv, job);
+    return TRUE;
+}
+
 static gboolean on_quit(GhEngine1 *iface, GDBusMethodInvocation *inv, gpointer data)
 {
     struct gh_daemon *d = data;
@@ -133,5 +152,7 @@ void gh_engine_setup(struct gh_daemon *d)
     g_signal_connect(d->iface, "handle-check-host", G_CALLBACK(on_check_host), d);
     g_signal_connect(d->iface, "handle-inspect-appliance", G_CALLBACK(on_inspect), d);
     g_signal_connect(d->iface, "handle-import-appliance", G_CALLBACK(on_import), d);
+    g_signal_connect(d->iface, "handle-list-media", G_CALLBACK(on_list_media), d);
+    g_signal_connect(d->iface, "handle-media-action", G_CALLBACK(on_media_action), d);
     g_signal_connect(d->iface, "handle-quit", G_CALLBACK(on_quit), d);
 }

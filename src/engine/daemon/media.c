@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * What can be done with one disk. Each action looks at everything first: a disk in use, or one that
+ * others build on, is refused by name. Content is changed by gasthaus-image alone, into new files that
+ * take the old one's place when they are complete.
+ */
+#include <errno.h>
+#include <glib/gstdio.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "engine/daemon/job.h"
+#include "engine/daemon/media.h"
+
+struct action {
+    struct gh_daemon *d;
+    struct gh_job *job;
+    const struct verb *verb;
+    char *path, *target, *format, *to;
+    guint64 bytes, before;
+    gboolean repair, shrink, replace;
+};
+struct verb {
+    const char *name;
+    gboolean running_ok, parent_ok, child_ok, changes;   /* may be in use by a running machine; may have children; a parent */
+    void (*run)(struct action *a, json_t *medium);
+};
+
+static void free_action(struct action *a)
+{
+    g_free(a->path);
+    g_free(a->target);
+    g_free(a->format);
+    g_free(a->to);
+    g_free(a);
+}
+
+static void end(struct action *a, const struct gh_error *err, const char *result)
+{
+    gh_job_end(a->job, err, result);
+    free_action(a);
+}
+
+static guint64 host_bytes(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) < 0 ? 0 : (guint64)st.st_blocks * 512;
+}
+
+/* ---- Definitions that name a medium ------------------------------------------------------------------------ */
+/* target NULL: let go of it. Only machines that are off come here. */
+static int change_users(struct gh_daemon *d, const char *path, const char *target, const char *format, struct gh_error *err)
+{
+    GHashTableIter iter;
+    gpointer value;
+    int r = 0;
+
+    g_hash_table_iter_init(&iter, d->machines);
+    while (!r && g_hash_table_iter_next(&iter, NULL, &value)) {
+        struct gh_daemon_machine *m = value;
+        struct gh_definition *changed = m->definition ? gh_definition_copy(m->definition) : NULL;
+        gboolean any = FALSE;
+        for (unsigned i = 0; changed && i < changed->medium_count; i++) {
+            struct gh_medium *medium = &changed->medium[i];
+            g_autofree char *own = gh_daemon_machine_medium_path(m, medium), *real = own ? realpath(own, NULL) : NULL;
+            if (!own || strcmp(real ? real : own, path))
+                continue;
+            any = TRUE;
+            free(medium->file);
+            g_autofree char *folder = target ? g_path_get_dirname(target) : NULL, *leaf = target ? g_path_get_basename(target) : NULL;
+            medium->file = target ? strdup(!strcmp(folder, m->folder) ? leaf : target) : NULL;
+            if (target && format)
+                g_strlcpy(medium->format, format, sizeof medium->format);
+            if (!target && medium->kind == GH_MEDIUM_DISK) { /* a disk drive without a disk is none */
+                memmove(medium, medium + 1, (--changed->medium_count - i) * sizeof *medium);
+                i--;
+            }
+        }
+        if (any)
+            r = gh_daemon_machine_save(m, changed, err);
+        else
+            gh_definition_free(changed);
+    }
+    return r;
+}
+
+/* ---- The actions ---------------------------------------------------------------------------------------------- */
+static void check_done(const struct gh_error *err, const char *output, void *opaque) { end(opaque, err, err ? NULL : output); }
+
+static void run_check(struct action *a, json_t *medium)
+{
+    const char *const args[] = { "check", a->path, "--from", a->format, a->repair ? "--repair" : NULL, NULL };
+
+    gh_job_run(a->job, args, NULL, check_done, a);
+}
+
+static void size_done(const struct gh_error *err, const char *output, void *opaque)
+{
+    struct action *a = opaque;
+    g_autofree char *result = g_strdup_printf("{\"before\": %" G_GUINT64_FORMAT ", \"after\": %" G_GUINT64_FORMAT "}", a->before, host_bytes(a->path));
+
+    end(a, err, result);
+}
+
+static void run_compact(struct action *a, json_t *medium)
+{
+    const char *const args[] = { "compact", a->path, "--from", a->format, NULL };
+
+    a->before = host_bytes(a->path);
+    gh_job_run(a->job, args, NULL, size_done, a);
+}
+
+static void run_resize(struct action *a, json_t *medium)
+{
+    g_autofree char *size = g_strdup_printf("%" G_GUINT64_FORMAT, a->bytes);
+    const char *const args[] = { "resize", a->path, size, "--from", a->format, a->shrink ? "--shrink" : NULL, NULL };
+
+    a->before = host_bytes(a->path);
+    gh_job_run(a->job, args, NULL, size_done, a);
+}
+
+static void convert_done(const struct gh_error *failed, const char *output, void *opaque)
+{
+    struct action *a = opaque;
+    struct gh_error err = { 0 };
+
+    if (!failed && a->replace) {
+        /* The machines first, then the old file: at no moment is a disk named that is not there. */
+        if (change_users(a->d, a->path, a->target, a->to, &err) < 0 || gh_trash_put(a->path, &err) < 0)
+            failed = &err;
+    }
+    json_t *j = json_pack("{s:s}", "path", a->target);
+    char *result = json_dumps(j, 0);
+    end(a, failed, result);
+    free(result);
+    json_decref(j);
+}
+
+static void run_convert(struct action *a, json_t *medium)
+{
+    if (!a->target) {
+        g_autofree char *stem = g_strdup(a->path);
+        char *dot = strrchr(stem, '.'), *slash = strrchr(stem, '/');
+        if (dot && dot > slash + 1)
+            *dot = 0;
+        a->target = g_strdup_printf("%s.%s", stem, a->to);
+    }
+    const char *const args[] = { "convert", a->path, a->target, "--from", a->format, "--to", a->to, NULL };
+    gh_job_run(a->job, args, NULL, convert_done, a);
+}
+
+static void moved(GObject *source, GAsyncResult *result, gpointer data)
+{
+    struct action *a = data;
+    struct gh_error err = { 0 };
+    g_autoptr(GError) error = NULL;
+
+    if (!g_file_move_finish(G_FILE(source), result, &error))
+        gh_error_set(&err, -EIO, "MoveFailed", "“%s” cannot be moved: %s.", a->path, error->message);
+    else
+        change_users(a->d, a->path, a->target, NULL, &err);
+    end(a, gh_error_is_set(&err) ? &err : NULL, NULL);
+}
+
+static void run_move(struct action *a, json_t *medium)
+{
+    if (g_file_test(a->target, G_FILE_TEST_IS_DIR)) {
+        g_autofree char *leaf = g_path_get_basename(a->path), *folder = g_steal_pointer(&a->target);
+        a->target = g_build_filename(folder, leaf, NULL);
+    }
+    g_autoptr(GFile) from = g_file_new_for_path(a->path), to = g_file_new_for_path(a->target);
+    g_file_move_async(from, to, G_FILE_COPY_NOFOLLOW_SYMLINKS, G_PRIORITY_DEFAULT, NULL, NULL, NULL, moved, a);
+}
+
+static void run_release(struct action *a, json_t *medium)
+{
+    struct gh_error err = { 0 };
+
+    int r = change_users(a->d, a->path, NULL, NULL, &err);
+    end(a, r ? &err : NULL, NULL);
+}
+
+static void run_delete(struct action *a, json_t *medium)
+{
+    struct gh_error err = { 0 };
+    json_t *users = json_object_get(medium, "users");
+
+    if (json_array_size(users))
+        gh_error_set(&err, -EBUSY, "MediumInUse", "“%s” is used by the machine “%s”; release it first.", a->path,
+                     json_string_value(json_object_get(json_array_get(users, 0), "name")));
+    else
+        gh_trash_put(a->path, &err);
+    end(a, gh_error_is_set(&err) ? &err : NULL, NULL);
+}
+
+/* The new place was looked into by the same survey. */
+static void run_relink(struct action *a, json_t *medium)
+{
+    struct gh_error err = { 0 };
+
+    int r = change_users(a->d, a->path, a->target, a->to, &err);
+    end(a, r ? &err : NULL, NULL);
+}
+
+static const struct verb verbs[] = {
+    { "check", FALSE, TRUE, TRUE, FALSE, run_check }, { "compact", FALSE, FALSE, FALSE, TRUE, run_compact }, { "resize", FALSE, FALSE, TRUE, TRUE, run_resize },
+    { "convert", FALSE, TRUE, TRUE, FALSE, run_convert }, { "move", FALSE, FALSE, FALSE, TRUE, run_move }, { "release", FALSE, TRUE, TRUE, FALSE, run_release },
+    { "delete", FALSE, FALSE, TRUE, TRUE, run_delete }, { "relink", FALSE, TRUE, TRUE, FALSE, run_relink },
+};
+
+static json_t *find(json_t *list, const char *path)
+{
+    json_t *m;
+    size_t i;
+
+    json_array_foreach(list, i, m)
+        if (!g_strcmp0(json_string_value(json_object_get(m, "path")), path))
+            return m;
+    return NULL;
+}
+
+static int permitted(struct action *a, json_t *list, json_t *m, struct gh_error *err)
+{
+    json_t *user;
+    size_t i;
+    gboolean relink = !strcmp(a->verb->name, "relink"), release = !strcmp(a->verb->name, "release");
+
+    if (!m)
+        return gh_error_set(err, -ENOENT, "MediumUnknown", "“%s” is neither a medium of a machine nor a disk in a machine's folder.", a->path);
+    if (!relink && !release && !json_is_true(json_object_get(m, "present")))
+        return gh_error_set(err, -ENOENT, "FileNotFound", "There is no file “%s”. Restore it or choose its new place.", a->path);
+    json_array_foreach(json_object_get(m, "users"), i, user)
+        if (json_is_true(json_object_get(user, "running")))
+            return gh_error_set(err, -EBUSY, "MachineRunning", "“%s” is in use by the running machine “%s”; stop that first.", a->path,
+                                json_string_value(json_object_get(user, "name")));
+    json_t *children = json_object_get(m, "parent_of");
+    if (json_array_size(children) && (!a->verb->parent_ok || a->replace))
+        return gh_error_set(err, -EBUSY, "DiskHasChildren", "The disk “%s” builds on “%s”, which must stay as it is.",
+                            json_string_value(json_array_get(children, 0)), a->path);
+    if (!a->verb->child_ok && json_is_true(json_object_get(m, "needs_parent")))
+        return gh_error_set(err, -EBUSY, "DiskHasSnapshots", "“%s” belongs to a tree of snapshots and cannot be changed alone.", a->path);
+    if (strcmp(json_string_value(json_object_get(m, "kind")), "disk") && strcmp(a->verb->name, "move") && !relink && !release && strcmp(a->verb->name, "delete"))
+        return gh_error_set(err, -EINVAL, "MediumIsNoDisk", "“%s” is not a disk.", a->path);
+    if (relink) {
+        json_t *now = find(list, a->target);
+        if (!now || !json_is_true(json_object_get(now, "present")))
+            return gh_error_set(err, -ENOENT, "FileNotFound", "There is no file “%s”. Restore it or choose its new place.", a->target);
+        const char *format = json_string_value(json_object_get(now, "format"));
+        a->to = !strcmp(json_string_value(json_object_get(m, "kind")), "disk") && format && format[0] ? g_strdup(format) : NULL;
+    }
+    return 0;
+}
+
+static void ready(json_t *list, const struct gh_error *failed, void *opaque)
+{
+    struct action *a = opaque;
+    struct gh_error err = { 0 };
+    json_t *m = failed ? NULL : find(list, a->path);
+
+    if (failed || permitted(a, list, m, &err) < 0) {
+        end(a, failed ? failed : &err, NULL);
+        return;
+    }
+    const char *format = json_string_value(json_object_get(m, "format"));
+    a->format = g_strdup(format && format[0] ? format : "raw");
+    a->verb->run(a, m);
+}
+
+static char *real_or_as_given(const char *path)
+{
+    g_autofree char *absolute = g_canonicalize_filename(path, NULL);
+    char *real = realpath(absolute, NULL);
+
+    return real ? real : g_steal_pointer(&absolute);
+}
+
+int gh_media_action(struct gh_daemon *d, const char *name, const char *path, GVariant *options, const char **ret_job, struct gh_error *err)
+{
+    const struct verb *verb = NULL;
+    const char *target = NULL, *to = NULL;
+    struct action *a;
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(verbs); i++)
+        if (!strcmp(verbs[i].name, name))
+            verb = &verbs[i];
+    if (!strcmp(name, "restore")) {
+        int r = gh_trash_restore(path, err);
+        if (r < 0)
+            return r;
+        struct gh_job *job = gh_job_new(d, path, NULL);
+        *ret_job = gh_job_path(job);
+        gh_job_end(job, NULL, NULL);
+        return 0;
+    }
+    if (!verb)
+        return gh_error_set(err, -EINVAL, "MediaActionUnknown", "“%s” is nothing that can be done with a medium.", name);
+    g_variant_lookup(options, "target", "&s", &target);
+    g_variant_lookup(options, "to", "&s", &to);
+    if (!target && (!strcmp(name, "move") || !strcmp(name, "relink")))
+        return gh_error_option(err, -EINVAL, "SettingInvalid", "target", "“%s” needs the new place.", name);
+    if (!to && !strcmp(name, "convert"))
+        return gh_error_option(err, -EINVAL, "SettingInvalid", "to", "“convert” needs the new format.");
+    a = g_new0(struct action, 1);
+    a->d = d;
+    a->verb = verb;
+    a->path = real_or_as_given(path);
+    a->target = target ? real_or_as_given(target) : NULL;
+    a->to = g_strdup(to);
+    g_variant_lookup(options, "bytes", "t", &a->bytes);
+    g_variant_lookup(options, "repair", "b", &a->repair);
+    g_variant_lookup(options, "shrink", "b", &a->shrink);
+    g_variant_lookup(options, "replace", "b", &a->replace);
+    g_autofree char *leaf = g_path_get_basename(path);
+    a->job = gh_job_new(d, leaf, NULL);
+    *ret_job = gh_job_path(a->job);
+    gh_media_gather(d, !strcmp(name, "relink") ? a->target : NULL, ready, a);
+    return 0;
+}
+
+/* ---- The list ------------------------------------------------------------------------------------------------- */
+static void listed(json_t *list, const struct gh_error *err, void *opaque)
+{
+    GDBusMethodInvocation *inv = opaque;
+
+    if (err) {
+        gh_return_error(inv, err);
+        return;
+    }
+    char *text = json_dumps(list, 0);
+    g_dbus_method_invocation_return_value(inv, g_variant_new("(s)", text));
+    free(text);
+}
+
+void gh_media_list(struct gh_daemon *d, GDBusMethodInvocation *inv) { gh_media_gather(d, NULL, listed, inv); }

@@ -1,0 +1,100 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+# gasthaus-test: short 200
+"""The media registry: who uses what, chains and orphans, grow, compact with space returned, convert, move, relink, trash and undo."""
+import json
+import os
+import random
+import subprocess
+
+from guestlib import Engine, check
+
+
+def qemu(*args):
+    subprocess.run(["qemu-img", *args], check=True, stdout=subprocess.DEVNULL)
+
+
+def write(path, *commands):
+    subprocess.run(["qemu-io", "-f", "qcow2", *[x for c in commands for x in ("-c", c)], path], check=True, stdout=subprocess.DEVNULL)
+
+
+with Engine("media") as e:
+    e.ctl("create", "one", "--memory", "64M", "--disk", "256M", "--accel", "soft")
+    e.ctl("create", "two", "--memory", "64M", "--disk", "64M", "--accel", "soft")
+    folder = e.json("show", "one")["folder"]
+    disk = e.json("show", "one")["disks"][0]["file"]
+    write(disk, "write -P 0x11 0 64M", "write -P 0x22 100M 1M")
+    # A disk that builds on another, and one that nobody uses.
+    qemu("create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", "base.qcow2", "-u", f"{folder}/child.qcow2", "8M")
+    qemu("create", "-q", "-f", "qcow2", f"{folder}/base.qcow2", "8M")
+    qemu("create", "-q", "-f", "vdi", f"{folder}/left over.vdi", "8M")
+
+    def media():
+        return {os.path.basename(m["path"]): m for m in e.json("media", "list")}
+
+    m = media()
+    one = [x for x in e.json("media", "list") if x["path"] == os.path.realpath(disk)][0]
+    check([u["name"] for u in one["users"]] == ["one"] and one["users"][0]["drive"] == "disk0" and one["present"] and not one["orphan"], "who uses a disk")
+    check(one["bytes"] == 256 << 20 and 64 << 20 < one["host_bytes"] < 100 << 20, "its size, and what it takes here")
+    check(m["left over.vdi"]["orphan"] and m["left over.vdi"]["format"] == "vdi" and m["left over.vdi"]["users"] == [], "what nobody uses")
+    check(m["child.qcow2"]["chain"] == [os.path.realpath(f"{folder}/base.qcow2")] and not m["base.qcow2"]["orphan"]
+          and m["base.qcow2"]["parent_of"] == [m["child.qcow2"]["path"]], "the chain, and that a parent is no orphan")
+    check("used by nobody" in e.ctl("media", "list") and "builds" not in e.ctl("media", "info", disk), "the list in words")
+
+    def refused(id_, *args):
+        code, out, err = e.try_ctl("media", *args)
+        check(code == 1 and f"[{id_}]" in err, f"media {' '.join(map(os.path.basename, args))}: {err.strip()}")
+
+    refused("MediumInUse", "delete", disk)
+    refused("DiskHasChildren", "compact", f"{folder}/base.qcow2")
+    refused("DiskHasChildren", "delete", f"{folder}/base.qcow2")
+    refused("DiskHasSnapshots", "compact", f"{folder}/child.qcow2")
+    refused("MediumUnknown", "compact", "/etc/passwd")
+    refused("FileNotFound", "relink", disk, "/nonexistent/disk.qcow2")
+
+    # Grow.
+    e.ctl("media", "resize", disk, "300M")
+    check(e.json("media", "info", disk)["bytes"] == 300 << 20, "a disk grows")
+    code, _, err = e.try_ctl("media", "resize", disk, "100M")
+    check(code == 1 and e.json("media", "info", disk)["bytes"] == 300 << 20, f"and does not shrink unasked: {err.strip()}")
+
+    # Compact: 60 MiB become zeros, and come back.
+    write(disk, "write -P 0 2M 60M")
+    before = os.stat(disk).st_blocks * 512
+    result = e.json("media", "compact", disk)
+    after = os.stat(disk).st_blocks * 512
+    check(result["before"] == before and result["after"] == after and before - after > 50 << 20, f"compact returns {before - after >> 20} MiB")
+    out = subprocess.run(["qemu-io", "-r", "-f", "qcow2", "-c", "read -P 0x11 0 2M", "-c", "read -P 0 2M 60M", "-c", "read -P 0x22 100M 1M", disk],
+                         capture_output=True, text=True).stdout
+    check("failed" not in out, "and the content is the same")
+    report = e.json("media", "check", disk)
+    check(report["errors"] == 0 and report["leaks"] == 0, "check finds no damage")
+
+    # Convert, in place of the old one; undo of a deletion.
+    e.ctl("media", "convert", disk, "--to", "vdi", "--replace")
+    now = e.json("show", "one")["disks"][0]
+    check(now["format"] == "vdi" and now["file"].endswith(".vdi") and os.path.exists(now["file"]) and not os.path.exists(disk), "convert, and the machine uses the new one")
+    e.ctl("media", "restore", disk)
+    check(os.path.exists(disk) and media()[os.path.basename(disk)]["orphan"], "the old one comes back from the trash")
+    e.ctl("media", "delete", disk)
+    check(not os.path.exists(disk), "delete moves it to the trash")
+    e.ctl("media", "restore", disk)
+    check(os.path.exists(disk), "and restore brings it back")
+
+    # Move and relink.
+    os.mkdir(f"{e.folder}/elsewhere")
+    e.ctl("media", "move", now["file"], f"{e.folder}/elsewhere")
+    moved = e.json("show", "one")["disks"][0]["file"]
+    check(moved == f"{e.folder}/elsewhere/{os.path.basename(now['file'])}" and os.path.exists(moved), "a moved disk is known at its new place")
+    os.rename(moved, f"{e.folder}/renamed.vdi")
+    check([x for x in e.json("media", "list") if x["path"] == moved][0]["present"] is False, "a missing disk is shown as missing")
+    e.ctl("media", "relink", moved, f"{e.folder}/renamed.vdi")
+    check(e.json("show", "one")["disks"][0]["file"] == f"{e.folder}/renamed.vdi", "and found again by relink")
+    e.ctl("media", "release", f"{e.folder}/renamed.vdi")
+    check([d["kind"] for d in e.json("show", "one")["disks"]] == ["cdrom"], "released: the machine has no disk any more")
+
+    # A running machine keeps what it has.
+    e.ctl("start", "two")
+    refused("MachineRunning", "compact", e.json("show", "two")["disks"][0]["file"])
+    refused("MachineRunning", "release", e.json("show", "two")["disks"][0]["file"])
+    e.ctl("stop", "two")
