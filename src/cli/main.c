@@ -5,13 +5,8 @@
 
 #include "cli/ctl.h"
 
-<<<<<<< HEAD
 static const struct ctl_command *const groups[] = { ctl_machine_commands, ctl_create_commands, ctl_screen_commands, ctl_network_commands, ctl_host_commands,
-                                                   ctl_appliance_commands };
-=======
-static const struct ctl_command *const groups[] = { ctl_machine_commands, ctl_create_commands, ctl_screen_commands, ctl_host_commands,
                                                    ctl_appliance_commands, ctl_media_commands };
->>>>>>> e8c3961 (media: who uses which disk, orphans, chains; compact, grow, convert, move, relink, trash and undo)
 
 static void help(void)
 {
