@@ -38,7 +38,7 @@ static AdwPreferencesGroup *add_group (AdwPreferencesPage *page, const char *tit
 GtkWidget *gh_prefs_window_new (GtkWindow *parent)
 {
     GtkWidget *window = g_object_new (ADW_TYPE_PREFERENCES_WINDOW, "transient-for", parent, "modal", TRUE, "title", _ ("Preferences"),
-                                      "search-enabled", FALSE, "default-width", 600, "default-height", 560, NULL);
+                                      "search-enabled", FALSE, "default-width", 600, "default-height", 660, NULL);
     GtkWidget *page = adw_preferences_page_new (), *scheme = adw_combo_row_new ();
     g_autoptr (GtkStringList) names = gtk_string_list_new ((const char *[]){ _ ("Like the Desktop"), _ ("Light"), _ ("Dark"), NULL });
 

@@ -2,6 +2,7 @@
 #include "gui/gh-util.h"
 
 #include <gio/gio.h>
+#include <string.h>
 
 char *gh_error_id (const GError *error)
 {
@@ -21,6 +22,16 @@ char *gh_error_message (const GError *error)
 }
 
 char *gh_format_size (guint64 bytes) { return g_format_size_full (bytes, G_FORMAT_SIZE_IEC_UNITS); }
+
+char *gh_format_path (const char *path)
+{
+    const char *home = g_get_home_dir ();
+    gsize n = strlen (home);
+
+    if (n > 1 && g_str_has_prefix (path, home) && (path[n] == '/' || !path[n]))
+        return g_strconcat ("~", path + n, NULL);
+    return g_strdup (path);
+}
 
 void gh_set_label (GtkWidget *widget, const char *label)
 { gtk_accessible_update_property (GTK_ACCESSIBLE (widget), GTK_ACCESSIBLE_PROPERTY_LABEL, label, -1); }

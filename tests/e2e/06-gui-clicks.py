@@ -16,7 +16,8 @@ from guiscreen import Screen, on_a_private_screen  # noqa: E402
 
 if not os.environ.get("GH_DESKTOP_INSIDE"):
     with tempfile.TemporaryDirectory(prefix="gh-clicks-") as work:
-        on_a_private_screen(GH_CLICKS_ISO=make_boot_iso(work, "console=tty0 console=ttyS0 quiet gh.demo=1"),
+        on_a_private_screen(GH_SCREEN="1600x1000x24",  # so that the installer's 1280x800 fit as they are
+                            GH_CLICKS_ISO=make_boot_iso(work, "console=tty0 console=ttyS0 quiet gh.demo=1"),
                             GH_CLICKS_INSTALLER=guest("installer-iso") if os.environ.get("GH_ALL") else "")
 
 from desk import App, find, picture, shown, wait  # noqa: E402
@@ -28,16 +29,16 @@ MACHINES = os.environ["XDG_DATA_HOME"] + "/gasthaus/machines"
 def create(app, iso, name, shots):
     """The three pages of a new machine."""
     click(app.wait("push button", "New Machine"))
-    fill(app.wait("text", "Medium"), iso)
+    fill(app.wait("text", "Medium", window="New Machine"), iso)
     picture(f"{shots}-2a-medium")
-    click(app.wait("push button", "Next"))
-    fill(app.wait("text", "Name"), name)
+    click(app.wait("push button", "Next", window="New Machine"))
+    fill(app.wait("text", "Name", window="New Machine"), name)
     picture(f"{shots}-2b-machine")
-    click(app.wait("push button", "Next"))
+    click(app.wait("push button", "Next", window="New Machine"))
     app.wait("list item", "Processors")
     wait("the name in the review", lambda: app.find("label", name))
     picture(f"{shots}-2c-review")
-    click(app.wait("push button", "Create"))
+    click(app.wait("push button", "Create", window="New Machine"))
 
 
 def confirm(app, button, name):

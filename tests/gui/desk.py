@@ -84,11 +84,15 @@ class App:
         self.process = subprocess.Popen([program, *args])
         self.node = wait("the application", lambda: find(pyatspi.Registry.getDesktop(0), "application", "gasthaus"))
 
-    def find(self, role, name):
-        return find(self.node, role, name)
+    def find(self, role, name, window=None):
+        """Anywhere, or only in the window of this title."""
+        if window is None:
+            return find(self.node, role, name)
+        inside = next((w for w in children(self.node) if w.name == window), None)
+        return inside and find(inside, role, name, window)
 
-    def wait(self, role, name, timeout=15):
-        return wait(f"{role} “{name}”", lambda: self.find(role, name), timeout)
+    def wait(self, role, name, timeout=15, window=None):
+        return wait(f"{role} “{name}”", lambda: self.find(role, name, window), timeout)
 
     def rows(self):
         names = self.find("list", "Machines")

@@ -15,7 +15,12 @@ struct _GhFilesGroup {
 G_DEFINE_FINAL_TYPE (GhFilesGroup, gh_files_group, ADW_TYPE_PREFERENCES_GROUP)
 
 static void refresh (GhFilesGroup *self)
-{ adw_action_row_set_subtitle (ADW_ACTION_ROW (self->folder), gh_engine1_machine_get_folder (gh_machine_get_proxy (self->machine))); }
+{
+    const char *folder = gh_engine1_machine_get_folder (gh_machine_get_proxy (self->machine));
+    g_autofree char *text = gh_format_path (folder ? folder : "");
+
+    adw_action_row_set_subtitle (ADW_ACTION_ROW (self->folder), text);
+}
 
 static void on_folder (GhFilesGroup *self)
 {

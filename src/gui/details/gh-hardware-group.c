@@ -36,8 +36,7 @@ static void refresh (GhHardwareGroup *self)
     gboolean on = gh_machine_is_on (self->machine);
     g_autofree char *size = gh_format_size (gh_engine1_machine_get_memory_bytes (proxy));
     g_autofree char *later = on ? g_strdup_printf ("%s · %s", size, _ ("Changes count from the next start")) : g_steal_pointer (&size);
-    g_autofree char *runs = on && on_what && on_what[0] ? g_strdup_printf ("%s — %s", on_what, why ? why : "")
-                                                        : g_strdup (_ ("Automatic takes the fastest that this computer has"));
+    const char *runs = on && why && why[0] ? why : on && on_what && on_what[0] ? on_what : _ ("Automatic takes the fastest that this computer has");
 
     self->filling = TRUE;
     if (!self->memory_timer)

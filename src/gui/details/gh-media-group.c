@@ -96,9 +96,10 @@ static void add_drive (GhMediaGroup *self, GVariant *drive)
     const char *title = is_disk ? _ ("Disk") : is_cd ? _ ("CD Drive") : _ ("Floppy Drive");
     g_autofree char *base = file[0] ? g_path_get_basename (file) : NULL;
     g_autofree char *size = gh_format_size (bytes);
+    g_autofree char *place = g_str_equal (bus, "virtio") ? g_strdup (bus) : g_ascii_strup (bus, -1); /* IDE, AHCI, NVME */
     g_autofree char *text = !base      ? g_strdup (_ ("No medium"))
                             : !present ? g_strdup_printf (_ ("%s is missing"), base)
-                            : is_disk  ? g_strdup_printf (_ ("%s on %s, %s on this computer"), base, bus, size)
+                            : is_disk  ? g_strdup_printf (_ ("%s on %s, %s on this computer"), base, place, size)
                                        : g_strdup (base);
     GtkWidget *row = add_row (self, is_disk ? "drive-harddisk-symbolic" : is_cd ? "media-optical-symbolic" : "media-floppy-symbolic", title, text);
     if (file[0])

@@ -62,8 +62,8 @@ static void add_review (GhCreateWindow *self, const char *title, const char *val
 
     adw_preferences_row_set_title (ADW_PREFERENCES_ROW (row), title);
     gtk_label_set_ellipsize (GTK_LABEL (label), PANGO_ELLIPSIZE_MIDDLE);
+    gtk_label_set_max_width_chars (GTK_LABEL (label), 42);
     gtk_label_set_xalign (GTK_LABEL (label), 1);
-    gtk_widget_set_hexpand (label, TRUE);
     gtk_widget_set_tooltip_text (label, value);
     gtk_widget_add_css_class (label, "dim-label");
     adw_action_row_add_suffix (ADW_ACTION_ROW (row), label);
@@ -103,13 +103,14 @@ static void fill_review (GhCreateWindow *self)
         adw_preferences_group_remove (self->review, g_ptr_array_index (self->review_rows, i));
     g_ptr_array_set_size (self->review_rows, 0);
     add_review (self, _ ("Name"), name);
-    add_review (self, _ ("Medium"), medium[0] ? medium : _ ("None"));
+    g_autofree char *medium_text = gh_format_path (medium), *folder_text = gh_format_path (folder ? folder : "");
+    add_review (self, _ ("Medium"), medium[0] ? medium_text : _ ("No medium"));
     add_review (self, _ ("Operating System"), system ? gtk_string_object_get_string (system) : "");
     add_review (self, _ ("Memory"), memory_text);
     add_review (self, _ ("Processors"), cpus_text);
     add_review (self, _ ("Disk"), disk_text);
     if (folder)
-        add_review (self, _ ("Kept In"), folder);
+        add_review (self, _ ("Kept In"), folder_text);
     g_string_append_printf (command, " %s", quoted);
     if (medium[0])
         add_word (command, "--media", medium);
