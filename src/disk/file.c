@@ -68,6 +68,7 @@ struct gh_file *gh_file_new(int fd, bool writable, const char *label, struct gh_
     f->device = device;
     f->id = atomic_fetch_add(&next_id, 1);
     f->bytes = bytes;
+    pthread_mutex_init(&f->extent_lock, NULL);
     snprintf(f->label, sizeof f->label, "%s", label);
     return f;
 fail:
@@ -90,6 +91,7 @@ void gh_file_free(struct gh_file *f)
     if (!f)
         return;
     close(f->fd);
+    pthread_mutex_destroy(&f->extent_lock);
     free(f);
 }
 
@@ -238,6 +240,12 @@ int gh_file_flush(struct gh_file *f)
     return 0;
 }
 
+void gh_file_write_back(struct gh_file *f)
+{
+    if (f->writable && !f->device)
+        sync_file_range(f->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+}
+
 int gh_file_truncate(struct gh_file *f, uint64_t bytes)
 {
     struct gh_file_event ev = { .op = GH_FILE_TRUNCATE, .file = f, .bytes = bytes };
@@ -357,37 +365,39 @@ uint64_t gh_file_used_bytes(struct gh_file *f)
     return (uint64_t)st.st_blocks * 512;
 }
 
+/* Asks the file system what begins at off; returns where it ends, UINT64_MAX: not before the file does. */
+static uint64_t seek_extent(struct gh_file *f, uint64_t off, bool *hole)
+{
+    uint64_t at = f->base + off;
+    off_t data = lseek(f->fd, (off_t)at, SEEK_DATA);
+    *hole = data < 0 ? errno == ENXIO : (uint64_t)data > at;
+    if (data < 0)
+        return UINT64_MAX;                 /* no SEEK_DATA here: everything counts as data */
+    off_t end = *hole ? data : lseek(f->fd, (off_t)at, SEEK_HOLE);
+    return end < 0 || (uint64_t)end <= at ? UINT64_MAX : (uint64_t)end - f->base;
+}
+
 int gh_file_extent(struct gh_file *f, uint64_t off, uint64_t len, bool *hole, uint64_t *ret_len)
 {
-    uint64_t size = gh_file_bytes(f);
-    *hole = false;
+    uint64_t end;
+    *hole = off >= gh_file_bytes(f);
     *ret_len = len;
-    if (off >= size) {
-        *hole = true;
+    if (*hole || f->device)
         return 0;
+    if (f->writable) {
+        end = seek_extent(f, off, hole);
+    } else {                               /* some file systems walk the whole extent for each question */
+        pthread_mutex_lock(&f->extent_lock);
+        if (off < f->extent_from || off >= f->extent_to) {
+            f->extent_to = seek_extent(f, off, &f->extent_hole);
+            f->extent_from = off;
+        }
+        *hole = f->extent_hole;
+        end = f->extent_to;
+        pthread_mutex_unlock(&f->extent_lock);
     }
-    if (f->device)
-        return 0;
-    off += f->base;
-    off_t data = lseek(f->fd, (off_t)off, SEEK_DATA);
-    if (data < 0 && errno == ENXIO) {
-        *hole = true;
-        return 0;
-    }
-    if (data < 0)
-        return 0;                          /* no SEEK_DATA here: everything counts as data */
-    uint64_t n;
-    if ((uint64_t)data > off) {
-        *hole = true;
-        n = (uint64_t)data - off;
-    } else {
-        off_t end = lseek(f->fd, (off_t)off, SEEK_HOLE);
-        if (end < 0 || (uint64_t)end <= off)
-            return 0;
-        n = (uint64_t)end - off;
-    }
-    if (n < *ret_len)
-        *ret_len = n;
+    if (end - off < *ret_len)
+        *ret_len = end - off;
     return 0;
 }
 

@@ -9,6 +9,7 @@
  * Errors: negative errno. EINTR, EAGAIN and short transfers never come out.
  */
 #pragma once
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -27,6 +28,9 @@ struct gh_file {
     _Atomic uint64_t bytes;            /* current size; only we change it */
     _Atomic int flush_error;           /* the first fsync failure; final */
     _Atomic uint64_t changes, synced;  /* flush has nothing to do when they are equal */
+    pthread_mutex_t extent_lock;       /* the extent seen last; only of files that nobody changes */
+    uint64_t extent_from, extent_to;
+    bool extent_hole;
     char label[192];                   /* how messages call the file */
 };
 
@@ -63,6 +67,7 @@ int gh_file_write(struct gh_file *f, uint64_t off, const void *buf, size_t len);
 int gh_file_readv(struct gh_file *f, uint64_t off, const struct iovec *iov, unsigned n, size_t len);
 int gh_file_writev(struct gh_file *f, uint64_t off, const struct iovec *iov, unsigned n, size_t len);
 int gh_file_flush(struct gh_file *f);               /* fdatasync; after one failure always fails */
+void gh_file_write_back(struct gh_file *f);         /* a hint: begin now what a flush will wait for */
 int gh_file_truncate(struct gh_file *f, uint64_t bytes);
 /* The range reads as zeros afterwards; space may stay allocated. Grows the file if it must. */
 int gh_file_zero(struct gh_file *f, uint64_t off, uint64_t len);

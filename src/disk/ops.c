@@ -6,11 +6,13 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "disk/driver.h"
 
 #define CHUNK (2ull << 20)
-enum { GRAIN = 4096, WORKERS = 4 };
+#define WRITE_BACK_STEP (16ull << 20)
+enum { GRAIN = 4096, WORKERS = 4, STEP_NS = 10000000 };
 
 static bool is_zero(const uint8_t *p, size_t n)
 { return !n || (!p[0] && !memcmp(p, p + 1, n - 1)); }
@@ -24,8 +26,10 @@ struct copy {
     bool blank, sequential;
     _Atomic uint64_t next, done;
     _Atomic int result;
-    _Atomic unsigned live;
     _Atomic bool read_side;
+    pthread_mutex_t lock;
+    pthread_cond_t ended;
+    unsigned live;                        /* workers, with lock */
 };
 
 /* Is this part of the source known to be zeros without reading it? *n: how far the answer goes. */
@@ -115,8 +119,35 @@ static void *copy_worker(void *arg)
     if (r < 0)
         atomic_compare_exchange_strong(&c->result, &none, r);
     free(buf);
-    atomic_fetch_sub(&c->live, 1);
+    pthread_mutex_lock(&c->lock);
+    if (!--c->live)
+        pthread_cond_signal(&c->ended);
+    pthread_mutex_unlock(&c->lock);
     return NULL;
+}
+
+/* Waits at most one step of the progress display; false: no worker is left. */
+static bool wait_step(struct copy *c)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += STEP_NS;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&c->lock);
+    if (c->live)
+        pthread_cond_timedwait(&c->ended, &c->lock, &until);
+    bool left = c->live != 0;
+    pthread_mutex_unlock(&c->lock);
+    return left;
+}
+
+/* The disk works while we copy, instead of all at once in the flush at the end. */
+static void write_back(struct gh_image *img)
+{
+    gh_file_write_back(img->file);
+    for (unsigned i = 0; i < img->part_count; i++)
+        gh_file_write_back(img->parts[i]);
 }
 
 int gh_image_copy(struct gh_image *src, struct gh_image *dst, bool blank, bool sequential,
@@ -125,23 +156,27 @@ int gh_image_copy(struct gh_image *src, struct gh_image *dst, bool blank, bool s
     struct copy c = { .src = src, .dst = dst, .bytes = src->bytes, .blank = blank, .sequential = sequential };
     pthread_t thread[WORKERS];
     unsigned n = 0;
-    c.unit = dst->cluster_bytes ? gh_min_u64(dst->cluster_bytes, CHUNK) : GRAIN;
+    /* Large clusters are filled in parts: what stays zero in a new one stays a hole of the file. */
+    c.unit = dst->cluster_bytes ? gh_min_u64(dst->cluster_bytes, blank ? 1 << 16 : CHUNK) : GRAIN;
     if (dst->bytes < src->bytes)
         return gh_error_set(err, -ENOSPC, "DiskTooSmall", "“%s” has %llu bytes, “%s” needs %llu.", dst->label,
                             (unsigned long long)dst->bytes, src->label, (unsigned long long)src->bytes);
-    for (; n < (sequential ? 1 : WORKERS); n++) {
-        atomic_fetch_add(&c.live, 1);
-        if (pthread_create(&thread[n], NULL, copy_worker, &c)) {
-            atomic_fetch_sub(&c.live, 1);
+    pthread_mutex_init(&c.lock, NULL);
+    pthread_cond_init(&c.ended, NULL);
+    pthread_mutex_lock(&c.lock);
+    for (; n < (sequential ? 1 : WORKERS); n++)
+        if (pthread_create(&thread[n], NULL, copy_worker, &c))
             break;
-        }
-    }
-    if (!n) {
-        atomic_fetch_add(&c.live, 1);
+    c.live = n ? n : 1;
+    pthread_mutex_unlock(&c.lock);
+    if (!n)
         copy_worker(&c);
-    }
-    while (atomic_load(&c.live)) {
-        nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
+    for (uint64_t begun = 0; wait_step(&c);) {
+        uint64_t copied = atomic_load(&c.done);
+        if (copied - begun >= WRITE_BACK_STEP) {
+            begun = copied;
+            write_back(dst);
+        }
         if (!tell(progress, atomic_load(&c.done), c.bytes)) {
             int none = 0;
             atomic_compare_exchange_strong(&c.result, &none, -ECANCELED);
@@ -149,6 +184,8 @@ int gh_image_copy(struct gh_image *src, struct gh_image *dst, bool blank, bool s
     }
     for (unsigned i = 0; i < n; i++)
         pthread_join(thread[i], NULL);
+    pthread_cond_destroy(&c.ended);
+    pthread_mutex_destroy(&c.lock);
     int r = c.result;
     if (!r && !blank && dst->bytes > src->bytes)
         r = gh_image_zero(dst, src->bytes, dst->bytes - src->bytes);
