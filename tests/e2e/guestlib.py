@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Starts machines the way a person does and watches what comes out: for the e2e tests and benchmarks."""
 import array
+import atexit
 import json
 import os
 import re
@@ -43,6 +44,23 @@ def guest(kind):
     return p.stdout.strip().splitlines()[-1]
 
 
+started = []
+
+
+def end_all():
+    """Nothing that a test started outlives it, however it ends."""
+    for p in started:
+        if p.poll() is None:
+            try:
+                os.killpg(p.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+
+atexit.register(end_all)
+signal.signal(signal.SIGTERM, lambda *unused: sys.exit(143))
+
+
 class Process:
     """A program with its output on a pipe, its input at hand, and CPU time at the end."""
 
@@ -54,6 +72,7 @@ class Process:
         env.setdefault("XDG_RUNTIME_DIR", runtime)
         self.p = subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                   env=env, cwd=cwd, start_new_session=True)
+        started.append(self.p)
         os.set_blocking(self.p.stdout.fileno(), False)
         self.text = ""
         self.start = time.time()
@@ -205,6 +224,7 @@ class Alone:
         print("+", " ".join(args), flush=True)
         self.p = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=open(f"{OUT}/{name}.serial", "wb"),
                                   stderr=subprocess.STDOUT, env=dict(os.environ, XDG_RUNTIME_DIR=self.folder), start_new_session=True)
+        started.append(self.p)
         self.control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.control.settimeout(30)
         deadline = time.time() + 15

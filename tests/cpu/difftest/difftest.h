@@ -16,11 +16,16 @@
  * exception: normally the INT3 after it or at its jump target. Guest linear addresses are the
  * same on both sides:
  *
- *     CODE           read, execute
+ *     CODE           read, write, execute
+ *     CODE + 1 page  nothing
  *     DATA - 1 page  nothing
  *     DATA           read, write     2 pages
  *     RO             read            1 page, adjacent
  *     RO + 1 page    nothing
+ *
+ * Some cases are sequences: several instructions in a row, whose memory operands have fixed addresses (page seams and
+ * protected pages among them), so that flags, registers and a fault in the middle go through a whole block. Some
+ * of them change an instruction further on; and some run into the end of the code page, also inside an instruction.
  */
 #pragma once
 #include <stdbool.h>
@@ -38,6 +43,8 @@
 #define DT_XSAVE  832u
 #define DT_POKE   832u
 #define DT_BATCH  256u
+#define DT_BYTES  128u  /* of a case's code */
+#define DT_SEQUENCE 7u  /* instructions of a sequence at most, with what they change themselves */
 
 #define DT_CS64 0x33
 #define DT_CS32 0x23
@@ -61,8 +68,10 @@ struct dt_case {
     uint16_t row;            /* enum soft_op it was made from */
     bool     mode64;
     bool     mode16;         /* 16-bit code; segments with a base and a limit */
+    uint8_t  count;          /* instructions; above 1: a sequence */
     uint8_t  len;
-    uint8_t  bytes[16];
+    uint8_t  bytes[DT_BYTES];
+    uint16_t rows[DT_SEQUENCE + 2]; /* of a sequence, for the report */
     uint64_t at;             /* address of the instruction */
     uint64_t operand;        /* linear address of the memory operand, 0: none */
     uint32_t pattern;        /* which background the data pages start with */
@@ -95,6 +104,12 @@ void dt_generate(uint64_t seed, uint64_t number, const uint16_t *rows, unsigned 
                  struct dt_case *ret);
 /* Can the row run in user mode under this test at all? */
 bool dt_row_usable(unsigned row, bool mode64);
+/* How many bytes of the code lie in the code page. */
+static inline unsigned dt_code_bytes(const struct dt_case *c)
+{
+    uint64_t room = DT_CODE + DT_PAGE - c->at;
+    return c->len < room ? c->len : (unsigned)room;
+}
 /* The data pages a case starts with: RW and RO page. */
 void dt_background(const struct dt_case *c, uint8_t *data, bool with_ro);
 void dt_background_init(uint64_t seed);
@@ -122,4 +137,6 @@ struct dt_open {
     const char *why;
 };
 /* What is architecturally open for a case; all zero: nothing. */
+/* Something is open for a row, whatever the operands: it is no part of sequences. */
+bool dt_row_open(unsigned row);
 struct dt_open dt_exempt(const struct dt_case *c, const struct dt_result *native);

@@ -49,6 +49,14 @@ static const struct open_row table[] = {
     {"ror", ANY, {.rflags = OF, .why = "undefined for counts other than 1: differs between imm8 and CL forms"}},
 };
 
+bool dt_row_open(unsigned row)
+{
+    for (unsigned i = 0; i < sizeof table / sizeof *table; i++)
+        if (table[i].name && !strncmp(soft_rows[row].name, table[i].name, strlen(table[i].name)))
+            return true;
+    return false;
+}
+
 struct dt_open dt_exempt(const struct dt_case *c, const struct dt_result *native)
 {
     struct dt_open all = {0};
@@ -65,7 +73,7 @@ struct dt_open dt_exempt(const struct dt_case *c, const struct dt_result *native
         all.fault |= t->open.fault;
         all.order |= t->open.order;
         all.registers |= t->open.registers;
-        all.halves |= t->open.halves && memchr(c->bytes, 0x67, 4);
+        all.halves |= t->open.halves && memchr(c->bytes, 0x67, 4); /* among the prefixes */
         all.pointers |= t->open.pointers;
         all.why = t->open.why;
     }

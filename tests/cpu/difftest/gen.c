@@ -136,6 +136,8 @@ struct enc {
     const struct soft_op_row *row;
     uint8_t rex, vvvv;
     bool vex, vex_l, p66, p67, has_modrm;
+    bool fixed;            /* part of a sequence: memory operands by address only */
+    unsigned start;        /* of this instruction in the case's bytes */
     uint8_t modrm, sib;
     bool has_sib;
     unsigned disp_len, imm_len;
@@ -203,7 +205,7 @@ static void make_memory(struct enc *e, unsigned reg)
         make_memory16(e, mod, reg, origin);
         return;
     }
-    if (!vsib && dt_chance(r, 12)) { /* disp32: RIP-relative in 64-bit mode */
+    if (!vsib && (e->fixed || dt_chance(r, 12))) { /* disp32: RIP-relative in 64-bit mode */
         e->modrm = (uint8_t)((reg & 7) << 3 | 5);
         e->rex &= (uint8_t)~1;
         e->disp_len = 4;
@@ -261,7 +263,9 @@ static void make_modrm(struct enc *e)
     }
     if (row->ext >= 0)
         reg = (unsigned)row->ext;
-    bool mem = row->attr & A_MEM ? true : row->attr & (A_REG | A_MODRM0F) ? false : dt_chance(r, 55);
+    bool mem = row->attr & A_MEM ? true : row->attr & (A_REG | A_MODRM0F) ? false : dt_chance(r, e->fixed ? 35 : 55);
+    if (e->fixed && row->klass == K_BT)
+        mem = false; /* a register would choose the address */
     if (mem)
         make_memory(e, reg);
     else
@@ -306,10 +310,10 @@ static void make_immediate(struct enc *e)
     }
 }
 
-static void put(struct dt_case *c, unsigned byte)
+static void put(struct enc *e, unsigned byte)
 {
-    if (c->len < 15)
-        c->bytes[c->len++] = (uint8_t)byte;
+    if (e->c->len - e->start < 15)
+        e->c->bytes[e->c->len++] = (uint8_t)byte;
 }
 
 /* Vector opcodes whose other prefixes select other vector instructions, or none. */
@@ -330,22 +334,22 @@ static void legacy_prefixes(struct enc *e)
     struct dt_rng *r = e->r;
     static const uint8_t segments[] = {0x26, 0x2e, 0x36, 0x3e, 0x65};
     if (e->p67)
-        put(e->c, 0x67);
+        put(e, 0x67);
     if (dt_chance(r, 3))
-        put(e->c, segments[dt_below(r, e->c->mode64 ? 5 : 4)]);
+        put(e, segments[dt_below(r, e->c->mode64 ? 5 : 4)]);
     if (e->p66)
-        put(e->c, 0x66);
+        put(e, 0x66);
     if ((row->attr & A_LOCK) ? dt_chance(r, 15) : dt_chance(r, 1))
-        put(e->c, 0xf0);
+        put(e, 0xf0);
     if (vector_opcode(row) && dt_chance(r, 3)) { /* the wrong one */
         static const uint8_t other[] = {0x66, 0xf2, 0xf3};
-        put(e->c, other[dt_below(r, 3)]);
+        put(e, other[dt_below(r, 3)]);
         return;
     }
     if (row->prefix == P_F2 || row->prefix == P_F3)
-        put(e->c, row->prefix == P_F2 ? 0xf2 : 0xf3);
+        put(e, row->prefix == P_F2 ? 0xf2 : 0xf3);
     else if (row->prefix == P_ANY && ((row->attr & A_STR) ? dt_chance(r, 60) : row->map == M_1 && dt_chance(r, 2)))
-        put(e->c, dt_chance(r, 50) ? 0xf2 : 0xf3);
+        put(e, dt_chance(r, 50) ? 0xf2 : 0xf3);
 }
 
 static void vex_prefix(struct enc *e)
@@ -358,14 +362,14 @@ static void vex_prefix(struct enc *e)
                           ? dt_below(e->r, 4) : pp[e->row->prefix];
     unsigned low = (~vvvv & 15) << 3 | (e->vex_l ? 4 : 0) | prefix;
     if (e->row->map == M_V0F && !w && !(e->rex & 3) && dt_chance(e->r, 50)) {
-        put(e->c, 0xc5);
-        put(e->c, (e->rex & 4 ? 0 : 0x80) | low);
+        put(e, 0xc5);
+        put(e, (e->rex & 4 ? 0 : 0x80) | low);
         return;
     }
-    put(e->c, 0xc4);
-    put(e->c, (e->rex & 4 ? 0 : 0x80) | (e->rex & 2 ? 0 : 0x40) | (e->rex & 1 ? 0 : 0x20) |
+    put(e, 0xc4);
+    put(e, (e->rex & 4 ? 0 : 0x80) | (e->rex & 2 ? 0 : 0x40) | (e->rex & 1 ? 0 : 0x20) |
                   (e->row->map - M_V0F + 1));
-    put(e->c, (w ? 0x80 : 0) | low);
+    put(e, (w ? 0x80 : 0) | low);
 }
 
 static void emit(struct enc *e)
@@ -378,24 +382,24 @@ static void emit(struct enc *e)
     } else {
         legacy_prefixes(e);
         if (c->mode64 && (e->rex || dt_chance(e->r, 5)))
-            put(c, 0x40 | e->rex);
+            put(e, 0x40 | e->rex);
         if (row->map != M_1)
-            put(c, 0x0f);
+            put(e, 0x0f);
         if (row->map == M_38 || row->map == M_3A)
-            put(c, row->map == M_38 ? 0x38 : 0x3a);
+            put(e, row->map == M_38 ? 0x38 : 0x3a);
     }
-    put(c, opcode);
+    put(e, opcode);
     if (e->has_modrm)
-        put(c, e->modrm);
+        put(e, e->modrm);
     if (e->has_sib)
-        put(c, e->sib);
+        put(e, e->sib);
     bool relative = c->mode64 && e->has_modrm && (e->modrm & 0xc7) == 5;
     if (relative)
         e->disp -= (int32_t)(c->at + c->len + 4 + e->imm_len);
     for (unsigned i = 0; i < e->disp_len; i++)
-        put(c, (uint32_t)e->disp >> 8 * i);
+        put(e, (uint32_t)e->disp >> 8 * i);
     for (unsigned i = 0; i < e->imm_len; i++)
-        put(c, (unsigned)(e->imm >> 8 * i) & 0xff);
+        put(e, (unsigned)(e->imm >> 8 * i) & 0xff);
 }
 
 /* ---- What some instructions need ------------------------------------------------------------- */
@@ -480,6 +484,106 @@ static void adjust(struct enc *e)
         gpr[GH_RDX] = dt_chance(r, 50) ? 0 : dt_below(r, 3);
 }
 
+/* Prefixes, operands and bytes of one instruction, behind what the case has. */
+static void make_instruction(struct enc *e)
+{
+    struct dt_case *c = e->c;
+    struct dt_rng *r = e->r;
+
+    e->start = c->len;
+    e->vex = e->row->map >= M_V0F;
+    e->rex = (uint8_t)(c->mode64 ? dt_below(r, 16) & (dt_chance(r, 60) ? 15 : 7) : 0);
+    e->vvvv = (uint8_t)dt_below(r, c->mode64 ? 16 : 8);
+    e->vex_l = e->row->attr & A_L1 ? true : e->row->attr & A_L0 ? dt_chance(r, 2) : dt_chance(r, 50);
+    if (named(e->row, "vaes") || named(e->row, "vpclmul"))
+        e->vex_l = false; /* the host may have the 256-bit forms, which no CPU model offers */
+    if (e->row->attr & A_W1)
+        e->rex |= 8;
+    if (e->row->attr & A_W0)
+        e->rex &= (uint8_t)~8;
+    if (!c->mode64 && e->vex && (e->row->attr & A_W1))
+        e->rex = 8;
+    e->p66 = e->row->prefix == P_66 || (e->row->prefix == P_ANY && dt_chance(r, 20));
+    e->p67 = !e->vex && !e->fixed && dt_chance(r, 4);
+    if (e->vex)
+        e->p66 = false;
+    if (has_modrm(e->row->form))
+        make_modrm(e);
+    make_immediate(e);
+    if (!e->fixed)
+        adjust(e);
+    emit(e);
+}
+
+/* ---- Sequences ------------------------------------------------------------------------------- */
+static bool fits_sequence(unsigned row)
+{
+    const struct soft_op_row *r = &soft_rows[row];
+
+    if (r->attr & (A_END | A_STR | A_STK | A_VSIB) || dt_row_open(row) || (r->klass == K_DIV && row & 1))
+        return false;
+    return r->form != F_STR_SI && r->form != F_STR_DI && r->form != F_STR_BOTH && !named(r, "xlat") && !named(r, "maskmov") &&
+           !named(r, "popf") && !named(r, "leave") && !named(r, "bound");
+}
+
+static void put_bytes(struct dt_case *c, const uint8_t *bytes, unsigned n)
+{
+    memcpy(c->bytes + c->len, bytes, n);
+    c->len = (uint8_t)(c->len + n);
+}
+
+/* MOV byte [the immediate of an instruction further on], imm8; its place is filled in by complete_change. */
+static unsigned begin_change(struct dt_case *c, uint8_t value)
+{
+    unsigned at = c->len;
+
+    put_bytes(c, (const uint8_t[]){ 0xc6, 0x05, 0, 0, 0, 0, value }, 7);
+    return at;
+}
+
+static void complete_change(struct dt_rng *r, struct dt_case *c, unsigned change)
+{
+    uint8_t victim[5] = { (uint8_t)(0xb8 | dt_below(r, 8)), 1, 2, 3, 4 }; /* MOV r32, imm32; not the stack pointer */
+    unsigned byte = c->len + 1 + dt_below(r, 4);
+
+    if (victim[0] == 0xbc)
+        victim[0] = 0xb8;
+    put_bytes(c, victim, sizeof victim);
+    uint32_t address = (uint32_t)c->at + byte;
+    if (c->mode64)
+        address -= (uint32_t)c->at + change + 7;
+    memcpy(c->bytes + change + 2, &address, 4);
+}
+
+static void make_sequence(struct enc *first, const uint16_t *rows, unsigned row_count)
+{
+    struct dt_case *c = first->c;
+    struct dt_rng *r = first->r;
+    unsigned wanted = 2 + dt_below(r, DT_SEQUENCE - 1), change = 0;
+    bool changes = dt_chance(r, 25), open = false;
+
+    if (dt_chance(r, 10))       /* it runs out of its page */
+        c->at = DT_CODE + DT_PAGE - 1 - dt_below(r, 40);
+    for (unsigned tries = 0; c->count < wanted && tries < 200; tries++) {
+        unsigned row = rows[dt_below(r, row_count)];
+        if (!dt_row_usable(row, c->mode64) || !fits_sequence(row) || c->len > DT_BYTES - 32)
+            continue;
+        if (changes && !open && c->count == wanted / 2) {
+            change = begin_change(c, (uint8_t)dt_rand(r));
+            c->rows[c->count++] = (uint16_t)row;
+            open = true;
+        }
+        struct enc e = { .r = r, .c = c, .row = &soft_rows[row], .fixed = true };
+        make_instruction(&e);
+        if (!c->count)
+            c->row = (uint16_t)row;
+        c->rows[c->count++] = (uint16_t)row;
+    }
+    if (open)
+        complete_change(r, c, change);
+    c->count = (uint8_t)(c->count + open);
+}
+
 void dt_generate(uint64_t seed, uint64_t number, const uint16_t *rows, unsigned row_count,
                  struct dt_case *c)
 {
@@ -508,28 +612,13 @@ void dt_generate(uint64_t seed, uint64_t number, const uint16_t *rows, unsigned 
     c->start.rflags = 0x202 | (dt_rand(r) & 0x8d5) | (dt_chance(r, 30) ? 0x400 : 0);
     make_fpu(r, c->start.xsave);
 
-    e.vex = e.row->map >= M_V0F;
-    e.rex = (uint8_t)(c->mode64 ? dt_below(r, 16) & (dt_chance(r, 60) ? 15 : 7) : 0);
-    e.vvvv = (uint8_t)dt_below(r, c->mode64 ? 16 : 8);
-    e.vex_l = e.row->attr & A_L1 ? true : e.row->attr & A_L0 ? dt_chance(r, 2) : dt_chance(r, 50);
-    if (named(e.row, "vaes") || named(e.row, "vpclmul"))
-        e.vex_l = false; /* the host may have the 256-bit forms, which no CPU model offers */
-    if (e.row->attr & A_W1)
-        e.rex |= 8;
-    if (e.row->attr & A_W0)
-        e.rex &= (uint8_t)~8;
-    if (!c->mode64 && e.vex && (e.row->attr & A_W1))
-        e.rex = 8;
-    e.p66 = e.row->prefix == P_66 || (e.row->prefix == P_ANY && dt_chance(r, 20));
-    e.p67 = !e.vex && dt_chance(r, 4);
-    if (e.vex)
-        e.p66 = false;
-    if (has_modrm(e.row->form))
-        make_modrm(&e);
-    make_immediate(&e);
-    adjust(&e);
-    c->operand = e.target;
-    emit(&e);
+    if (!c->mode16 && dt_chance(r, 25))
+        make_sequence(&e, rows, row_count);
+    if (!c->count) {
+        make_instruction(&e);
+        c->count = 1;
+        c->operand = e.target;
+    }
     if (!c->mode64)
         for (unsigned i = 0; i < 8; i++) {
             c->start.gpr[i] = (uint32_t)c->start.gpr[i];

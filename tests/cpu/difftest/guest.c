@@ -46,7 +46,7 @@ static void make_tables(void)
     *entry(PAGE_PML4, 256) = PAGE_PDPT_KERNEL * DT_PAGE | all;
     *entry(PAGE_PDPT_KERNEL, 0) = PAGE_PD_KERNEL * DT_PAGE | all;
     *entry(PAGE_PD_KERNEL, (DT_KERNEL >> 21) & 511) = PAGE_PT_KERNEL * DT_PAGE | all;
-    map_page(PAGE_PT_CODE, DT_CODE, PAGE_CODE, PTE_U);
+    map_page(PAGE_PT_CODE, DT_CODE, PAGE_CODE, PTE_U | PTE_W);
     map_page(PAGE_PT_DATA, DT_DATA, rw_page(0), PTE_U | PTE_W | PTE_NX);
     map_page(PAGE_PT_DATA, DT_DATA + DT_PAGE, rw_page(1), PTE_U | PTE_W | PTE_NX);
     map_page(PAGE_PT_DATA, DT_RO, PAGE_RO, PTE_U | PTE_NX);
@@ -127,7 +127,7 @@ void dt_guest_load(const struct dt_case *c)
     uint8_t pages[DT_RW], *code = ram + PAGE_CODE * DT_PAGE;
     struct soft_cpu *cpu = dt_cpu;
     memset(code, 0xcc, DT_PAGE);
-    memcpy(code + (c->at - DT_CODE), c->bytes, c->len);
+    memcpy(code + (c->at - DT_CODE), c->bytes, dt_code_bytes(c));
     soft_code_written((struct soft_vm *)vm, code, DT_PAGE);
     dt_background(c, pages, false);
     for (unsigned i = 0; i < 2; i++)

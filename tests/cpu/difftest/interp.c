@@ -28,7 +28,7 @@ static void decode_here(struct soft_insn *in)
     }
 }
 
-static void one_instruction(struct dt_result *r)
+static void run_instructions(unsigned instructions, struct dt_result *r)
 {
     struct soft_insn in;
     volatile uint64_t start = dt_cpu->rip;
@@ -44,7 +44,12 @@ static void one_instruction(struct dt_result *r)
         soft_insn_run(dt_cpu, &in);
     } while (dt_cpu->rip == start && ++steps < 100000);
     uint8_t byte;
-    soft_fetch(dt_cpu, rip_linear(), &byte, 1); /* the INT3 there */
+    soft_fetch(dt_cpu, rip_linear(), &byte, 1); /* the INT3 there, or the rest of a sequence */
+    for (volatile unsigned i = 1; i < instructions && byte != 0xcc; i++) {
+        decode_here(&in);
+        soft_insn_run(dt_cpu, &in);
+        soft_fetch(dt_cpu, rip_linear(), &byte, 1);
+    }
     r->vector = SOFT_BP;
     r->error = 0;
     r->cr2 = 0;
@@ -53,7 +58,7 @@ static void one_instruction(struct dt_result *r)
 static void run_interp(const struct dt_case *c, struct dt_result *r)
 {
     dt_guest_load(c);
-    one_instruction(r);
+    run_instructions(c->count, r);
     dt_guest_collect(r);
 }
 

@@ -24,7 +24,7 @@ struct tally { uint32_t runs, faults, failures; };
 static const char *const reg_names[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
                                           "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"};
 static struct tally tally[SOFT_OP_COUNT];
-static uint64_t vectors[32], runs64, runs32, runs16, failures, not_comparable;
+static uint64_t vectors[32], runs64, runs32, runs16, sequences, failures, not_comparable;
 
 /* ---- Comparison ------------------------------------------------------------------------------ */
 
@@ -136,8 +136,12 @@ static void print_case(const struct options *o, const struct dt_case *c, const s
 {
     printf("case %" PRIu64 " (--seed %" PRIu64 " --only %" PRIu64 "): %s, %s,", c->number, o->seed, c->number,
            soft_rows[c->row].name, c->mode64 ? "64-bit" : c->mode16 ? "16-bit" : "32-bit");
+    for (unsigned i = 1; i < c->count; i++)
+        printf(" %s,", soft_rows[c->rows[i]].name);
     for (unsigned i = 0; i < c->len; i++)
         printf(" %02x", c->bytes[i]);
+    if (c->at != DT_INSN)
+        printf(" at %#" PRIx64, c->at);
     printf("\n%s", r->text);
     if (o->verbose)
         for (unsigned i = 0; i < 16; i++)
@@ -156,11 +160,19 @@ static bool host_has_more(const struct dt_result *engine)
 #endif
 }
 
+/* An undefined instruction at the end of the page: how many bytes of it a processor wants before it knows is its own
+ * affair. The architecture orders only fetch faults of instructions that exist. */
+static bool undefined_at_page_end(const struct dt_case *c, const struct dt_result *host, const struct dt_result *engine)
+{
+    return c->at + c->len > DT_CODE + DT_PAGE && host->vector == 14 && host->error == 0x14 && engine->vector == 6 &&
+           engine->end.rip + 15 > DT_CODE + DT_PAGE;
+}
+
 static void compare(const struct options *o, const struct dt_case *c, const struct dt_result *a,
                     const struct dt_result *b)
 {
     struct report out = {.len = 0};
-    if (host_has_more(b)) {
+    if (host_has_more(b) || undefined_at_page_end(c, a, b)) {
         not_comparable++;
         return;
     }
@@ -176,6 +188,7 @@ static void compare(const struct options *o, const struct dt_case *c, const stru
     t->runs++;
     t->faults += a->vector != 3;
     vectors[a->vector & 31]++;
+    sequences += c->count > 1;
     *(c->mode64 ? &runs64 : c->mode16 ? &runs16 : &runs32) += 1;
     if (!out.len)
         return;
@@ -284,10 +297,10 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < SOFT_OP_COUNT; i++)
         kinds += tally[i].runs != 0;
     if (not_comparable)
-        printf("difftest: %" PRIu64 " cases reached the sanitizer's own memory and were not compared\n", not_comparable);
+        printf("difftest: %" PRIu64 " cases were not compared: undefined instructions at the end of the page, or the sanitizer's own memory\n", not_comparable);
     printf("difftest: engine %s, seed %" PRIu64 ": %" PRIu64 " cases (%" PRIu64 " in 64-bit, %" PRIu64
-           " in 32-bit, %" PRIu64 " in 16-bit mode) of %u instruction rows, %" PRIu64 " different, %.1f s\n",
-           engine->name, o.seed, runs64 + runs32 + runs16, runs64, runs32, runs16, kinds, failures,
+           " in 32-bit, %" PRIu64 " in 16-bit mode, %" PRIu64 " sequences) of %u instruction rows, %" PRIu64 " different, %.1f s\n",
+           engine->name, o.seed, runs64 + runs32 + runs16, runs64, runs32, runs16, sequences, kinds, failures,
            (double)(t1.tv_sec - t0.tv_sec) + (double)(t1.tv_nsec - t0.tv_nsec) / 1e9);
     printf("exceptions on the host:");
     for (unsigned i = 0; i < 32; i++)

@@ -114,7 +114,7 @@ static void run_native(const struct dt_case *c, struct dt_result *r)
     struct entry e;
     current = r;
     memset(code_alias, 0xcc, DT_PAGE);
-    memcpy(code_alias + (c->at - DT_CODE), c->bytes, c->len);
+    memcpy(code_alias + (c->at - DT_CODE), c->bytes, dt_code_bytes(c));
     dt_background(c, (uint8_t *)(uintptr_t)DT_DATA, false);
     memcpy(e.gpr, c->start.gpr, sizeof e.gpr);
     e.rip = c->mode16 ? c->at - DT_CS16_BASE : c->at;
@@ -133,7 +133,7 @@ static bool map_pages(void)
     int fd = memfd_create("difftest-code", MFD_CLOEXEC);
     if (fd < 0 || ftruncate(fd, DT_PAGE) < 0)
         return false;
-    void *code = mmap((void *)(uintptr_t)DT_CODE, DT_PAGE, PROT_READ | PROT_EXEC,
+    void *code = mmap((void *)(uintptr_t)DT_CODE, DT_PAGE, PROT_READ | PROT_WRITE | PROT_EXEC,
                       MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
     code_alias = mmap(NULL, DT_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     void *data = mmap((void *)(uintptr_t)DT_DATA, DT_RW + DT_PAGE, PROT_READ | PROT_WRITE,
