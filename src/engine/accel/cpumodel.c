@@ -11,6 +11,7 @@
  *
  * Specifications: Intel SDM volume 2 (CPUID); x86-64 psABI, micro-architecture levels.
  */
+#include <cpuid.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -78,6 +79,45 @@ static unsigned bits_for(unsigned n)
     return b;
 }
 
+/* Vectors and some bit instructions run on the host's own units. */
+struct host { uint32_t leaf1_ecx, leaf7_ebx, ext_ecx; };
+
+static struct host read_host(void)
+{
+    struct host h = { 0 };
+    uint32_t a, b, c, d, low = 0, high;
+
+    if (__get_cpuid(1, &a, &b, &c, &d))
+        h.leaf1_ecx = c;
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d))
+        h.leaf7_ebx = b;
+    if (__get_cpuid(0x80000001u, &a, &b, &c, &d))
+        h.ext_ecx = c;
+    if (h.leaf1_ecx & BIT(27))
+        __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    if ((low & 6) != 6)                /* the host's kernel does not keep AVX registers */
+        h.leaf1_ecx &= ~BIT(28);
+    return h;
+}
+
+static bool can_v3(const struct host *h)
+{
+    const uint32_t leaf1 = BIT(1) | BIT(12) | BIT(22) | BIT(25) | BIT(26) | BIT(28) | BIT(29), leaf7 = BIT(3) | BIT(5) | BIT(8);
+
+    return (h->leaf1_ecx & leaf1) == leaf1 && (h->leaf7_ebx & leaf7) == leaf7 && h->ext_ecx & BIT(5);
+}
+
+/* "host" on the software CPU: the highest level, and what else both the host and the software CPU have. */
+static void add_host_features(struct gh_cpu_model *m, const struct host *h)
+{
+    m->name = "host";
+    for (unsigned i = 0; i < m->leaf_count; i++)
+        if (m->leaf[i].leaf == 1)
+            m->leaf[i].ecx |= h->leaf1_ecx & BIT(30) /* RDRAND */;
+        else if (m->leaf[i].leaf == 7)
+            m->leaf[i].ebx |= h->leaf7_ebx & (BIT(18) /* RDSEED */ | BIT(19) /* ADX */ | BIT(24) /* CLWB */ | BIT(29) /* SHA */);
+}
+
 static void build(struct gh_cpu_model *m, bool v3, unsigned vcpus)
 {
     unsigned cores = 1u << bits_for(vcpus);
@@ -126,14 +166,16 @@ int gh_cpu_model_build(const char *name, const char *accel, unsigned vcpus, stru
         ret->name = "host";          /* no leaves: the accelerator shows what it supports */
         return 0;
     }
-    /* The software CPU computes vectors on the host's units. */
-    if (soft && !strcmp(name, "x86-64-v3") &&
-        !(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2")))
+    const struct host h = read_host();
+    bool host = !strcmp(name, "host"), v3 = host ? can_v3(&h) : !strcmp(name, "x86-64-v3");
+    if (soft && v3 && !can_v3(&h))
         return gh_error_option(err, -ENOTSUP, "CpuModelHost", "cpu",
-                               "The CPU model “%s” needs a host processor with AVX2, FMA and BMI2, and this one lacks "
-                               "them; use x86-64-v2.", name);
-    if (!strcmp(name, "x86-64-v2") || !strcmp(name, "x86-64-v3") || !strcmp(name, "host")) {
-        build(ret, strcmp(name, "x86-64-v2") != 0, vcpus ? vcpus : 1);
+                               "The CPU model “%s” needs a host processor with AVX2, FMA, BMI, F16C, MOVBE and AES, and this one lacks "
+                               "some of them; use x86-64-v2.", name);
+    if (host || v3 || !strcmp(name, "x86-64-v2")) {
+        build(ret, v3, vcpus ? vcpus : 1);
+        if (host)
+            add_host_features(ret, &h);
         return 0;
     }
     return gh_error_option(err, -EINVAL, "CpuModelUnknown", "cpu",
