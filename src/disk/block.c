@@ -10,7 +10,7 @@
 
 #include "base/bytes.h"
 
-enum { MAX_THREADS = 16, DEFAULT_THREADS = 4 };
+enum { MAX_THREADS = 16, DEFAULT_THREADS = 4, BATCH_MAX = 8, BATCH_BYTES = 64 << 10 };
 
 /* A medium lives until the last request on it is done, also after it was ejected. */
 struct medium { struct gh_image *image; unsigned refs; };
@@ -26,7 +26,7 @@ struct drive {
     uint64_t generation, next_seq;
     uint64_t pace_ns;                          /* when the next request may begin under the limit */
     bool tray_open, door_locked, ending, stopping, stalled, posted;
-    unsigned running, threads;
+    unsigned queued, running, threads;         /* requests waiting, requests running */
     uint64_t seq[MAX_THREADS];                 /* what each worker runs; 0: nothing */
     pthread_t thread[MAX_THREADS];
     struct gh_error why;
@@ -185,41 +185,31 @@ static void count(struct drive *d, const struct gh_block_request *r, int e)
 
 struct worker { struct drive *drive; unsigned index; };
 
-static void *worker_main(void *arg)
+/* Takes what one worker does at once: a flush alone, small requests several when many wait, so that the
+ * threads need not meet for each of them. The first one's sequence number stands for all. Lock held. */
+static unsigned take_batch(struct drive *d, struct gh_block_request *batch[BATCH_MAX])
 {
-    struct worker w = *(struct worker *)arg;
-    struct drive *d = w.drive;
-    free(arg);
-    pthread_mutex_lock(&d->lock);
-    for (;;) {
-        while (!d->stopping && (d->stalled || !d->queue))
-            pthread_cond_wait(&d->work, &d->lock);
-        if (d->stopping)
+    unsigned n = 0, share = d->queued / (2 * d->threads);
+    do {
+        struct gh_block_request *r = d->queue;
+        bool alone = r->op == GH_BLOCK_FLUSH || r->bytes > BATCH_BYTES || d->params.limit_bytes || d->params.limit_ops;
+        if (n && alone)
             break;
-        struct gh_block_request *r = take(&d->queue, &d->queue_tail);
-        uint64_t seq = (uint64_t)(uintptr_t)r->backend[1];
-        struct medium *m = d->medium;
-        if (!m || d->tray_open) {
-            complete(d, r, r->op == GH_BLOCK_FLUSH ? 0 : -ENOMEDIUM);
-            pthread_cond_broadcast(&d->idle);
-            continue;
-        }
-        m->refs++;
-        d->running++;
-        d->seq[w.index] = seq;
-        if (r->op == GH_BLOCK_FLUSH)
-            wait_for_older(d, seq);
-        else
-            wait_for_turn(d, r);
-        pthread_mutex_unlock(&d->lock);
-        if (d->params.working)
-            d->params.working();
-        int e = run_request(d, m->image, r);
-        pthread_mutex_lock(&d->lock);
-        d->running--;
-        d->seq[w.index] = 0;
+        batch[n++] = take(&d->queue, &d->queue_tail);
+        d->queued--;
+        if (alone)
+            break;
+    } while (d->queue && n < share && n < BATCH_MAX);
+    return n;
+}
+
+static void finish_batch(struct drive *d, const struct gh_image *img, struct gh_block_request **batch, const int *result, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        struct gh_block_request *r = batch[i];
+        int e = result[i];
         count(d, r, e);
-        if (e < 0 && !d->params.removable && !d->stopping && host_trouble(d, m->image, r, e)) {
+        if (e < 0 && !d->params.removable && !d->stopping && host_trouble(d, img, r, e)) {
             d->stalled = true;
             r->backend[2] = (void *)(intptr_t)e;
             append(&d->held_tail, r);
@@ -227,6 +217,47 @@ static void *worker_main(void *arg)
         } else {
             complete(d, r, e);
         }
+    }
+}
+
+static void *worker_main(void *arg)
+{
+    struct worker w = *(struct worker *)arg;
+    struct drive *d = w.drive;
+    struct gh_block_request *batch[BATCH_MAX];
+    int result[BATCH_MAX];
+    free(arg);
+    pthread_mutex_lock(&d->lock);
+    for (;;) {
+        while (!d->stopping && (d->stalled || !d->queue))
+            pthread_cond_wait(&d->work, &d->lock);
+        if (d->stopping)
+            break;
+        unsigned n = take_batch(d, batch);
+        uint64_t seq = (uint64_t)(uintptr_t)batch[0]->backend[1];
+        struct medium *m = d->medium;
+        if (!m || d->tray_open) {
+            for (unsigned i = 0; i < n; i++)
+                complete(d, batch[i], batch[i]->op == GH_BLOCK_FLUSH ? 0 : -ENOMEDIUM);
+            pthread_cond_broadcast(&d->idle);
+            continue;
+        }
+        m->refs++;
+        d->running += n;
+        d->seq[w.index] = seq;
+        if (batch[0]->op == GH_BLOCK_FLUSH)
+            wait_for_older(d, seq);
+        else if (n == 1)
+            wait_for_turn(d, batch[0]);
+        pthread_mutex_unlock(&d->lock);
+        if (d->params.working)
+            d->params.working();
+        for (unsigned i = 0; i < n; i++)
+            result[i] = run_request(d, m->image, batch[i]);
+        pthread_mutex_lock(&d->lock);
+        d->running -= n;
+        d->seq[w.index] = 0;
+        finish_batch(d, m->image, batch, result, n);
         medium_put(d, m);
         pthread_cond_broadcast(&d->idle);
     }
@@ -265,8 +296,10 @@ static void drive_submit(struct gh_block *b, struct gh_block_request *r)
     struct drive *d = drive_of(b);
     pthread_mutex_lock(&d->lock);
     r->backend[1] = (void *)(uintptr_t)++d->next_seq;
-    if (!d->ending)
+    if (!d->ending) {
         append(&d->queue_tail, r);
+        d->queued++;
+    }
     pthread_cond_signal(&d->work);
     pthread_mutex_unlock(&d->lock);
 }
@@ -301,6 +334,7 @@ static void drive_cancel_all(struct gh_block *b)
     struct drive *d = drive_of(b);
     pthread_mutex_lock(&d->lock);
     cancel_list(d, &d->queue, &d->queue_tail, -ECANCELED);
+    d->queued = 0;
     cancel_list(d, &d->held, &d->held_tail, -ECANCELED);
     pthread_mutex_unlock(&d->lock);
 }
@@ -439,6 +473,8 @@ void gh_disk_block_resume(struct gh_block *b, bool report)
     if (report) {
         cancel_list(d, &d->held, &d->held_tail, 0);
     } else if (d->held) {
+        for (struct gh_block_request *r = d->held; r; r = next_of(r))
+            d->queued++;
         *d->held_tail = d->queue;              /* held ones are older: in front */
         if (!d->queue)
             d->queue_tail = d->held_tail;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* For bench/disk: disk-bench FORMAT FILE read|write COUNT. 4 KiB requests, 32 in flight, through the block
- * backend as a device uses it, in steps of 1 MiB + 4 KiB round the disk. */
+/* For bench/disk: disk-bench FORMAT FILE read|write COUNT STEP. 4 KiB requests, 32 in flight, through the block
+ * backend as a device uses it, in steps of so many bytes round the disk. */
 #include <poll.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -11,14 +11,14 @@
 
 #include "disk/block.h"
 
-enum { DEPTH = 32, SIZE = 4096, STEP = (1 << 20) + 4096 };
+enum { DEPTH = 32, SIZE = 4096 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static void (*posted)(void *);
 static void *posted_arg;
 static int wake;
 static unsigned long left, flying;
-static uint64_t next_off, disk_bytes;
+static uint64_t next_off, disk_bytes, step;
 static struct gh_block *block;
 static enum gh_block_op op;
 static int failed;
@@ -36,9 +36,9 @@ static void submit(struct gh_block_request *r)
 {
     r->op = op;
     r->offset = next_off;
-    next_off += STEP;
+    next_off += step;
     if (next_off + SIZE > disk_bytes)
-        next_off = next_off % STEP;
+        next_off = next_off % step;
     left--;
     flying++;
     block->ops->submit(block, r);
@@ -58,7 +58,7 @@ int main(int argc, char **argv)
     static struct iovec iov[DEPTH];
     static struct gh_block_request req[DEPTH];
     struct gh_error err = { 0 };
-    if (argc != 5)
+    if (argc != 6 || (step = strtoul(argv[5], NULL, 10)) < SIZE)
         return 2;
     wake = eventfd(0, 0);
     struct gh_image *img = gh_image_open(&(struct gh_image_spec){ .format = argv[1], .label = argv[2], .fd = open(argv[2], O_RDWR),
