@@ -77,6 +77,8 @@ gather:
     mov [note.gs], gs
     mov eax, cr0
     mov [note.cr0], eax
+    mov eax, cr2
+    mov [note.cr2], eax
     str [note.tr]
     sldt [note.ldtr]
     mov ax, FLAT
@@ -167,3 +169,4 @@ note:
 .v86_ds: resd 1
 .v86_fs: resd 1
 .v86_gs: resd 1
+.cr2: resd 1

@@ -15,7 +15,7 @@ typedef unsigned int u32;
 
 struct note {
     u32 vector, error, cs, eip, flags, outer_ss, outer_esp, ss, esp, ds, es, fs, gs;
-    u32 eax, ebx, ecx, edx, esi, edi, ebp, cr0, tr, ldtr, v86_es, v86_ds, v86_fs, v86_gs;
+    u32 eax, ebx, ecx, edx, esi, edi, ebp, cr0, tr, ldtr, v86_es, v86_ds, v86_fs, v86_gs, cr2;
 };
 struct start { u32 ebx, ecx, edx, ebp, edi, ds, es, fs, gs, esi, eax, eip, cs, flags, esp, ss, ves, vds, vfs, vgs; };
 void launch(struct start *s) __attribute__((noreturn));
@@ -33,13 +33,18 @@ extern const u32 vectors[32];
 #define MAIN_TSS 0x82000
 #define DF_TSS 0x82100
 #define OPS 0x83000    /* the case's code; V86 can reach it */
+#define PD ((u32 *)0x84000)
+#define PT(n) ((u32 *)(0x85000 + (n) * 0x1000)) /* 0: the first 4 MiB; 1 to 4: the windows */
+#define WINDOWS 4
+#define WINDOW 0x800000
+#define PAGES 16       /* of a window */
 #define DATA 0x100000
 #define FILL 0x300000
 #define FRAME 0x7e000  /* where a case's start state is popped from; at level 0 it goes on below that */
 #define AREA 0x100000
 enum { SEL_CODE = 8, SEL_DATA = 16, SEL_TSS = 0x18, SEL_DF = 0x20, SEL_LDT = 0x28, SEL_CODE16 = 0x30, SEL_RING = 0x38 };
 
-static u32 seed, left, number, detail, op_now, ring_now;
+static u32 seed, left, number, detail, op_now, ring_now, paging;
 
 static u32 rnd(void)
 {
@@ -168,11 +173,14 @@ static void random_tss(u32 base)
         for (u32 i = 17; i < 21; i++)
             w[i] = (u16)random_selector();
         w[21] = chance(70) ? SEL_LDT : (u16)random_selector();
+        if (paging) /* some descriptors take it for a 32-bit one */
+            t[7] = (u32)PD;
         return;
     }
     t[1] = 0x7f000; t[2] = SEL_DATA;
     t[3] = 0x7d000; t[4] = SEL_RING + 8 + 1;
     t[5] = 0x7b000; t[6] = SEL_RING + 16 + 2;
+    t[7] = paging ? (u32)PD : 0;
     t[8] = below(0x1000);
     t[9] = (rnd() & 0x27cd5) | 2;
     if (chance(80))
@@ -189,6 +197,47 @@ static void random_tss(u32 base)
     t[25] = (chance(70) ? 0x68u << 16 : rnd() & 0xffff0000u);
 }
 
+static u32 page_flags(void)
+{
+    return (chance(88) ? 1u : 0) | (chance(70) ? 2u : 0) | (chance(70) ? 4u : 0) | (chance(30) ? 0x20u : 0);
+}
+static void renew_pages(void)
+{
+    for (u32 n = 0; n < WINDOWS; n++) {
+        PD[2 + n] = chance(15) ? page_flags() | 0x80 : (u32)PT(1 + n) | page_flags();
+        for (u32 i = 0; i < PAGES; i++)
+            PT(1 + n)[i] = (chance(70) ? DATA : FILL) + (below(64) << 12) + (page_flags() | (chance(40) ? 0x40u : 0));
+    }
+}
+static u32 page_sum(void)
+{
+    u32 s = 0;
+    for (u32 n = 0; n < WINDOWS; n++) {
+        s = s * 31 + PD[2 + n];
+        for (u32 i = 0; i < PAGES; i++)
+            s = s * 31 + PT(1 + n)[i];
+    }
+    return s;
+}
+static void start_paging(void)
+{
+    for (u32 i = 0; i < 1024; i++) {
+        PD[i] = 0;
+        PT(0)[i] = i << 12 | 0x67;
+        for (u32 n = 0; n < WINDOWS; n++)
+            PT(1 + n)[i] = 0;
+    }
+    PD[0] = (u32)PT(0) | 0x67;
+    PD[1] = 0x400000 | 0xe7;
+    renew_pages();
+    __asm__ volatile("mov %0, %%cr4; mov %1, %%cr3; mov %%cr0, %%eax; or $0x80000000, %%eax; mov %%eax, %%cr0"
+                     : : "r"(0x10), "r"(PD) : "eax");
+}
+static u32 window_address(void)
+{
+    return WINDOW + below(WINDOWS) * 0x400000 + below(PAGES) * 0x1000 + (chance(40) ? 0xffc + below(4) : below(0xff0));
+}
+
 static void renew(void)
 {
     for (u32 *p = (u32 *)0; p < (u32 *)0x2f000; p++) /* cases may have written to what others execute */
@@ -199,6 +248,8 @@ static void renew(void)
         random_descriptor(LDT + 2 * i);
     for (u32 i = 0; i < TASKS; i++)
         random_tss(TSS(i));
+    if (paging)
+        renew_pages();
     for (u32 v = 32; v < 64; v++) {
         static const u8 types[] = { 5, 6, 7, 14, 15, 14, 15, 12 };
         gate(IDT + 2 * v, random_selector(), random_offset(), (chance(92) ? 0x80u : 0) | below(4) << 5 | types[below(8)], 0);
@@ -241,6 +292,11 @@ static void dump_all(void)
     dump("idt", (u32)IDT + 256, 64);
     dump("tss", TSS(0), TASKS * 64);
     dump("main", MAIN_TSS, 26);
+    if (paging) {
+        dump("pd", (u32)(PD + 2), WINDOWS);
+        for (u32 n = 0; n < WINDOWS; n++)
+            dump(n == 0 ? "pt0" : n == 1 ? "pt1" : n == 2 ? "pt2" : "pt3", (u32)PT(1 + n), PAGES);
+    }
     dump("code", OPS, 20);
     dump("stack", 0x79000 - 64, 16);
     dump("stack0", 0x7e038 - 64, 16);
@@ -449,6 +505,34 @@ static void make_case(u32 kind)
         default: b(0xbd); imm(below(0x2000)); other(); b(0xc9); break;
         }
         break;
+    case 14: { /* one access, or one that crosses pages */
+        static const u8 forms[][3] = { { 0x8a, 0x05 }, { 0x8b, 0x05 }, { 0x88, 0x05 }, { 0x89, 0x05 }, { 0x28, 0x05 },
+            { 0x01, 0x05 }, { 0x87, 0x05 }, { 0xff, 0x35 }, { 0x8f, 0x05 }, { 0xf7, 0x15 }, { 0xff, 0x05 }, { 0x66, 0x8b, 0x05 },
+            { 0x66, 0x01, 0x05 }, { 0x0f, 0xb1, 0x05 }, { 0x0f, 0xab, 0x05 }, { 0xf0, 0x01, 0x05 }, { 0x0f, 0xc1, 0x05 } };
+        n = below(sizeof forms / 3);
+        if (n == 8)
+            push_imm(rnd());
+        for (u32 i = 0; i < 3; i++)
+            if (forms[n][i])
+                b(forms[n][i]);
+        d(window_address());
+        break;
+    }
+    case 15: /* string operations between and inside windows, code in them */
+        if (chance(30)) {
+            u32 at = window_address(), *pte = &PT((at >> 22) - 1)[at >> 12 & 1023];
+            *pte = (*pte & 0xfff) | (FILL + (below(64) << 12)); /* data would be code of any kind */
+            mov_ax(at);
+            b(0xff);
+            b(0xe0);
+            break;
+        }
+        b(0xbe); imm(window_address());
+        b(0xbf); imm(chance(60) ? window_address() : 0x4000 + below(64));
+        b(0xb9); imm(below(3000));
+        b(0xf3);
+        b(chance(40) ? 0xa5 : chance(50) ? 0xa4 : chance(50) ? 0xab : 0xa7);
+        break;
     default: /* BOUND, descriptor table stores, XLAT and string operations through odd segments */
         n = below(4);
         load_segment(n == 1 ? 3 : n);
@@ -496,7 +580,7 @@ static void next_case(void)
     op = (u8 *)OPS;
     for (u32 i = 0; i < 0x200; i++)
         op[i] = 0xcc;
-    op_now = below(14);
+    op_now = paging && chance(35) ? 14 + below(2) : below(14);
     u32 where = below(20);
     ring_now = where < 8 ? 0 : where < 10 ? 1 : where < 12 ? 2 : where < 16 ? 3 : where < 18 ? 4 : 5;
     u32 flags = 2 | (chance(20) ? 0x3000 : 0) | (chance(10) ? 0x4000 : 0);
@@ -510,6 +594,11 @@ static void next_case(void)
     s->ebx = 0x22222222;
     s->esi = s->edi = 0x100;
     s->ds = s->es = s->fs = s->gs = SEL_DATA;
+    if (op_now >= 14 && ring_now >= 4)
+        ring_now = 3;
+    if (paging) /* CR0.WP as it comes; a new CR3 drops what the TLB remembers */
+        __asm__ volatile("mov %%cr0, %%eax; and $~0x10000, %%eax; or %0, %%eax; mov %%eax, %%cr0; mov %%cr3, %%eax; mov %%eax, %%cr3"
+                         : : "r"(chance(50) ? 0x10000u : 0u) : "eax");
     if (ring_now == 5) { /* virtual-8086 */
         wide = 0;
         make_case(op_now);
@@ -591,6 +680,10 @@ void fuzz_event(const struct note *n)
         hex(n->v86_gs & 0xffff);
     }
     field("g", sum_of((u32)GDT, GDT_ENTRIES * 8));
+    if (paging) {
+        field("cr2", n->vector == 14 ? n->cr2 : 0);
+        field("pg", page_sum());
+    }
     field("l", sum_of((u32)LDT, LDT_ENTRIES * 8));
     field("t", sum_of(TSS(0), TASKS * 0x100));
     out('\n');
@@ -627,6 +720,7 @@ void fuzz_start(u32 first_seed, u32 count, u32 show)
         gate(IDT + 2 * v, SEL_CODE, vectors[v], v == 3 ? 0xee : 0x8e, 0);
     gate(IDT + 16, SEL_DF, 0, 0x85, 0);
     u32 *t = (u32 *)MAIN_TSS;
+    t[7] = first_seed & 1 ? (u32)PD : 0;
     t[1] = 0x7f000; t[2] = SEL_DATA;
     t[3] = 0x7d000; t[4] = SEL_RING + 8 + 1;
     t[5] = 0x7b000; t[6] = SEL_RING + 16 + 2;
@@ -635,11 +729,16 @@ void fuzz_start(u32 first_seed, u32 count, u32 show)
     t[26] = 0x00ff00ff; /* ports 0..7 and 16..23 refused */
     t[34] = 0xff;
     t = (u32 *)DF_TSS;
+    t[7] = first_seed & 1 ? (u32)PD : 0;
     t[8] = (u32)df_entry;
     t[9] = 2;
     t[14] = 0x6f000;
     t[18] = SEL_DATA; t[19] = SEL_CODE; t[20] = SEL_DATA; t[21] = SEL_DATA; t[22] = SEL_DATA; t[23] = SEL_DATA;
     t[25] = 0x68u << 16;
-    __asm__ volatile("mov %0, %%cr3" : : "r"(0));
+    paging = first_seed & 1;
+    if (paging)
+        start_paging();
+    else
+        __asm__ volatile("mov %0, %%cr3" : : "r"(0));
     next_case();
 }
