@@ -54,6 +54,8 @@ def known(ours, theirs):
     # instruction, Bochs keeps those of the last round.
     if x[1] == "op=f" and x[3] == "v=e" and all(re.match("(pg|fl|cr2|e)=", x[i]) for i in differ):
         return True
+    if x[1] == "op=d" and {x[3], y[3]} <= {"v=d", "v=e", "v=c"} and all(re.match("(v|e|pg|cr2)=", x[i]) for i in differ):
+        return True
     # ENTER with 32-bit operands on a 16-bit stack: the SDM leaves the upper half of EBP alone, Bochs writes it.
     return x[1] == "op=c" and len(differ) == 1 and differ[0] == 19 and x[19][-4:] == y[19][-4:]
 

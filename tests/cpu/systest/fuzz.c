@@ -240,7 +240,10 @@ static u32 window_address(void)
 
 static void renew(void)
 {
-    for (u32 *p = (u32 *)0; p < (u32 *)0x2f000; p++) /* cases may have written to what others execute */
+    /* Cases may have written to what others execute. */
+    for (u32 *p = (u32 *)0; p < (u32 *)0x2f000; p++)
+        *p = 0xcccccccc;
+    for (u32 *p = (u32 *)FILL; p < (u32 *)(FILL + 0x60000); p++)
         *p = 0xcccccccc;
     for (u32 i = FIXED; i < GDT_ENTRIES; i++)
         random_descriptor(GDT + 2 * i);
