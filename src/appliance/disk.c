@@ -184,7 +184,9 @@ static int examine_disk(struct gh_package *p, struct gh_appliance *a, struct gh_
     if (m->needed_bytes > (10ull << 30) && info.file_bytes && m->needed_bytes / 200 > info.file_bytes)
         gh_appliance_note(a, GH_WARNING, _("“%.80s” grows to %llu times its size when it is copied."), m->source,
                           (unsigned long long)(m->needed_bytes / info.file_bytes));
-    gh_appliance_note(a, GH_KEPT, _("Disk %u: %.80s, %.1f GiB, on %s"), index + 1, m->source, (double)info.bytes / (1ull << 30), m->bus);
+    bool small = info.bytes < 1ull << 30;
+    gh_appliance_note(a, GH_KEPT, small ? _("Disk %u: %.80s, %.1f MiB, on %s") : _("Disk %u: %.80s, %.1f GiB, on %s"), index + 1, m->source,
+                      (double)info.bytes / (small ? 1ull << 20 : 1ull << 30), m->bus);
     return 0;
 }
 

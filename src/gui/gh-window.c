@@ -5,6 +5,7 @@
 
 #include "gui/details/gh-details-page.h"
 #include "gui/engine/gh-machine-actions.h"
+#include "gui/list/gh-job-list.h"
 #include "gui/list/gh-machine-row.h"
 
 struct _GhWindow {
@@ -101,6 +102,7 @@ GtkWidget *gh_window_new (GtkApplication *app, GhConnection *connection)
     g_signal_connect_object (machines, "items-changed", G_CALLBACK (on_machines_changed), self, G_CONNECT_SWAPPED | G_CONNECT_AFTER);
     g_signal_connect_object (connection, "changed", G_CALLBACK (show_page), self, G_CONNECT_SWAPPED);
     g_signal_connect_object (connection, "failed", G_CALLBACK (on_failed), self, 0);
+    gtk_box_append (GTK_BOX (self->sidebar), gh_job_list_new (connection, self->toasts));
     on_machines_changed (self);
     return GTK_WIDGET (self);
 }
@@ -146,7 +148,7 @@ static gboolean on_drop (GtkDropTarget *target, const GValue *value, double x, d
     g_autofree char *path = g_file_get_path (g_value_get_object (value));
 
     if (path)
-        g_action_group_activate_action (G_ACTION_GROUP (g_application_get_default ()), "new-from", g_variant_new_string (path));
+        g_action_group_activate_action (G_ACTION_GROUP (g_application_get_default ()), "open-file", g_variant_new_string (path));
     return path != NULL;
 }
 

@@ -11,6 +11,8 @@
 #include "gui/gh-resources.h"
 #include "gui/gh-window.h"
 #include "gui/host/gh-host-window.h"
+#include "gui/import/gh-import-window.h"
+#include "gui/media/gh-media-window.h"
 #include "gui/wizard/gh-create-window.h"
 
 #define APP_ID "org.gasthaus.Gasthaus"
@@ -38,6 +40,28 @@ static void new_machine (struct app *a, const char *medium, gboolean at_once)
 {
     activate (NULL, a);
     gtk_window_present (GTK_WINDOW (gh_create_window_new (GTK_WINDOW (a->window), a->connection, medium, at_once)));
+}
+
+/* A CD image makes a new machine, everything else is looked at by the importer, which knows CD images by their content. */
+static void open_file (struct app *a, const char *path, gboolean at_once)
+{
+    g_autofree char *lower = g_ascii_strdown (path, -1);
+
+    activate (NULL, a);
+    if (g_str_has_suffix (lower, ".iso") || !gh_connection_is_open (a->connection))
+        new_machine (a, path, at_once);
+    else
+        gtk_window_present (GTK_WINDOW (gh_import_window_new (GTK_WINDOW (a->window), a->connection, path)));
+}
+
+static void on_open_file (GSimpleAction *action, GVariant *path, gpointer data) { open_file (data, g_variant_get_string (path, NULL), FALSE); }
+
+static void on_media (GSimpleAction *action, GVariant *p, gpointer data)
+{
+    struct app *a = data;
+
+    activate (NULL, a);
+    gtk_window_present (GTK_WINDOW (gh_media_window_new (GTK_WINDOW (a->window), a->connection)));
 }
 
 static void on_new (GSimpleAction *action, GVariant *p, gpointer data) { new_machine (data, NULL, FALSE); }
@@ -115,7 +139,7 @@ static void on_connection (struct app *a)
 {
     if (a->pending_medium && gh_connection_is_open (a->connection)) {
         g_autofree char *medium = g_steal_pointer (&a->pending_medium);
-        new_machine (a, medium, TRUE);
+        open_file (a, medium, TRUE);
     }
 }
 
@@ -133,7 +157,7 @@ static void on_chosen (GtkNativeDialog *dialog, int response, struct app *a)
         g_autoptr (GFile) file = gtk_file_chooser_get_file (GTK_FILE_CHOOSER (dialog));
         g_autofree char *path = g_file_get_path (file);
         if (path)
-            new_machine (a, path, FALSE);
+            open_file (a, path, FALSE);
     }
     g_object_unref (dialog);
 }
@@ -141,7 +165,7 @@ static void on_chosen (GtkNativeDialog *dialog, int response, struct app *a)
 static void on_open (GSimpleAction *action, GVariant *p, gpointer data)
 {
     struct app *a = data;
-    GtkFileChooserNative *chooser = gtk_file_chooser_native_new (_ ("Open a CD Image"), GTK_WINDOW (a->window),
+    GtkFileChooserNative *chooser = gtk_file_chooser_native_new (_ ("Open a CD Image, a Machine or a Disk"), GTK_WINDOW (a->window),
                                                                  GTK_FILE_CHOOSER_ACTION_OPEN, NULL, NULL);
 
     g_signal_connect (chooser, "response", G_CALLBACK (on_chosen), a);
@@ -186,7 +210,7 @@ static void startup (GApplication *application, struct app *a)
 {
     static const GActionEntry entries[] = {
         { "new-machine", on_new }, { "open", on_open }, { "host", on_host }, { "about", on_about }, { "preferences", on_preferences },
-        { "new-from", on_new_from, "s" }, { "quit", on_quit },
+        { "new-from", on_new_from, "s" }, { "open-file", on_open_file, "s" }, { "media", on_media }, { "quit", on_quit },
         { "show-screen", on_show_screen, "s" }, { "machine-created", on_machine_created, "(sb)" },
     };
     static const struct { const char *action, *keys; } accels[] = {

@@ -15,7 +15,7 @@ struct _GhConnection {
     GDBusConnection *bus;
     GhEngine1 *engine;
     GDBusObjectManager *manager;
-    GListStore *machines;
+    GListStore *machines, *jobs;
     GCancellable *cancel;
     guint retry, attempt, pause_ms;
     gboolean was_open;
@@ -86,6 +86,10 @@ static void add_object (GhConnection *self, GDBusObject *object)
 {
     g_autoptr (GhEngine1Machine) proxy = gh_object_get_engine1_machine (GH_OBJECT (object));
 
+    g_autoptr (GhEngine1Job) job = proxy ? NULL : gh_object_get_engine1_job (GH_OBJECT (object));
+
+    if (job)
+        g_list_store_append (self->jobs, job);
     if (!proxy)
         return;
     GhMachine *known = find_uuid (self, gh_engine1_machine_get_uuid (proxy), NULL);
@@ -109,6 +113,11 @@ static void on_object_removed (GDBusObjectManager *manager, GDBusObject *object,
         if (g_str_equal (g_dbus_proxy_get_object_path (G_DBUS_PROXY (gh_machine_get_proxy (m))), path))
             g_list_store_remove (self->machines, i);
     }
+    for (guint i = g_list_model_get_n_items (G_LIST_MODEL (self->jobs)); i-- > 0;) {
+        g_autoptr (GDBusProxy) job = g_list_model_get_item (G_LIST_MODEL (self->jobs), i);
+        if (g_str_equal (g_dbus_proxy_get_object_path (job), path))
+            g_list_store_remove (self->jobs, i);
+    }
 }
 
 static void close_all (GhConnection *self)
@@ -117,6 +126,8 @@ static void close_all (GhConnection *self)
         g_signal_handlers_disconnect_by_data (self->manager, self);
     if (self->bus)
         g_signal_handlers_disconnect_by_data (self->bus, self);
+    if (self->jobs)
+        g_list_store_remove_all (self->jobs); /* they end with their daemon */
     g_clear_object (&self->manager);
     g_clear_object (&self->engine);
     g_clear_object (&self->bus);
@@ -232,6 +243,7 @@ void gh_connection_open (GhConnection *self)
 gboolean gh_connection_is_open (GhConnection *self) { return self->manager != NULL; }
 gboolean gh_connection_was_open (GhConnection *self) { return self->was_open; }
 GhEngine1 *gh_connection_get_engine (GhConnection *self) { return self->manager ? self->engine : NULL; }
+GListModel *gh_connection_get_jobs (GhConnection *self) { return G_LIST_MODEL (self->jobs); }
 GListModel *gh_connection_get_machines (GhConnection *self) { return G_LIST_MODEL (self->machines); }
 
 GhMachine *gh_connection_find (GhConnection *self, const char *object_path)
@@ -256,6 +268,7 @@ static void gh_connection_dispose (GObject *object)
     g_clear_handle_id (&self->retry, g_source_remove);
     close_all (self);
     g_clear_object (&self->machines);
+    g_clear_object (&self->jobs);
     G_OBJECT_CLASS (gh_connection_parent_class)->dispose (object);
 }
 
@@ -276,6 +289,7 @@ static void gh_connection_class_init (GhConnectionClass *klass)
 static void gh_connection_init (GhConnection *self)
 {
     self->machines = g_list_store_new (GH_TYPE_MACHINE);
+    self->jobs = g_list_store_new (GH_TYPE_ENGINE1_JOB);
     self->cancel = g_cancellable_new ();
     self->pause_ms = FIRST_PAUSE_MS;
 }

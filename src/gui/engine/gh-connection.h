@@ -19,4 +19,5 @@ gboolean gh_connection_is_open (GhConnection *self);
 gboolean gh_connection_was_open (GhConnection *self);     /* at least once */
 GhEngine1 *gh_connection_get_engine (GhConnection *self); /* borrowed; NULL while not open */
 GListModel *gh_connection_get_machines (GhConnection *self); /* of GhMachine, by name; borrowed */
+GListModel *gh_connection_get_jobs (GhConnection *self); /* of GhEngine1Job, oldest first; borrowed */
 GhMachine *gh_connection_find (GhConnection *self, const char *object_path); /* borrowed; NULL: unknown */

@@ -106,6 +106,37 @@ static void on_delete (GSimpleAction *a, GVariant *p, gpointer data)
          _ ("_Delete"));
 }
 
+static void on_export_place (GtkNativeDialog *dialog, int response, gpointer data)
+{
+    struct context *c = data;
+
+    if (response == GTK_RESPONSE_ACCEPT) {
+        g_autoptr (GFile) file = gtk_file_chooser_get_file (GTK_FILE_CHOOSER (dialog));
+        g_autofree char *path = g_file_get_path (file);
+        GVariantDict options;
+        g_variant_dict_init (&options, NULL);
+        g_variant_dict_insert (&options, "force", "b", TRUE); /* the chooser asked already */
+        if (path)
+            call (c, "Export", g_variant_new ("(s@a{sv})", path, g_variant_dict_end (&options)));
+        else
+            g_variant_dict_clear (&options);
+    }
+    g_object_unref (dialog);
+}
+
+static void on_export (GSimpleAction *a, GVariant *p, gpointer data)
+{
+    struct context *c = data, *copy = g_new0 (struct context, 1);
+    g_autofree char *name = g_strdup_printf ("%s.ova", gh_machine_get_name (c->machine));
+    GtkFileChooserNative *chooser = gtk_file_chooser_native_new (_ ("Export as an Appliance"), GTK_WINDOW (gtk_widget_get_root (c->widget)),
+                                                                 GTK_FILE_CHOOSER_ACTION_SAVE, _ ("_Export"), NULL);
+
+    *copy = (struct context){ NULL, g_object_ref (c->machine), g_object_ref (c->toasts), NULL };
+    gtk_file_chooser_set_current_name (GTK_FILE_CHOOSER (chooser), name);
+    g_signal_connect_data (chooser, "response", G_CALLBACK (on_export_place), copy, context_free, 0);
+    gtk_native_dialog_show (GTK_NATIVE_DIALOG (chooser));
+}
+
 static void enable (struct context *c, const char *name, gboolean enabled)
 {
     GAction *action = g_action_map_lookup_action (G_ACTION_MAP (c->group), name);
@@ -127,13 +158,14 @@ static void update (GhMachine *machine, gpointer data)
     enable (c, "reset", running || paused);
     enable (c, "force-off", on);
     enable (c, "delete", !on);
+    enable (c, "export", !on);
 }
 
 void gh_machine_actions_install (GtkWidget *widget, GhMachine *machine, AdwToastOverlay *toasts)
 {
     static const GActionEntry entries[] = {
         { "start", on_start }, { "show", on_show }, { "pause", on_pause }, { "resume", on_resume }, { "shut-down", on_shut_down },
-        { "reset", on_reset }, { "force-off", on_force_off }, { "delete", on_delete },
+        { "reset", on_reset }, { "force-off", on_force_off }, { "delete", on_delete }, { "export", on_export },
     };
     g_autoptr (GSimpleActionGroup) group = g_simple_action_group_new ();
     struct context *c = g_new0 (struct context, 1);
