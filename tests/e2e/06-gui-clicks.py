@@ -5,6 +5,7 @@
 watched in the window (pixel for pixel what the engine draws), typed into, forced off from the menu, deleted. The guest is busybox; with
 GH_ALL also the Debian installer, chosen in and typed to. Pictures of every page are kept."""
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -12,7 +13,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, f"{HERE}/../gui"]
 from guestlib import BUILD, OUT, check, guest, make_boot_iso, pixels  # noqa: E402
-from guiscreen import Screen, on_a_private_screen  # noqa: E402
+from guiscreen import Screen, on_a_private_screen, shoot  # noqa: E402
 
 if not os.environ.get("GH_DESKTOP_INSIDE"):
     with tempfile.TemporaryDirectory(prefix="gh-clicks-") as work:
@@ -103,12 +104,39 @@ def demo(app):
     wait("the guest to have had the application's shortcuts", lambda: any(line.startswith("Still-44") for line in screen.lines()), 60)
     check(not window_of("New Machine"), "the application's shortcuts are the guest's while it has the keyboard")
     picture("clicks-4-typed")
+    full_screen(app, screen, name)
+    menu(app, app.wait("push button", "Send Keys"), "Ctrl+Alt+Delete")
+    wait("the guest to start again", lambda: screen.locate() and not screen.shows("Still-44"), 120, 0.5)
+    wait("its greeting", lambda: screen.locate() and screen.shows("Welcome to Gasthaus"), 400, 0.5)
+    check(True, "Send Keys reaches the guest: Ctrl+Alt+Delete starts it again")
     display = window_of(name)
     menu(app, menu_button(app), "Force Off…", lambda: picture("clicks-5-menu"))
     confirm(app, "Force Off", "clicks-6-force-off")
     wait("the machine to be off", lambda: find(app.node, "label", "Off") and app.find("push button", "Start"), 60)
     check(display, "the menu's Force Off asks and stops the machine")
     delete(app, name, "clicks-7-delete")
+
+
+def bar_shows():
+    """Something else than the black around the guest's screen near the upper edge."""
+    path = shoot("gui-edge")
+    cut = subprocess.run(["convert", path, "-crop", "1400x30+100+8", "-format", "%k", "info:"], capture_output=True, text=True, check=True)
+    return int(cut.stdout) > 1
+
+
+def full_screen(app, screen, name):
+    before = screen.at
+    key("F11")
+    wait("the window to cover the screen", lambda: window_of(name)[1:5] == (0, 0, 1600, 1000), 30)
+    at = wait("the guest's picture in the middle", lambda: screen.locate() == ((1600 - before[2]) // 2, (1000 - before[3]) // 2, *before[2:]), 30)
+    wait("the bar to hide", lambda: not bar_shows(), 30)
+    xdotool("mousemove", "--sync", 800, 0)
+    wait("the bar at the upper edge", bar_shows, 30)
+    picture("clicks-4-full-screen")
+    check(at and screen.locate(), "full screen: one pixel stays one pixel, and the bar comes over it where the pointer touches the edge")
+    key("F11")
+    wait("the window to come back", lambda: window_of(name)[1:5] != (0, 0, 1600, 1000), 30)
+    wait("the picture in it", screen.locate, 30)
 
 
 def delete(app, name, shot):

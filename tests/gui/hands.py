@@ -61,6 +61,13 @@ def click(node, title=None):
     """Waits until it may be pressed and has its place, as a person does."""
     wait(f"“{node.name}” to be sensitive", lambda: sensitive(node))
     last = None
+    for _ in range(20):  # into sight
+        x, y, width, height = place(node, title)
+        window = window_of(title or node.gh_window)
+        if window[2] <= y and y + height <= window[2] + window[4]:
+            break
+        xdotool("mousemove", "--sync", int(x + width / 2), window[2] + window[4] // 2, "click", 5 if y > window[2] else 4)
+        time.sleep(0.2)
     for _ in range(40):
         now = place(node, title)
         if now == last and now[2] > 0:

@@ -104,18 +104,19 @@ static void on_guest_resized (GhDisplayWindow *self)
     GtkWindow *window = GTK_WINDOW (self);
     GdkSurface *surface = gtk_native_get_surface (GTK_NATIVE (self));
     GdkMonitor *monitor = surface ? gdk_display_get_monitor_at_surface (gdk_surface_get_display (surface), surface) : NULL;
-    int width, height, factor = gtk_widget_get_scale_factor (GTK_WIDGET (self));
+    int width, height, own_width, own_height, factor = gtk_widget_get_scale_factor (GTK_WIDGET (self));
     GdkRectangle room;
 
     gh_display_get_guest_size (self->display, &width, &height);
     if (!monitor || !width || gtk_window_is_fullscreen (window) || gtk_window_is_maximized (window))
         return;
     gdk_monitor_get_geometry (monitor, &room);
-    int bar = gtk_widget_get_height (self->bar), own_width = gtk_widget_get_width (GTK_WIDGET (self));
-    int own_height = gtk_widget_get_height (GTK_WIDGET (self));
-    width = MIN (width / factor, room.width - WINDOW_MARGIN);
-    height = MIN (height / factor + bar, room.height - WINDOW_MARGIN);
-    if (width > own_width || height > own_height)
+    gtk_window_get_default_size (window, &own_width, &own_height); /* what it is now, with what is around the screen */
+    width = own_width + (width + factor - 1) / factor - gtk_widget_get_width (GTK_WIDGET (self->stack));
+    height = own_height + (height + factor - 1) / factor - gtk_widget_get_height (GTK_WIDGET (self->stack));
+    width = MIN (width, room.width - WINDOW_MARGIN);
+    height = MIN (height, room.height - WINDOW_MARGIN);
+    if (gtk_widget_get_width (GTK_WIDGET (self->stack)) && (width > own_width || height > own_height))
         gtk_window_set_default_size (window, MAX (width, own_width), MAX (height, own_height));
 }
 
