@@ -657,7 +657,7 @@ int gh_net_new(struct gh_loop *loop, struct gh_launch_net *net, const struct gh_
     if (sscanf(net->mac, "%2x:%2x:%2x:%2x:%2x:%2x", b, b + 1, b + 2, b + 3, b + 4, b + 5) == 6)
         for (unsigned i = 0; i < 6; i++)
             n->dev.mac[i] = n->watch.mac[i] = (uint8_t)b[i];
-    if (!strcmp(net->kind, "nat"))
+    if (n->ours)
         n->dev.can = (struct gh_net_offload){ .csum = true, .tso4 = true, .tso6 = true, .mergeable = true };
     for (unsigned i = 0; i < net->forward_count && i < FORWARDS; i++) {
         struct gh_net_forward *f = &n->forward[n->forward_count++];

@@ -101,6 +101,8 @@ static void machine_event(struct supervisor *s, const char *event, const json_t 
         gh_runtime_state(&s->rt, s->cfg->launch->paused ? "paused" : "running");
     } else if (!strcmp(event, "state")) {
         gh_runtime_state(&s->rt, text_of(packet, "state"));
+    } else if (!strcmp(event, "net") && json_is_false(json_object_get(packet, "backend"))) {
+        gh_supervisor_net_lost(s->net, text_of(packet, "adapter"));
     } else if (!strcmp(event, "failed")) {
         gh_error_option(&s->failure, -EIO, text_of(packet, "id"), text_of(packet, "option"), "%s",
                         text_of(packet, "text"));
@@ -427,7 +429,7 @@ static int start(struct supervisor *s, struct gh_error *err)
     if (!r)
         r = display_start(s, err);
     if (!r)
-        r = gh_supervisor_net_new(s->loop, l, hand_over_net, s, &s->net, err);
+        r = gh_supervisor_net_new(s->loop, l, s->rt.path, hand_over_net, s, &s->net, err);
     if (!r)
         r = machine_start(s, err);
     if (!r) {

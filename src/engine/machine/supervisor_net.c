@@ -3,18 +3,23 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/file.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "engine/machine/cmdline.h"
 #include "engine/machine/supervisor_child.h"
 
 #define STEADY_NS 60000000000ull           /* lived that long: its earlier deaths are forgotten */
@@ -33,7 +38,7 @@ struct net_backend {
 
 struct gh_supervisor_net {
     struct gh_loop *loop;
-    char  machine[64], *program;
+    char  machine[64], folder[PATH_MAX - 128], *program;
     struct gh_resolv *resolv;
     void (*hand_over)(void *opaque, const char *name, int fd);
     void *opaque;
@@ -158,18 +163,6 @@ static int spawn(struct net_backend *b, int *ret_fd, struct gh_error *err)
     return 0;
 }
 
-static void on_retry(void *opaque)
-{
-    struct net_backend *b = opaque;
-    struct gh_error err = { 0 };
-    int fd = -1;
-
-    if (spawn(b, &fd, &err))
-        gh_log(GH_LOG_ERROR, "%s", err.text);
-    else
-        b->owner->hand_over(b->owner->opaque, b->cfg->name, fd);
-}
-
 static void bury(struct net_backend *b)
 {
     gh_loop_fd_free(b->source);
@@ -182,23 +175,119 @@ static void bury(struct net_backend *b)
     b->pid = 0;
 }
 
-static void on_end(void *opaque, int fd, uint32_t events)
+/* ---- Internal networks: whoever comes first starts the switch, which then belongs to nobody ------------------ */
+/* Only to bury it: it may end long before this machine. */
+static void on_switch_end(void *opaque, int fd, uint32_t events)
+{
+    struct net_backend *b = opaque;
+
+    if (b->pid && waitpid(b->pid, NULL, WNOHANG) == b->pid)
+        bury(b);
+}
+
+static int connect_socket(const char *path)
+{
+    struct sockaddr_un a = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return -errno;
+    snprintf(a.sun_path, sizeof a.sun_path, "%s", path);
+    if (connect(fd, (struct sockaddr *)&a, sizeof a)) {
+        int r = -errno;
+        close(fd);
+        return r;
+    }
+    return fd;
+}
+
+static int start_switch(struct net_backend *b, const char *path, struct gh_error *err)
+{
+    char *argv[] = { (char *)"gasthaus-backend", (char *)"switch", (char *)"--listen-fd=3", NULL };
+    gh_autoclose int listener = gh_listen_unix("net", path, SOCK_STREAM, err);
+
+    if (listener < 0)
+        return listener;
+    bury(b);
+    int r = gh_child_spawn(b->owner->program, argv, &(struct gh_child_fd){ listener, 3 }, 1, &b->pid, &b->pidfd, err);
+    if (!r)
+        b->source = gh_loop_fd(b->owner->loop, b->pidfd, EPOLLIN, on_switch_end, b);
+    return r;
+}
+
+static int join(struct net_backend *b, int *ret_fd, struct gh_error *err)
+{
+    char path[PATH_MAX], lock[PATH_MAX];
+    int bytes = SOCKET_BYTES;
+
+    if (mkdir(b->owner->folder, 0700) && errno != EEXIST)
+        return gh_error_set(err, -errno, "RuntimeFolderFailed", "The folder “%s” cannot be made: %s.", b->owner->folder, strerror(errno));
+    snprintf(lock, sizeof lock, "%s/%s.lock", b->owner->folder, b->cfg->group);
+    snprintf(path, sizeof path, "%s/%s", b->owner->folder, b->cfg->group);
+    gh_autoclose int locked = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    /* Held for the moment of a start only; a second machine waits and then finds the switch. */
+    if (locked < 0 || flock(locked, LOCK_EX))
+        return gh_error_set(err, -errno, "NetworkFailed", "The internal network “%s” cannot be joined: %s.", b->cfg->group, strerror(errno));
+    int fd = connect_socket(path);
+    if (fd < 0) {
+        int r = start_switch(b, path, err);
+        if (r)
+            return r;
+        fd = connect_socket(path);
+    }
+    if (fd < 0)
+        return gh_error_set(err, fd, "NetworkFailed", "The internal network “%s” cannot be joined: %s.", b->cfg->group, strerror(-fd));
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+    b->started_ns = gh_loop_now_ns();
+    *ret_fd = fd;
+    return 0;
+}
+
+static int start(struct net_backend *b, int *ret_fd, struct gh_error *err)
+{ return !strcmp(b->cfg->kind, "internal") ? join(b, ret_fd, err) : spawn(b, ret_fd, err); }
+
+static void on_retry(void *opaque)
+{
+    struct net_backend *b = opaque;
+    struct gh_error err = { 0 };
+    int fd = -1;
+
+    if (start(b, &fd, &err))
+        gh_log(GH_LOG_ERROR, "%s", err.text);
+    else
+        b->owner->hand_over(b->owner->opaque, b->cfg->name, fd);
+}
+
+/* Unlike a screen a network is worth trying again for ever, slowly. */
+static void try_again(struct net_backend *b)
 {
     static const uint64_t delay_ns[] = { 200000000, 1000000000, 5000000000 };
+    uint64_t now = gh_loop_now_ns();
+
+    if (now - b->started_ns > STEADY_NS)
+        b->deaths = 0;
+    gh_loop_timer_arm(b->retry, now + delay_ns[b->deaths < GH_ARRAY_LEN(delay_ns) ? b->deaths : GH_ARRAY_LEN(delay_ns) - 1]);
+    b->deaths++;
+}
+
+void gh_supervisor_net_lost(struct gh_supervisor_net *s, const char *name)
+{
+    for (unsigned i = 0; s && i < s->count; i++)
+        if (!strcmp(s->backend[i].cfg->kind, "internal") && !strcmp(s->backend[i].cfg->name, name))
+            try_again(&s->backend[i]);
+}
+
+static void on_end(void *opaque, int fd, uint32_t events)
+{
     struct net_backend *b = opaque;
     int status = 0;
 
     if (waitpid(b->pid, &status, WNOHANG) != b->pid)
         return;
     bury(b);
-    if (gh_loop_now_ns() - b->started_ns > STEADY_NS)
-        b->deaths = 0;
-    /* Unlike a screen a network is worth trying again for ever, slowly. */
-    uint64_t delay = delay_ns[b->deaths < GH_ARRAY_LEN(delay_ns) ? b->deaths : GH_ARRAY_LEN(delay_ns) - 1];
-    b->deaths++;
     gh_log(GH_LOG_WARN, "the network “%s” of “%s” ended (%s %d) and is started again", b->cfg->name, b->owner->machine,
            WIFSIGNALED(status) ? "signal" : "status", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-    gh_loop_timer_arm(b->retry, gh_loop_now_ns() + delay);
+    try_again(b);
 }
 
 /* ---- Lifetime --------------------------------------------------------------------------------------------------- */
@@ -217,10 +306,12 @@ static int add(struct gh_supervisor_net *s, struct gh_launch_net *net, struct gh
     copy->forwards = NULL;                 /* the machine's own matter */
     copy->forward_count = 0;
     b->cfg = copy;
-    return spawn(b, &net->fd, err);
+    return start(b, &net->fd, err);
 }
 
-int gh_supervisor_net_new(struct gh_loop *loop, struct gh_launch *launch, void (*hand_over)(void *opaque, const char *name, int fd),
+static bool ours(const struct gh_launch_net *n) { return !strcmp(n->kind, "nat") || !strcmp(n->kind, "internal"); }
+
+int gh_supervisor_net_new(struct gh_loop *loop, struct gh_launch *launch, const char *folder, void (*hand_over)(void *opaque, const char *name, int fd),
                           void *opaque, struct gh_supervisor_net **ret, struct gh_error *err)
 {
     unsigned wanted = 0;
@@ -228,7 +319,7 @@ int gh_supervisor_net_new(struct gh_loop *loop, struct gh_launch *launch, void (
 
     *ret = NULL;
     for (unsigned i = 0; i < launch->net_count; i++)
-        wanted += !strcmp(launch->nets[i].kind, "nat");
+        wanted += ours(&launch->nets[i]);
     if (!wanted)
         return 0;
     struct gh_supervisor_net *s = calloc(1, sizeof *s);
@@ -236,6 +327,8 @@ int gh_supervisor_net_new(struct gh_loop *loop, struct gh_launch *launch, void (
         return no_memory(err);
     *s = (struct gh_supervisor_net){ .loop = loop, .hand_over = hand_over, .opaque = opaque };
     snprintf(s->machine, sizeof s->machine, "%s", launch->name);
+    const char *slash = strrchr(folder, '/');
+    snprintf(s->folder, sizeof s->folder, "%.*s/networks", slash ? (int)(slash - folder) : 1, slash ? folder : ".");
     s->program = gh_child_program("gasthaus-backend");
     s->backend = calloc(wanted, sizeof *s->backend);
     if (!s->program)
@@ -243,7 +336,7 @@ int gh_supervisor_net_new(struct gh_loop *loop, struct gh_launch *launch, void (
     else if (!s->backend || !(s->resolv = gh_resolv_new(loop, on_servers, s)))
         r = no_memory(err);
     for (unsigned i = 0; i < launch->net_count && !r; i++)
-        if (!strcmp(launch->nets[i].kind, "nat"))
+        if (ours(&launch->nets[i]))
             r = add(s, &launch->nets[i], err);
     if (r) {
         gh_supervisor_net_free(s);
@@ -260,8 +353,9 @@ void gh_supervisor_net_free(struct gh_supervisor_net *s)
     for (unsigned i = 0; i < s->count; i++) {
         struct net_backend *b = &s->backend[i];
         pid_t pid = b->pid;
+        bool nat = b->cfg && !strcmp(b->cfg->kind, "nat");
         bury(b);
-        if (pid) {
+        if (pid && nat) {                  /* a switch may have other machines */
             kill(pid, SIGKILL);
             waitpid(pid, NULL, 0);
         }

@@ -11,8 +11,11 @@ struct gh_supervisor_net;
 
 /* Starts what the launch's nets need and gives them their descriptors. hand_over gets the descriptor of a
  * later backend of the net, and owns it. *ret may be NULL: no networks. */
-int  gh_supervisor_net_new(struct gh_loop *loop, struct gh_launch *launch, void (*hand_over)(void *opaque, const char *name, int fd),
+/* folder: where machines have theirs; internal networks meet in "networks" beside them. */
+int  gh_supervisor_net_new(struct gh_loop *loop, struct gh_launch *launch, const char *folder, void (*hand_over)(void *opaque, const char *name, int fd),
                            void *opaque, struct gh_supervisor_net **ret, struct gh_error *err);
+/* The machine says that what carried a net's frames has gone. */
+void gh_supervisor_net_lost(struct gh_supervisor_net *s, const char *name);
 void gh_supervisor_net_free(struct gh_supervisor_net *s);
 
 /* supervisor_resolv.c: follows a resolv.conf(5), through links and replacement. */

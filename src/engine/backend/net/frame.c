@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "engine/backend/net/wire.h"
 
 static void parse4(struct gh_frame *f, uint8_t *ip, size_t left)
 {
@@ -118,4 +119,71 @@ bool gh_frame_checksum(const struct gh_frame *f)
     uint16_t sum = (uint16_t)~gh_sum_fold(gh_sum(f->transport, f->transport_len, gh_frame_pseudo(f)));
     gh_be16_put(field, sum || f->protocol == GH_IP_TCP ? sum : 0xffff);
     return true;
+}
+
+bool gh_frame_finish(const uint8_t *header, struct gh_frame *f)
+{
+    bool segments = (header[GH_VNET_GSO_TYPE] & ~GH_VNET_GSO_ECN) != GH_VNET_GSO_NONE;
+
+    if (segments && f->ip) {
+        size_t payload = f->len - (size_t)(f->ip - f->eth);
+        if (payload > 65535)
+            return false;
+        if (f->version == 4) {
+            gh_be16_put(f->ip + 2, (uint16_t)payload);
+            gh_be16_put(f->ip + 10, 0);
+            gh_be16_put(f->ip + 10, (uint16_t)~gh_sum_fold(gh_sum(f->ip, f->header, 0)));
+        } else {
+            gh_be16_put(f->ip + 4, (uint16_t)(payload - 40));
+        }
+        gh_frame_parse(f->eth, f->len, f);
+    }
+    if (segments)
+        return f->protocol == GH_IP_TCP && gh_frame_checksum(f);
+    if (header[GH_VNET_FLAGS] & GH_VNET_NEEDS_CSUM) {
+        size_t start = gh_le16_get(header + GH_VNET_CSUM_START), offset = gh_le16_get(header + GH_VNET_CSUM_OFFSET);
+        if (!gh_range_in(start + offset, 2, f->len))
+            return false;
+        uint16_t sum = (uint16_t)~gh_sum_fold(gh_sum(f->eth + start, f->len - start, 0));
+        gh_be16_put(f->eth + start + offset, sum ? sum : 0xffff);
+    }
+    return true;
+}
+
+void gh_frame_segment(const struct gh_frame *f, unsigned size, void (*emit)(void *opaque, const uint8_t *piece, size_t len), void *opaque)
+{
+    uint8_t piece[GH_ETH_HEADER + 4 + GH_ETH_MTU];
+
+    if (!f->transport || f->protocol != GH_IP_TCP)
+        return;
+    unsigned tcp_header = (f->transport[12] >> 4) * 4u;
+    size_t ip_at = (size_t)(f->ip - f->eth), before = (size_t)(f->transport - f->eth) + tcp_header, done = 0;
+    if (tcp_header < 20 || tcp_header > f->transport_len || before >= ip_at + GH_ETH_MTU)
+        return;
+    size_t total = f->transport_len - tcp_header, step = ip_at + GH_ETH_MTU - before;
+    if (size && size < step)
+        step = size < 64 ? 64 : size;          /* no guest makes a thousand frames of one */
+    uint16_t id = f->version == 4 ? gh_be16_get(f->ip + 4) : 0;
+    do {
+        size_t len = total - done < step ? total - done : step;
+        struct gh_frame part;
+        memcpy(piece, f->eth, before);
+        memcpy(piece + before, f->eth + before + done, len);
+        uint8_t *ip = piece + ip_at, *tcp = piece + (f->transport - f->eth);
+        gh_be32_put(tcp + 4, gh_be32_get(tcp + 4) + (uint32_t)done);
+        if (done + len < total)
+            tcp[13] &= (uint8_t)~0x09;         /* FIN and PSH are the last one's */
+        if (f->version == 4) {
+            gh_be16_put(ip + 2, (uint16_t)(f->header + tcp_header + len));
+            gh_be16_put(ip + 4, id++);
+            gh_be16_put(ip + 10, 0);
+            gh_be16_put(ip + 10, (uint16_t)~gh_sum_fold(gh_sum(ip, f->header, 0)));
+        } else {
+            gh_be16_put(ip + 4, (uint16_t)(tcp_header + len));
+        }
+        gh_frame_parse(piece, before + len, &part);
+        gh_frame_checksum(&part);
+        emit(opaque, piece, before + len);
+        done += len;
+    } while (done < total);
 }

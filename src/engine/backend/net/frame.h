@@ -34,3 +34,9 @@ uint16_t gh_sum_fold(uint64_t sum);
 uint64_t gh_frame_pseudo(const struct gh_frame *f);
 /* Writes the transport checksum of a TCP or UDP frame anew; false: it has none. */
 bool gh_frame_checksum(const struct gh_frame *f);
+
+/* Does what a virtio-net header (wire.h) leaves to "hardware" but cutting: checksums, and the lengths in the IP
+ * header of large segments. false: the header does not fit the frame. */
+bool gh_frame_finish(const uint8_t *header, struct gh_frame *f);
+/* Cuts a TCP frame into such that fit Ethernet, with at most size bytes of data each (0: as many as fit). */
+void gh_frame_segment(const struct gh_frame *f, unsigned size, void (*emit)(void *opaque, const uint8_t *piece, size_t len), void *opaque);

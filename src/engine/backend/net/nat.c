@@ -71,36 +71,11 @@ static void put_segments(struct nat *n, struct gh_frame *f)
 
 /* For a guest that takes none: libslirp may still send one that is too large, to a guest whose own limit
  * it has not understood. */
-static void put_pieces(struct nat *n, const struct gh_frame *f)
+static void put_piece(void *opaque, const uint8_t *piece, size_t len)
 {
-    uint8_t piece[GH_ETH_HEADER + GH_ETH_MTU], header[GH_WIRE_HEADER] = { 0 };
-    unsigned tcp_header = (f->transport[12] >> 4) * 4u;
-    size_t before = (size_t)(f->transport - f->eth) + tcp_header, done = 0;
+    uint8_t header[GH_WIRE_HEADER] = { 0 };
 
-    if (tcp_header < 20 || tcp_header > f->transport_len || before >= sizeof piece)
-        return;
-    size_t total = f->transport_len - tcp_header, step = sizeof piece - before;
-    while (done < total) {
-        size_t len = total - done < step ? total - done : step;
-        struct gh_frame part;
-        memcpy(piece, f->eth, before);
-        memcpy(piece + before, f->eth + before + done, len);
-        uint8_t *ip = piece + (f->ip - f->eth), *tcp = piece + (f->transport - f->eth);
-        gh_be32_put(tcp + 4, gh_be32_get(tcp + 4) + (uint32_t)done);
-        if (done + len < total)
-            tcp[13] &= (uint8_t)~0x09;     /* FIN and PSH are the last one's */
-        if (f->version == 4) {
-            gh_be16_put(ip + 2, (uint16_t)(f->header + tcp_header + len));
-            gh_be16_put(ip + 10, 0);
-            gh_be16_put(ip + 10, (uint16_t)~gh_sum_fold(gh_sum(ip, f->header, 0)));
-        } else {
-            gh_be16_put(ip + 4, (uint16_t)(tcp_header + len));
-        }
-        gh_frame_parse(piece, before + len, &part);
-        gh_frame_checksum(&part);
-        put(n, piece, before + len, header);
-        done += len;
-    }
+    put(opaque, piece, len, header);
 }
 
 static void put_fragments(struct nat *n, const struct gh_frame *f)
@@ -135,7 +110,7 @@ static void to_guest(struct nat *n, uint8_t *data, size_t len)
         if (f.transport && f.protocol == GH_IP_TCP && tso)
             put_segments(n, &f);
         else if (f.transport && f.protocol == GH_IP_TCP)
-            put_pieces(n, &f);
+            gh_frame_segment(&f, 0, put_piece, n);
         else if (f.protocol != GH_IP_TCP)
             put_fragments(n, &f);
         return;
@@ -258,36 +233,6 @@ static bool take_dns(struct nat *n, struct gh_frame *f)
 }
 
 /* ---- From the guest ------------------------------------------------------------------------------------- */
-/* What the header leaves to "hardware" is done here: libslirp takes segments of any length whole. */
-static bool finish_offload(const uint8_t *header, struct gh_frame *f)
-{
-    bool segments = (header[GH_VNET_GSO_TYPE] & ~GH_VNET_GSO_ECN) != GH_VNET_GSO_NONE;
-
-    if (segments && f->ip) {
-        size_t payload = f->len - (size_t)(f->ip - f->eth);
-        if (payload > 65535)
-            return false;
-        if (f->version == 4) {
-            gh_be16_put(f->ip + 2, (uint16_t)payload);
-            gh_be16_put(f->ip + 10, 0);
-            gh_be16_put(f->ip + 10, (uint16_t)~gh_sum_fold(gh_sum(f->ip, f->header, 0)));
-        } else {
-            gh_be16_put(f->ip + 4, (uint16_t)(payload - 40));
-        }
-        gh_frame_parse(f->eth, f->len, f);
-    }
-    if (segments)
-        return gh_frame_checksum(f);
-    if (header[GH_VNET_FLAGS] & GH_VNET_NEEDS_CSUM) {
-        size_t start = gh_le16_get(header + GH_VNET_CSUM_START), offset = gh_le16_get(header + GH_VNET_CSUM_OFFSET);
-        if (!gh_range_in(start + offset, 2, f->len))
-            return false;
-        uint16_t sum = (uint16_t)~gh_sum_fold(gh_sum(f->eth + start, f->len - start, 0));
-        gh_be16_put(f->eth + start + offset, sum ? sum : 0xffff);
-    }
-    return true;
-}
-
 /* RFC 793's option 2 in a SYN says how much the guest takes at once; see SEGMENT_MAX. */
 static void stretch_segments(struct nat *n, struct gh_frame *f)
 {
@@ -322,7 +267,7 @@ static void take_frame(struct nat *n, const uint8_t *header, uint8_t *data, size
     gh_frame_parse(data, len, &f);
     if (len < GH_ETH_HEADER || f.len < GH_ETH_HEADER)
         return;
-    if (header && (header[GH_VNET_FLAGS] || header[GH_VNET_GSO_TYPE]) && !finish_offload(header, &f))
+    if (header && (header[GH_VNET_FLAGS] || header[GH_VNET_GSO_TYPE]) && !gh_frame_finish(header, &f))
         return;
     enum nat_verdict v = nat_verdict(&n->cfg, &f);
     if (v == NAT_DROP || (v == NAT_DNS && !take_dns(n, &f)))
