@@ -201,7 +201,7 @@ int gh_file_writev(struct gh_file *f, uint64_t off, const struct iovec *iov, uns
     if (r < 0)
         return r;
     size_t done = 0;
-    r = transfer(f, true, off, iov, n, len, &done);
+    r = r > 0 ? 0 : transfer(f, true, off, iov, n, len, &done);
     if (r < 0)
         return r;
     grow_to(f, off + len);

@@ -45,7 +45,8 @@ struct gh_file_event {
     const struct iovec *iov;           /* WRITE: what is written; bytes may end inside it */
     unsigned iov_count;
 };
-/* before: 0, or the negative errno the call shall fail with. after: the call succeeded. Called on the
+/* before: 0, the negative errno the call shall fail with, or 1: a write or flush is left out and counts as done (a
+ * planted fault). after: the call succeeded. Called on the
  * caller's thread; several threads at once. */
 struct gh_file_hook {
     int  (*before)(struct gh_file_hook *hook, const struct gh_file_event *ev);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The two promises, per format: test-crash [--kills N] [--crashes N] [--only NAME] [--seed S].
+ * The two promises, per format: test-crash [--kills N] [--crashes N] [--step N] [--only NAME] [--seed S].
+ * Without numbers a short dose; with GH_ALL set (./test --all) 10,000 kills and 1,000,000 crash images.
  *
  * kill:   a child writes and is killed with SIGKILL; every write it saw complete must be there.
  * power:  everything the shim did is recorded; images are built from what was flushed plus random
  *         parts of the rest, with torn sectors; nothing flushed may be missing or wrong.
  * fault:  each host call fails once; the request is tried again; nothing may be lost.
- * planted: the same replay with the library's own barriers left out must find damage.
+ * planted: for each rule of ordering the same harness with that rule broken must find damage (--only planted).
  *
  * A sector holds 64 times its number and version, so that any misplaced sector shows.
  */
@@ -20,8 +21,7 @@
 
 #include "../check.h"
 #include "base/bytes.h"
-#include "disk/disk.h"
-#include "disk/file.h"
+#include "disk/driver.h"
 
 enum { SECTOR = 512, DISK_SECTORS = 16384, MAX_WRITE = 300, MAX_OPS = 600 };
 
@@ -32,6 +32,18 @@ static const struct kind kinds[] = {
     { "vdi", "vdi" }, { "vdi-child", "vdi", NULL, 0, true }, { "vmdk", "vmdk" }, { "vhd", "vhd" }, { "vhd-fixed", "vhd", "fixed" },
     { "vhdx", "vhdx" },
 };
+
+/* The rules, broken by the shim. */
+enum plant {
+    PLANT_NONE,
+    PLANT_NO_BARRIER,        /* data is not durable before the pointer that hides what was there */
+    PLANT_EMPTY_FLUSH,       /* a flush completes without making anything durable */
+    PLANT_POINTER_IN_MEMORY, /* a completed write is known to our memory only */
+    PLANT_LATE_REFCOUNT,     /* a cluster is used before its count says so */
+    PLANT_BELIEVED_WRITE,    /* a write that failed counts as done */
+    PLANT_FORGOTTEN_FLUSH,   /* a failed flush is forgotten at the next try */
+};
+static enum plant plant;
 
 static uint32_t seed = 1;
 static uint32_t rnd(uint32_t n)
@@ -54,9 +66,8 @@ static void fill(uint8_t *buf, uint32_t sector, uint32_t version)
 static uint32_t version_of(const uint8_t *buf, uint32_t sector)
 {
     uint32_t s, v;
-    for (unsigned i = 8; i < SECTOR; i++)
-        if (buf[i] != buf[i - 8])
-            return UINT32_MAX;
+    if (memcmp(buf, buf + 8, SECTOR - 8))
+        return UINT32_MAX;
     memcpy(&s, buf, 4);
     memcpy(&v, buf + 4, 4);
     return !s && !v ? 0 : s == sector && v ? v : UINT32_MAX;
@@ -146,13 +157,17 @@ static int repaired(struct gh_image *img)
     struct gh_check_report rep;
     struct gh_error err = { 0 };
     int r = gh_image_check(img, false, &rep, &err);
-    if (r < 0 || rep.errors)
+    if ((r < 0 || rep.errors) && !plant)
         fprintf(stderr, "%s: check says %d, %llu errors: %s%s\n", kind->name, r, (unsigned long long)rep.errors, rep.first, err.text);
     return r < 0 || rep.errors;
 }
 
 /* ---- kill -9 --------------------------------------------------------------------------------------------- */
 struct shared { _Atomic uint32_t done; uint32_t base; struct op op[100000]; };
+
+static int before(struct gh_file_hook *hook, const struct gh_file_event *ev);
+static void after(struct gh_file_hook *hook, const struct gh_file_event *ev);
+static struct gh_file_hook hook = { before, after };
 
 static void test_kill(unsigned rounds)
 {
@@ -169,6 +184,7 @@ static void test_kill(unsigned rounds)
         CHECK_FATAL(pid >= 0);
         if (!pid) {
             struct gh_image *img = open_fd(fd, true, NULL);
+            gh_file_set_hook(plant ? &hook : NULL);
             for (uint32_t i = 0; img && i < GH_ARRAY_LEN(sh->op); i++) {
                 sh->op[i] = random_op(version + i);
                 if (carry_out(img, &sh->op[i]))
@@ -202,7 +218,7 @@ static void test_kill(unsigned rounds)
             uint32_t v = version_of(all + (size_t)s * SECTOR, s);
             bool in_flight = flying && flying->version == version + done && s >= flying->sector &&
                              s < flying->sector + flying->count && v == shown(flying);
-            if (v != now[s] && !in_flight && bad++ < 3)
+            if (v != now[s] && !in_flight && bad++ < 3 && !plant)
                 fprintf(stderr, "%s: round %u: sector %u has version %u, not %u\n", kind->name, round, s, v, now[s]);
             now[s] = v;
         }
@@ -211,7 +227,7 @@ static void test_kill(unsigned rounds)
         version += done + 1;
         memset(&sh->op[done < GH_ARRAY_LEN(sh->op) ? done : 0], 0, sizeof sh->op[0]);
     }
-    CHECK_EQ(bad, 0);
+    CHECK_EQ(bad != 0, plant != PLANT_NONE);
     munmap(sh, sizeof *sh);
     free(now);
     free(all);
@@ -228,17 +244,21 @@ static unsigned countdown;
 static int fail_code;
 static bool failed_flush, fail_memory;
 
-static int before(struct gh_file_hook *hook, const struct gh_file_event *ev)
+static int before(struct gh_file_hook *self, const struct gh_file_event *ev)
 {
+    if (plant == PLANT_POINTER_IN_MEMORY && ev->op == GH_FILE_WRITE && ev->bytes % SECTOR)
+        return 1;
     bool counts = fail_memory ? ev->op == GH_FILE_ALLOC_MEMORY : ev->op != GH_FILE_ALLOC_MEMORY && ev->op != GH_FILE_READ;
     if (!countdown || !counts || --countdown)
         return 0;
+    if (plant == PLANT_BELIEVED_WRITE)
+        return ev->op == GH_FILE_WRITE;
     if (ev->op == GH_FILE_FLUSH)
         failed_flush = true;
     return fail_code;
 }
 
-static void after(struct gh_file_hook *hook, const struct gh_file_event *ev)
+static void after(struct gh_file_hook *self, const struct gh_file_event *ev)
 {
     if (!recording || ev->op == GH_FILE_READ || ev->op == GH_FILE_ALLOC_MEMORY || !ev->file || !strcmp(ev->file->label, "parent"))
         return;
@@ -259,7 +279,29 @@ static void after(struct gh_file_hook *hook, const struct gh_file_event *ev)
         }
     }
 }
-static struct gh_file_hook hook = { before, after };
+
+/* The counts of a qcow2 lie in these clusters. */
+static uint64_t count_block[64];
+static unsigned count_blocks;
+
+static void find_count_blocks(int fd)
+{
+    uint8_t head[64], entry[8];
+    count_blocks = 0;
+    CHECK_FATAL(pread(fd, head, sizeof head, 0) == sizeof head);
+    uint64_t table = gh_be64_get(head + 48);
+    for (unsigned i = 0; i < GH_ARRAY_LEN(count_block); i++)
+        if (pread(fd, entry, 8, (off_t)(table + i * 8)) == 8 && gh_be64_get(entry))
+            count_block[count_blocks++] = gh_be64_get(entry);
+}
+
+static bool left_out(const struct record *r)
+{
+    for (unsigned i = 0; plant == PLANT_LATE_REFCOUNT && i < count_blocks; i++)
+        if (r->op == GH_FILE_WRITE && r->offset >= count_block[i] && r->offset < count_block[i] + kind->cluster)
+            return true;
+    return false;
+}
 
 /* Applies one record, or a random part of its sectors. */
 static void apply(int fd, const struct record *r, bool whole)
@@ -302,22 +344,65 @@ static void copy_file(int from, int to)
     }
 }
 
-/* One crash image after `upto` records. Returns how many sectors are wrong. */
-static unsigned crash(int base, unsigned upto, const struct op *ops, bool plant, uint8_t *all)
+/* The sectors that any operation touches; the rest is looked at in every eighth image only. */
+struct run { uint32_t from, count; };
+static struct run touched[MAX_OPS];
+static unsigned runs;
+
+static void find_touched(const struct op *ops, uint32_t last)
 {
+    static bool is[DISK_SECTORS + 1];
+    memset(is, 0, sizeof is);
+    for (uint32_t o = 1; o <= last; o++)
+        memset(is + ops[o].sector, 1, ops[o].count);
+    runs = 0;
+    for (uint32_t s = 0; s < DISK_SECTORS; s++)
+        if (is[s] && s && is[s - 1])
+            touched[runs - 1].count++;
+        else if (is[s])
+            touched[runs++] = (struct run){ s, 1 };
+}
+
+/* Sectors of a run that hold neither what was flushed nor what a later operation wrote. */
+static unsigned wrong_sectors(struct run run, const struct op *ops, uint32_t flushed_op, uint32_t last_op, const uint32_t *from,
+                              const bool *maybe, const uint8_t *all, bool silent)
+{
+    unsigned wrong = 0;
+    for (uint32_t s = run.from; s < run.from + run.count; s++) {
+        uint32_t v = version_of(all + (size_t)s * SECTOR, s);
+        bool ok = v == from[s];
+        for (uint32_t o = flushed_op + 1; !ok && maybe[s] && o <= last_op; o++)
+            ok = s >= ops[o].sector && s < ops[o].sector + ops[o].count && v == shown(&ops[o]);
+        if (!ok && !wrong++ && !plant && !silent)
+            fprintf(stderr, "%s: flush %u: sector %u has version %u, was %u\n", kind->name, flushed_op, s, v, from[s]);
+    }
+    return wrong;
+}
+
+/* One crash image after `upto` records. Returns how many sectors are wrong. */
+static unsigned crash(int base, unsigned upto, const struct op *ops, uint8_t *all)
+{
+    static const struct run whole = { 0, DISK_SECTORS };
+    bool full = rnd(8) == 0;
+    const struct run *run = full ? &whole : touched;
+    unsigned run_count = full ? 1 : runs;
     int fd = memory_file("crash");
-    unsigned durable = 0, wrong = 0;
+    unsigned durable = 0, guest_durable = 0, wrong = 0;
     uint32_t flushed_op = 0, last_op = 0;
     copy_file(base, fd);
     for (unsigned i = 0; i < upto; i++) {
-        if (records[i].op == GH_FILE_FLUSH && (records[i].guest_flush || !plant))
+        if (records[i].op == GH_FILE_FLUSH && plant != PLANT_EMPTY_FLUSH && (records[i].guest_flush || plant != PLANT_NO_BARRIER))
             durable = i;
-        if (records[i].op == GH_FILE_FLUSH && records[i].guest_flush)
+        if (records[i].op == GH_FILE_FLUSH && records[i].guest_flush) {
             flushed_op = records[i].guest_op;
+            guest_durable = i;
+        }
         last_op = records[i].guest_op;
     }
     unsigned style = rnd(4);
     for (unsigned i = 0; i < upto; i++) {
+        if (i >= guest_durable && left_out(&records[i]))
+            continue;
         if (i < durable || style == 0)
             apply(fd, &records[i], true);
         else if (style == 1 ? rnd(2) : style == 2 ? rnd(8) != 0 : rnd(8) == 0)
@@ -325,31 +410,28 @@ static unsigned crash(int base, unsigned upto, const struct op *ops, bool plant,
     }
     struct gh_error err = { 0 };
     struct gh_image *img = open_fd(fd, true, &err);
-    if (!img || gh_image_read(img, 0, all, (size_t)DISK_SECTORS * SECTOR)) {
+    bool unread = !img;
+    for (unsigned i = 0; i < run_count && !unread; i++)
+        unread = gh_image_read(img, (uint64_t)run[i].from * SECTOR, all + (size_t)run[i].from * SECTOR, (size_t)run[i].count * SECTOR) != 0;
+    if (unread) {
         if (!plant)
             fprintf(stderr, "%s: cannot be read after power loss: %s\n", kind->name, err.text);
         wrong = 1;
     } else {
         static uint32_t from[DISK_SECTORS];
         static bool maybe[DISK_SECTORS];
-        for (uint32_t s = 0; s < DISK_SECTORS; s++)
-            from[s] = first_version(s), maybe[s] = false;
+        for (unsigned i = 0; i < run_count; i++)
+            for (uint32_t s = run[i].from; s < run[i].from + run[i].count; s++)
+                from[s] = first_version(s), maybe[s] = false;
         for (uint32_t o = 1; o <= flushed_op; o++)
             for (uint32_t k = 0; k < ops[o].count; k++)
                 from[ops[o].sector + k] = shown(&ops[o]);
         for (uint32_t o = flushed_op + 1; o <= last_op; o++)
             for (uint32_t k = 0; k < ops[o].count; k++)
                 maybe[ops[o].sector + k] = true;
-        for (uint32_t s = 0; s < DISK_SECTORS; s++) {
-            uint32_t v = version_of(all + (size_t)s * SECTOR, s);
-            bool ok = v == from[s];
-            for (uint32_t o = flushed_op + 1; !ok && maybe[s] && o <= last_op; o++)
-                ok = s >= ops[o].sector && s < ops[o].sector + ops[o].count && v == shown(&ops[o]);
-            if (!ok && !wrong++ && !plant)
-                fprintf(stderr, "%s: record %u of %u, flush %u: sector %u has version %u, was %u\n", kind->name, upto,
-                        record_count, flushed_op, s, v, from[s]);
-        }
-        if (!plant)
+        for (unsigned i = 0; i < run_count; i++)
+            wrong += wrong_sectors(run[i], ops, flushed_op, last_op, from, maybe, all, wrong != 0);
+        if (!plant || plant == PLANT_LATE_REFCOUNT)
             wrong += (unsigned)repaired(img);
     }
     gh_image_close(img);
@@ -357,7 +439,7 @@ static unsigned crash(int base, unsigned upto, const struct op *ops, bool plant,
     return wrong;
 }
 
-static void test_power(unsigned crashes, bool plant)
+static void test_power(unsigned crashes)
 {
     struct op *ops = calloc(MAX_OPS + 1, sizeof *ops);
     uint8_t *all = malloc((size_t)DISK_SECTORS * SECTOR);
@@ -382,8 +464,11 @@ static void test_power(unsigned crashes, bool plant)
     recording = false;
     gh_file_set_hook(NULL);
     unsigned made = record_count;
+    find_touched(ops, current_op);
+    if (plant == PLANT_LATE_REFCOUNT)
+        find_count_blocks(fd);
     for (unsigned i = 0; i < crashes && wrong < 5; i++)
-        wrong += crash(base, 1 + rnd(made), ops, plant, all) != 0;
+        wrong += crash(base, 1 + rnd(made), ops, all) != 0;
     if (plant)
         CHECK(wrong > 0);
     else
@@ -426,7 +511,7 @@ static void test_faults(bool memory, unsigned step)
             r = carry_out(img, &o);
             if (r < 0 && !failed_flush)
                 r = carry_out(img, &o);        /* the machine was resumed */
-            if (r < 0 && !failed_flush && bad++ < 3)
+            if (r < 0 && !failed_flush && bad++ < 3 && !plant)
                 fprintf(stderr, "%s: fault %u: the second try failed too: %d\n", kind->name, n, r);
             for (uint32_t k = 0; k < o.count && !r; k++)
                 now[o.sector + k] = shown(&o);
@@ -435,8 +520,11 @@ static void test_faults(bool memory, unsigned step)
         }
         hit = !countdown;
         countdown = 0;
-        if (failed_flush)
-            CHECK(gh_image_flush(img) < 0);    /* final */
+        if (failed_flush) {
+            if (plant == PLANT_FORGOTTEN_FLUSH)
+                atomic_store(&img->file->flush_error, 0);
+            bad += gh_image_flush(img) >= 0;   /* a failure is final */
+        }
         gh_image_close(img);
         gh_file_set_hook(NULL);
         img = open_fd(fd, true, &err);
@@ -446,7 +534,7 @@ static void test_faults(bool memory, unsigned step)
         } else {
             for (uint32_t s = 0; s < DISK_SECTORS; s++) {
                 uint32_t v = version_of(all + (size_t)s * SECTOR, s);
-                if (now[s] != UINT32_MAX - 1 && v != now[s] && bad++ < 3)
+                if (now[s] != UINT32_MAX - 1 && v != now[s] && bad++ < 3 && !plant)
                     fprintf(stderr, "%s: fault %u: sector %u has version %u, not %u\n", kind->name, n, s, v, now[s]);
             }
             bad += (uint32_t)repaired(img);
@@ -454,9 +542,50 @@ static void test_faults(bool memory, unsigned step)
         gh_image_close(img);
         close(fd);
     }
-    CHECK_EQ(bad, 0);
+    CHECK_EQ(bad != 0, plant != PLANT_NONE);
     free(now);
     free(all);
+}
+
+static const struct kind *find_kind(const char *name)
+{
+    for (size_t i = 0; i < GH_ARRAY_LEN(kinds); i++)
+        if (!strcmp(kinds[i].name, name))
+            return &kinds[i];
+    CHECK_FATAL(false);
+    return NULL;
+}
+
+static void planted_power(void) { test_power(3000); }
+static void planted_kill(void) { test_kill(20); }
+static void planted_faults(void) { test_faults(false, 1); }
+
+/* Each rule broken once where it matters; the harness that watches over it must cry. */
+static void test_planted(void)
+{
+    static const struct { enum plant plant; const char *what, *kind; void (*harness)(void); } plants[] = {
+        { PLANT_NO_BARRIER, "a missing barrier", "qcow2-child", planted_power },
+        { PLANT_NO_BARRIER, "a missing barrier", "vdi-child", planted_power },
+        { PLANT_EMPTY_FLUSH, "a flush that flushes nothing", "raw", planted_power },
+        { PLANT_EMPTY_FLUSH, "a flush that flushes nothing", "vhd", planted_power },
+        { PLANT_POINTER_IN_MEMORY, "a pointer kept in memory", "qcow2", planted_kill },
+        { PLANT_POINTER_IN_MEMORY, "a pointer kept in memory", "vdi", planted_kill },
+        { PLANT_POINTER_IN_MEMORY, "a pointer kept in memory", "vmdk", planted_kill },
+        { PLANT_POINTER_IN_MEMORY, "a pointer kept in memory", "vhd", planted_kill },
+        { PLANT_LATE_REFCOUNT, "a count written after its pointer", "qcow2-v2", planted_power },
+        { PLANT_BELIEVED_WRITE, "a failed write that counts as done", "raw", planted_faults },
+        { PLANT_BELIEVED_WRITE, "a failed write that counts as done", "vmdk", planted_faults },
+        { PLANT_FORGOTTEN_FLUSH, "a failed flush that is forgotten", "qcow2-child", planted_faults },
+    };
+    for (unsigned i = 0; i < GH_ARRAY_LEN(plants); i++) {
+        unsigned was = check_failed_;
+        kind = find_kind(plants[i].kind);
+        plant = plants[i].plant;
+        plants[i].harness();
+        plant = PLANT_NONE;
+        printf("planted, %-12s %s %s\n", plants[i].kind, plants[i].what, check_failed_ == was ? "was found" : "was NOT found");
+        fflush(stdout);
+    }
 }
 
 static bool known(const char *format)
@@ -472,8 +601,8 @@ int main(int argc, char **argv)
     unsigned kills = 15, crashes = 150, step = 7;
     const char *only = NULL;
     if (getenv("GH_ALL")) {                    /* ./test --all */
-        kills = 400;
-        crashes = 5000;
+        kills = 10000;
+        crashes = 1000000;
         step = 1;
     }
     for (int i = 1; i + 1 < argc; i += 2) {
@@ -494,16 +623,17 @@ int main(int argc, char **argv)
             continue;
         unsigned was = check_failed_;
         test_kill(kills);
-        test_power(crashes, false);
+        for (unsigned left = crashes; left;) {     /* a new history for every thousand images */
+            unsigned part = left < 1000 ? left : 1000;
+            test_power(part);
+            left -= part;
+        }
         test_faults(false, step);
         test_faults(true, step);
         printf("%-18s %s\n", kind->name, check_failed_ == was ? "ok" : "FAILED");
         fflush(stdout);
     }
-    if (!only) {
-        kind = &kinds[4];
-        test_power(crashes * 4 < 2000 ? 2000 : crashes, true);
-        printf("planted: a missing barrier was found\n");
-    }
+    if (!only || !strcmp(only, "planted"))
+        test_planted();
     return check_result();
 }
