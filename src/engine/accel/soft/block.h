@@ -27,7 +27,7 @@ struct soft_block {
     uint32_t runs;                 /* executions, for the translator's threshold */
     uint16_t bytes, count;
     bool jit_forgets;              /* of jit: writes the arithmetic flags before anything reads them */
-    void *jit;                     /* translated code (jit/), NULL: none */
+    void *jit, *jit_plain;         /* translated code (jit/), NULL: none */
     struct soft_insn insn[];       /* count of them, then one that ends the block */
 };
 

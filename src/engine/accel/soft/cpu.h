@@ -109,6 +109,7 @@ struct soft_jit_env {
     struct soft_tlb_entry *stack;    /* way of the last stack access; of the current tlb */
     void *targets;                   /* struct soft_jit_target[]: where indirect jumps went */
     uint64_t tmp[2];                 /* scratch inside one instruction */
+    uint64_t delta[8];               /* inside a block: host minus guest address of a page (jit/group.c) */
     uint64_t log;                    /* lockstep.c */
     uint32_t vec_live;               /* the guest's vector registers and MXCSR are in the host's */
 };

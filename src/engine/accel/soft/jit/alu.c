@@ -74,8 +74,9 @@ static bool copyable(const struct soft_insn *in)
     }
 }
 
-static unsigned memory_bytes(const struct soft_insn *in, const struct soft_op_row *r)
+unsigned jit_memory_bytes(const struct soft_insn *in)
 {
+    const struct soft_op_row *r = &soft_rows[in->op];
     if (r->attr & A_RM8)
         return 1;
     if (r->attr & A_RM16)
@@ -133,7 +134,7 @@ static bool with_modrm(struct jit_gen *g, const struct soft_insn *in, const stru
     bool byte = r->size == S_B;
     bool high_reg = byte && reg_gpr && in->reg & 0x10, high_rm = !in->is_mem && in->rm & 0x10;
     uint32_t op = opcode_of(in, r);
-    unsigned reg = in->modrm >> 3 & 7, rm = JIT_NONE, bytes = memory_bytes(in, r);
+    unsigned reg = in->modrm >> 3 & 7, rm = JIT_NONE, bytes = jit_memory_bytes(in);
     bool locks = in->is_mem && (in->klass == K_XCHG || in->prefixes & SOFT_P_LOCK);
     bool reg_w = reg_gpr && r->attr & A_RW, rm_w = r->attr & A_ST;
     bool flags = needs_flags(g, in);

@@ -146,14 +146,16 @@ void jit_done(struct jit_gen *g, unsigned guest, unsigned host)
 
 void jit_store_all(struct jit_gen *g)
 {
-    for (unsigned i = 0; i < 12; i++)
-        jit_store(g, jit_pinned(i), JIT_GPR_OF(i));
+    for (unsigned i = 0; i < 16; i++)
+        if (jit_pinned(i) != JIT_NONE)
+            jit_store(g, jit_pinned(i), JIT_GPR_OF(i));
 }
 
 void jit_load_all(struct jit_gen *g)
 {
-    for (unsigned i = 0; i < 12; i++)
-        jit_load(g, jit_pinned(i), JIT_GPR_OF(i));
+    for (unsigned i = 0; i < 16; i++)
+        if (jit_pinned(i) != JIT_NONE)
+            jit_load(g, jit_pinned(i), JIT_GPR_OF(i));
 }
 
 /* ---- Flags ------------------------------------------------------------------------------------------ */

@@ -42,8 +42,13 @@ enum jit_flags_at {
     JIT_FLAGS_BOTH,
 };
 
-struct jit_slow_path { uint8_t *jump[8], *back; uint8_t jumps; uint8_t index; uint16_t off; bool reload, ends, vec; };
-struct jit_refill { uint8_t *jump, *back; uint16_t limit; uint8_t index; bool write; };
+struct jit_slow_path { uint8_t *jump[8], *back; uint8_t jumps; uint8_t index; uint16_t off; bool reload, ends, vec, falls; };
+struct jit_refill { uint8_t *jump, *back; uint16_t limit; uint8_t index; bool write, bails; };
+/* Accesses that share one lookup (group.c). low: from the register as it was when the group began. */
+#define JIT_GROUPS 8u
+struct jit_group { int32_t low; uint16_t span; bool write, ready; };
+struct jit_access { int8_t group; uint8_t base; int32_t rel, disp; }; /* disp: from the (host) base register now */
+struct jit_bail { uint8_t *jump; uint8_t index; uint16_t off; };
 struct jit_exit { uint8_t *site; int32_t target; bool flags; /* they are in EFLAGS */ };
 
 /* Where indirect jumps went: see jit_indirect_find. 32 bytes; the layout is in the code. */
@@ -76,7 +81,7 @@ struct soft_jit {
     bool disasm, profile;
     struct lockstep *lockstep;   /* lockstep.c; NULL: off */
     uint64_t max_blocks;         /* bisecting: translate so many */
-    const uint8_t *thunk_enter, *thunk_one, *thunk_head, *thunk_link, *thunk_cross; /* in rw */
+    const uint8_t *thunk_enter, *thunk_one, *thunk_head, *thunk_link, *thunk_cross, *thunk_bail; /* in rw */
     const uint8_t *thunk_spill;  /* EFLAGS -> aflags; uses R13 */
     const uint8_t *thunk_refill[2]; /* stack lookup missed its way: read, write */
     const uint8_t *thunk_vec_load, *thunk_vec_save; /* simd.c; NULL: none */
@@ -95,7 +100,12 @@ struct jit_gen {
     enum jit_flags_at flags;
     bool mode64;
     bool vec;                    /* the guest's vector registers are known to be in the host's here */
-    unsigned slow_count, exit_count, refill_count;
+    bool plain;                  /* this is the version without groups */
+    unsigned slow_count, exit_count, refill_count, group_count, bail_count;
+    struct jit_group group[JIT_GROUPS];
+    struct jit_access access[SOFT_BLOCK_INSNS][2]; /* memory operand, stack */
+    struct jit_bail bail[JIT_GROUPS];
+    uint32_t *plain_at;          /* offsets of its instructions that may be entered */
     struct jit_refill refill[2 * SOFT_BLOCK_INSNS];
     struct jit_slow_path slow[SOFT_BLOCK_INSNS];
     struct jit_exit exit[4];
@@ -122,7 +132,12 @@ enum { CC_O, CC_NO, CC_B, CC_AE, CC_E, CC_NE, CC_BE, CC_A, CC_S, CC_NS, CC_P, CC
 
 /* ---- Registers --------------------------------------------------------------------------------------------- */
 /* Host register of a guest register; JIT_NONE: it lives in soft_cpu. */
-static inline unsigned jit_pinned(unsigned guest) { return guest == GH_RSP ? JIT_SP : guest < 12 ? guest : JIT_NONE; }
+static inline unsigned jit_pinned(unsigned guest)
+{
+    static const uint8_t host[16] = { H_RAX, H_RCX, H_RDX, H_RBX, JIT_SP, H_RBP, H_RSI, H_RDI, H_R8, H_R9,
+                                      JIT_NONE, JIT_NONE, H_R10, H_R11, JIT_NONE, JIT_NONE };
+    return host[guest];
+}
 /* Host register with the guest register's 64 bits, loaded into scratch where it has none. */
 unsigned jit_use(struct jit_gen *g, unsigned guest, unsigned scratch);
 /* Stores it back where it has none. */
@@ -164,7 +179,7 @@ void jit_address(struct jit_gen *g, const struct soft_insn *in);                
 void jit_way(struct jit_gen *g);                                                /* R15 = TLB way of R13 */
 /* R13 = linear -> host address; uses R15 and EFLAGS. Slow path where the TLB has no such page or the operand leaves it. */
 void jit_lookup(struct jit_gen *g, unsigned bytes, bool write);
-/* The same for an address near RSP. */
+/* The same for what the current instruction itself does on the stack. */
 void jit_lookup_stack(struct jit_gen *g, unsigned bytes, bool write);
 /* Address and lookup of the memory operand; flags go to env. */
 void jit_operand(struct jit_gen *g, const struct soft_insn *in, unsigned bytes, bool write);
@@ -175,6 +190,12 @@ void jit_check_lockable(struct jit_gen *g, unsigned bytes);
 int  jit_lockstep_new(struct soft_jit *j);
 /* After the lookup of an operand that will be written: notes what was there. Uses R15. */
 void jit_log_store(struct jit_gen *g, unsigned bytes);
+
+/* ---- Groups --------------------------------------------------------------------------------------------------------- */
+void jit_find_groups(struct jit_gen *g);
+unsigned jit_memory_bytes(const struct soft_insn *in);   /* of an integer instruction's memory operand (alu.c) */
+/* What thunk_bail calls: the code of the plain version at an instruction; NULL: leave to the run loop. */
+const uint8_t *soft_jit_bail(struct soft_cpu *cpu, struct soft_block *b, uint32_t what);
 
 /* ---- Families ----------------------------------------------------------------------------------------------------- */
 typedef bool (*jit_family)(struct jit_gen *g, const struct soft_insn *in);
@@ -193,3 +214,4 @@ void jit_make_thunks(struct soft_cpu *cpu, struct soft_jit *j);   /* thunks.c */
 #define JIT_ONE_RELOAD 0x80000000u  /* bit of what: 2 instead of 0: and load the flags into EFLAGS */
 int soft_jit_one(struct soft_cpu *cpu, struct soft_block *b, uint32_t what);
 bool jit_translate(struct soft_cpu *cpu, struct soft_block *b);   /* translate.c */
+bool jit_translate_plain(struct soft_cpu *cpu, struct soft_block *b);

@@ -165,14 +165,28 @@ int soft_jit_one(struct soft_cpu *cpu, struct soft_block *b, uint32_t what)
     const struct soft_insn *in = &b->insn[what >> 16 & 0xff];
     struct soft_jit *j = jit_of(cpu);
     bool ends = in->flags & SOFT_F_END;
+    uint64_t map = cpu->map_generation;
     cpu->rip = cpu->jit.rip_page + (what & 0xffff);
     j->count.slow++;
     j->slow_count[in->op < SOFT_OP_COUNT ? in->op : SOFT_OP_COUNT]++;
     soft_insn_run(cpu, in);
-    if (ends || b->key == SOFT_DEAD_KEY)
+    /* A device may have published another memory map: what the block knows of host addresses is gone. */
+    if (ends || b->key == SOFT_DEAD_KEY || map != cpu->map_generation)
         return 1;
-    refresh_salts(cpu);                      /* MMIO may have published another memory map */
     return what & JIT_ONE_RELOAD ? 2 : 0;
+}
+
+const uint8_t *soft_jit_bail(struct soft_cpu *cpu, struct soft_block *b, uint32_t what)
+{
+    struct soft_jit *j = jit_of(cpu);
+    unsigned index = what >> 16;
+    j->count.bails++;
+    if (b->jit_plain || jit_translate_plain(cpu, b))
+        return j->rx + ((uint32_t *)b->jit_plain)[index];
+    cpu->rip = cpu->jit.rip_page + (what & 0xffff);
+    j->count.slow++;
+    b->insn[index].fn(cpu, &b->insn[index]); /* to the end of the block */
+    return NULL;
 }
 
 static bool translatable(const struct soft_block *b)

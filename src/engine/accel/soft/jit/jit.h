@@ -3,8 +3,8 @@
  * The translator: one piece of host code for each decoded block, made on the block's Nth run. The seam to
  * block.c (kills, forgets), interp.c (the run loop) and soft.c (life, counters).
  *
- * Registers: the guest's RAX RCX RDX RBX RBP RSI RDI R8..R11 are in the same host registers, RSP in
- * R12, R12..R15 in soft_cpu.gpr. Host R14 is the address of soft_cpu + SOFT_JIT_BIAS, R13 and
+ * Registers: the guest's RAX RCX RDX RBX RBP RSI RDI R8 R9 are in the same host registers, RSP in R12, R12 and R13 in
+ * R10 and R11; R10, R11, R14, R15, which compilers use least, are in soft_cpu.gpr. Host R14 is the address of soft_cpu + SOFT_JIT_BIAS, R13 and
  * R15 are scratch, RSP is the host's stack. Everything is in soft_cpu when C code runs.
  * Arithmetic flags: in soft_cpu.aflags at block boundaries; inside a block in the host's EFLAGS after
  * a producer, stored before anything that may fault or destroys them.
@@ -28,6 +28,7 @@ struct soft_jit_counters {
     uint64_t links, cross_links;           /* exits patched to their target; across pages */
     uint64_t slow;                         /* instructions run by their handler out of translated code */
     uint64_t kills, forgets;
+    uint64_t plain, bails;                 /* blocks translated again without groups; how often they were entered so */
     uint64_t compared;                     /* lockstep: blocks that agreed */
 };
 

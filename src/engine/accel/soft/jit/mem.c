@@ -59,42 +59,79 @@ void jit_way(struct jit_gen *g)
     jit_env(g, 0x03 | O_W, JIT_B, JIT_ENV_OF(tlb));          /* add r15, [tlb] */
 }
 
+static int tag_of(bool write)
+{
+    return write ? (int)offsetof(struct soft_tlb_entry, tag_write) : (int)offsetof(struct soft_tlb_entry, tag_read);
+}
+
+/* Out of the way where R13 is above the limit: to the plain version, or to the handler. */
+static void leave_above(struct jit_gen *g, unsigned limit, bool write, bool stack, bool bails)
+{
+    jit_rr(g, 0x81 | O_W, 7, JIT_A);                         /* cmp r13, 1000h - bytes */
+    jit_e32(g, limit);
+    uint8_t *jump = jit_jcc(g, CC_A);
+    if (stack)
+        g->refill[g->refill_count++] = (struct jit_refill){ jump, g->at, (uint16_t)limit, (uint8_t)g->index, write, bails };
+    if (bails)
+        g->bail[g->bail_count++] = (struct jit_bail){ stack ? NULL : jump, (uint8_t)g->index, (uint16_t)g->off };
+    if (!bails || stack)
+        jit_slow_at(g, stack ? NULL : jump);
+}
+
+/* R15 = way, R13 = linear - its tag. */
+static void probe(struct jit_gen *g, bool write, bool stack)
+{
+    if (stack)
+        jit_load(g, JIT_B, JIT_ENV_OF(jit.stack));
+    else
+        jit_way(g);
+    jit_rm(g, 0x2b | O_W, JIT_A, JIT_B, tag_of(write));
+}
+
+static void lookup(struct jit_gen *g, unsigned bytes, bool write, bool stack, unsigned kind)
+{
+    const struct jit_access *a = &g->access[g->index][kind];
+    if (g->plain || a->group < 0) {
+        probe(g, write, stack);
+        leave_above(g, 0x1000 - bytes, write, stack, false);
+        jit_rm(g, 0x03 | O_W, JIT_A, JIT_B, (int)offsetof(struct soft_tlb_entry, page));
+    } else {
+        struct jit_group *k = &g->group[a->group];
+        int slot = JIT_ENV_OF(jit.delta[0]) + a->group * 8;
+        if (!k->ready) {
+            k->ready = true;
+            if (k->low != a->rel)
+                jit_rm(g, 0x8d | O_W, JIT_A, JIT_A, k->low - a->rel);
+            probe(g, k->write, stack);
+            leave_above(g, 0x1000u - k->span, k->write, stack, true);
+            jit_rm(g, 0x8b | O_W, JIT_A, JIT_B, (int)offsetof(struct soft_tlb_entry, page));
+            jit_rm(g, 0x2b | O_W, JIT_A, JIT_B, tag_of(k->write));
+            jit_store(g, JIT_A, slot);
+            jit_rx(g, 0x8d | O_W, JIT_A, a->base, JIT_A, 0, a->disp);
+        } else {
+            jit_env(g, 0x03 | O_W, JIT_A, slot);
+        }
+    }
+    if (write)
+        jit_log_store(g, bytes);
+}
+
 void jit_lookup(struct jit_gen *g, unsigned bytes, bool write)
 {
-    int tag = write ? (int)offsetof(struct soft_tlb_entry, tag_write) : (int)offsetof(struct soft_tlb_entry, tag_read);
-    jit_way(g);
-    jit_rm(g, 0x2b | O_W, JIT_A, JIT_B, tag);                /* sub r13, [r15 + tag]: offset in the page */
-    jit_rr(g, 0x81 | O_W, 7, JIT_A);                         /* cmp r13, 1000h - bytes */
-    jit_e32(g, 0x1000 - bytes);
-    jit_slow_if(g, CC_A);
+    probe(g, write, false);
+    leave_above(g, 0x1000 - bytes, write, false, false);
     jit_rm(g, 0x03 | O_W, JIT_A, JIT_B, (int)offsetof(struct soft_tlb_entry, page));
     if (write)
         jit_log_store(g, bytes);
 }
 
-void jit_lookup_stack(struct jit_gen *g, unsigned bytes, bool write)
-{
-    int tag = write ? (int)offsetof(struct soft_tlb_entry, tag_write) : (int)offsetof(struct soft_tlb_entry, tag_read);
-    jit_load(g, JIT_B, JIT_ENV_OF(jit.stack));
-    jit_rm(g, 0x2b | O_W, JIT_A, JIT_B, tag);
-    jit_rr(g, 0x81 | O_W, 7, JIT_A);
-    jit_e32(g, 0x1000 - bytes);
-    uint8_t *jump = jit_jcc(g, CC_A);
-    g->refill[g->refill_count++] = (struct jit_refill){ jump, g->at, (uint16_t)(0x1000 - bytes), (uint8_t)g->index, write };
-    jit_slow_at(g, NULL);
-    jit_rm(g, 0x03 | O_W, JIT_A, JIT_B, (int)offsetof(struct soft_tlb_entry, page));
-    if (write)
-        jit_log_store(g, bytes);
-}
+void jit_lookup_stack(struct jit_gen *g, unsigned bytes, bool write) { lookup(g, bytes, write, true, 1); }
 
 void jit_operand(struct jit_gen *g, const struct soft_insn *in, unsigned bytes, bool write)
 {
     jit_flags_to_env(g);
     jit_address(g, in);
-    if (in->base == GH_RSP && in->index == SOFT_NO_REG && in->is_mem == SOFT_MEM_FLAT64)
-        jit_lookup_stack(g, bytes, write);
-    else
-        jit_lookup(g, bytes, write);
+    lookup(g, bytes, write, in->base == GH_RSP && in->index == SOFT_NO_REG && in->is_mem == SOFT_MEM_FLAT64, 0);
     g->flags = JIT_FLAGS_ENV;
 }
 

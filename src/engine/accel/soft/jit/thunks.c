@@ -155,6 +155,25 @@ static void make_cross(struct jit_gen *g)
     leave_link(g);
 }
 
+/* Jumped to with R13 = block, R15 = instruction. */
+static void make_bail(struct jit_gen *g)
+{
+    g->jit->thunk_bail = g->at;
+    store_state(g);
+    jit_rm(g, 0x8d | O_W, H_RDI, JIT_ENV, -SOFT_JIT_BIAS);
+    jit_mov(g, H_RSI, JIT_A);
+    jit_rr(g, 0x89, JIT_B, H_RDX);
+    jit_imm64(g, H_RAX, (uintptr_t)soft_jit_bail);
+    jit_rr(g, 0xff, 2, H_RAX);
+    jit_rr(g, 0x85 | O_W, H_RAX, H_RAX);
+    uint8_t *leave = jit_jcc(g, CC_E);
+    jit_mov(g, JIT_B, H_RAX);
+    jit_load_all(g);
+    jit_rr(g, 0xff, 4, JIT_B);
+    jit_patch(leave, g->at);
+    leave_null(g);
+}
+
 static void make_spill(struct jit_gen *g)
 {
     g->jit->thunk_spill = g->at;
@@ -188,6 +207,8 @@ void jit_make_thunks(struct soft_cpu *cpu, struct soft_jit *j)
     make_link(&g);
     align(&g);
     make_cross(&g);
+    align(&g);
+    make_bail(&g);
     align(&g);
     make_spill(&g);
     align(&g);

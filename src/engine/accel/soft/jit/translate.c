@@ -88,14 +88,25 @@ static void emit_slow_paths(struct jit_gen *g)
             jit_rr(g, 0x81 | O_W, 7, JIT_A);
             jit_e32(g, r->limit);
             jit_patch(jit_jcc(g, CC_BE), r->back);
-            if (refill + 1 < g->refill_count && g->refill[refill + 1].index == s->index) {
+            if (r->bails) {
+                for (unsigned k = 0; k < g->bail_count; k++)
+                    if (g->bail[k].index == r->index && !g->bail[k].jump) {
+                        jit_e8(g, 0xe9);
+                        g->at += 4;
+                        g->bail[k].jump = g->at - 4;
+                        break;
+                    }
+            } else if ((s->falls = true) && refill + 1 < g->refill_count && g->refill[refill + 1].index == s->index) {
                 jit_e8(g, 0xe9);             /* another one of the same instruction follows */
                 g->at += 4;
                 s->jump[s->jumps++] = g->at - 4;
+                s->falls = false;
             }
         }
         for (unsigned k = 0; k < s->jumps; k++)
             jit_patch(s->jump[k], g->at);
+        if (!s->jumps && !s->falls)
+            continue;
         bool late = s->vec && s->reload;     /* loading the vector registers destroys EFLAGS */
         call_one(g, s->index, s->off, s->reload && !late ? JIT_ONE_RELOAD : 0);
         if (s->ends)
@@ -107,6 +118,24 @@ static void emit_slow_paths(struct jit_gen *g)
             jit_flags_to_host(g, JIT_B);
         }
         jit_jmp(g, s->back);
+    }
+}
+
+static void emit_bails(struct jit_gen *g)
+{
+    uint8_t *first = NULL;
+    for (unsigned i = 0; i < g->bail_count; i++) {
+        jit_patch(g->bail[i].jump, g->at);
+        jit_e8(g, 0x41);
+        jit_e8(g, 0xbf);
+        jit_e32(g, (uint32_t)g->bail[i].index << 16 | g->bail[i].off);
+        if (first) {
+            jit_jmp(g, first);
+            continue;
+        }
+        first = g->at;
+        jit_imm64(g, JIT_A, (uintptr_t)g->b);
+        jit_jmp(g, g->jit->thunk_bail);
     }
 }
 
@@ -162,15 +191,16 @@ static void emit_exits(struct jit_gen *g)
     for (unsigned i = 0; i < g->exit_count; i++) {
         struct jit_exit *e = &g->exit[i];
         bool loops = e->target == own && g->jit->mode == SOFT_JIT_ON;
+        uint8_t *entry = g->plain ? g->b->jit : g->entry;
         if (loops && (!e->flags || g->b->jit_forgets)) {
-            jit_patch(e->site, e->flags ? g->entry - 2 : g->entry);
+            jit_patch(e->site, e->flags ? entry - 2 : entry);
             continue;
         }
         jit_patch(e->site, g->at);
         if (e->flags)
             jit_call(g, g->jit->thunk_spill);
         if (loops) {
-            jit_jmp(g, g->entry);
+            jit_jmp(g, entry);
         } else if (e->target >= 0 && e->target < 0x1000) {
             jit_call(g, g->jit->thunk_link);
             link_data(g, e->target, e->site, e->flags ? JIT_LINK_PAGE_FLAGS : JIT_LINK_PAGE);
@@ -224,6 +254,11 @@ void soft_jit_kill(struct soft_cpu *cpu, struct soft_block *b)
 
 static void emit_insn(struct jit_gen *g, const struct soft_insn *in)
 {
+    if (g->plain && (g->access[g->index][0].group >= 0 || g->access[g->index][1].group >= 0)) { /* where the other version may come in: nothing is known but the state in soft_cpu's form */
+        jit_flags_to_env(g);
+        g->plain_at[g->index] = (uint32_t)(g->at - g->jit->rw);
+        g->vec = false;
+    }
     jit_family f = in->op == SOFT_OP_INVALID ? NULL : family_of(in->klass);
     unsigned slow_before = g->slow_count;
     if (!f || !f(g, in))
@@ -245,40 +280,87 @@ static void print_bytes(const char *what, const uint8_t *p, size_t n)
     fputc('\n', stderr);
 }
 
+/* Room for a block, or the whole buffer is forgotten at the next block head. */
+static bool has_room(struct soft_cpu *cpu, struct soft_jit *j)
+{
+    if (!j->full && j->used + ROOM_FOR_A_BLOCK <= j->size)
+        return true;
+    if (!j->full)
+        soft_blocks_forget(cpu);
+    j->full = true;
+    return false;
+}
+
+static void emit_block(struct jit_gen *g)
+{
+    struct soft_block *b = g->b;
+    for (g->index = 0; g->index < b->count; g->index++) {
+        emit_insn(g, &b->insn[g->index]);
+        g->off += b->insn[g->index].len;
+    }
+    if (!(b->insn[b->count - 1].flags & SOFT_F_END))
+        jit_exit_jmp(g, (int32_t)g->off);
+    emit_slow_paths(g);
+    emit_bails(g);
+    emit_exits(g);
+    g->jit->count.bytes_out += (size_t)(g->at - g->jit->rw) - g->jit->used;
+    g->jit->used = (size_t)(g->at - g->jit->rw);
+}
+
 bool jit_translate(struct soft_cpu *cpu, struct soft_block *b)
 {
     struct soft_jit *j = cpu->jit_state;
-    if (j->full || j->used + ROOM_FOR_A_BLOCK > j->size) {
-        if (!j->full)
-            soft_blocks_forget(cpu);
-        j->full = true;
+    if (!has_room(cpu, j))
         return false;
-    }
-    struct jit_gen g = { .jit = j, .cpu = cpu, .b = b, .at = j->rw + j->used, .off = (uintptr_t)b->host & 0xfff,
-                         .mode64 = b->key & SOFT_KEY_CODE64 };
+    struct jit_gen g;
+    memset(&g, 0, offsetof(struct jit_gen, slow));
+    g.jit = j;
+    g.cpu = cpu;
+    g.b = b;
+    g.at = j->rw + j->used;
+    g.off = (uintptr_t)b->host & 0xfff;
+    g.mode64 = b->key & SOFT_KEY_CODE64;
     b->jit_forgets = jit_flags_dead(b, 0);
+    jit_find_groups(&g);
     while (((uintptr_t)g.at + STUB_BYTES + GONE_BYTES + (b->jit_forgets ? FLAGS_BYTES : 0)) & 15)
         jit_e8(&g, 0xcc);
     emit_head(&g);
-    for (g.index = 0; g.index < b->count; g.index++) {
-        emit_insn(&g, &b->insn[g.index]);
-        g.off += b->insn[g.index].len;
-    }
-    if (!(b->insn[b->count - 1].flags & SOFT_F_END)) {
-        jit_exit_jmp(&g, (int32_t)g.off);
-    }
-    emit_slow_paths(&g);
-    emit_exits(&g);
+    emit_block(&g);
     b->jit = g.entry;
+    b->jit_plain = NULL;
     j->count.blocks++;
     j->count.bytes_in += b->bytes;
-    j->count.bytes_out += (size_t)(g.at - j->rw) - j->used;
     if (j->disasm) {
         fprintf(stderr, "soft:disasm block %" PRIx64 " key %" PRIx64 " at %zx\n", cpu->rip, b->key,
                 (size_t)(g.entry - j->rw));
         print_bytes("guest", b->host, b->bytes);
         print_bytes("host", g.entry, (size_t)(g.at - g.entry));
     }
-    j->used = (size_t)(g.at - j->rw);
+    return true;
+}
+
+bool jit_translate_plain(struct soft_cpu *cpu, struct soft_block *b)
+{
+    struct soft_jit *j = cpu->jit_state;
+    if (!has_room(cpu, j))
+        return false;
+    struct jit_gen g;
+    memset(&g, 0, offsetof(struct jit_gen, slow));
+    g.jit = j;
+    g.cpu = cpu;
+    g.b = b;
+    g.at = j->rw + ((j->used + 3) & ~(size_t)3);
+    g.off = (uintptr_t)b->host & 0xfff;
+    g.mode64 = b->key & SOFT_KEY_CODE64;
+    g.plain = true;
+    jit_find_groups(&g);
+    g.plain_at = (uint32_t *)(void *)g.at;
+    g.at += b->count * sizeof *g.plain_at;
+    g.stub = g.entry = g.at;
+    jit_imm64(&g, JIT_A, (uintptr_t)b);
+    jit_jmp(&g, j->thunk_one);
+    emit_block(&g);
+    b->jit_plain = g.plain_at;
+    j->count.plain++;
     return true;
 }

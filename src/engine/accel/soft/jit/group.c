@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Accesses of one block through the same register: the first looks up the range that all of them
+ * use, the others add what host and guest addresses differ by. Where the range is not in one page, or not in
+ * the TLB, the block goes on in its plain version, which looks up every access (jit_bail, translate.c).
+ *
+ * The difference stays right to the end of the block: what changes translations ends blocks, and
+ * soft_jit_one leaves when a device published another memory map.
+ */
+#include <string.h>
+
+#include "engine/accel/soft/jit/gen.h"
+
+#define SPAN_MAX 512
+
+struct open { bool valid, write; int group; int32_t low, high; uint8_t members; uint8_t insn[2 * SOFT_BLOCK_INSNS], kind[2 * SOFT_BLOCK_INSNS]; };
+struct scan { struct jit_gen *g; struct open base[16]; int32_t sp; };
+
+static void close_base(struct scan *s, unsigned r)
+{
+    struct open *o = &s->base[r];
+    struct jit_gen *g = s->g;
+    if (o->valid && o->members > 1 && g->group_count < JIT_GROUPS) {
+        unsigned k = g->group_count++;
+        g->group[k] = (struct jit_group){ .low = o->low, .span = (uint16_t)(o->high - o->low), .write = o->write };
+        for (unsigned i = 0; i < o->members; i++)
+            g->access[o->insn[i]][o->kind[i]].group = (int8_t)k;
+    }
+    o->valid = false;
+    if (r == GH_RSP)
+        s->sp = 0;
+}
+
+static void close_all(struct scan *s)
+{
+    for (unsigned r = 0; r < 16; r++)
+        close_base(s, r);
+}
+
+/* disp: from the register as it is now; for RSP the constants it moved by are kept account of. */
+static void add(struct scan *s, unsigned i, unsigned kind, unsigned r, int64_t disp, unsigned bytes, bool write)
+{
+    struct open *o = &s->base[r];
+    int64_t rel = disp + (r == GH_RSP ? s->sp : 0);
+    if (rel < -0x100000 || rel > 0x100000)
+        return;
+    int32_t low = (int32_t)rel, high = low + (int32_t)bytes;
+    if (o->valid && ((high > o->low + SPAN_MAX) || (o->high > low + SPAN_MAX))) {
+        int32_t sp = s->sp;
+        close_base(s, r);
+        s->sp = sp;
+    }
+    if (!o->valid)
+        *o = (struct open){ .valid = true, .low = low, .high = high };
+    if (o->members == 2 * SOFT_BLOCK_INSNS)
+        return;
+    o->low = low < o->low ? low : o->low;
+    o->high = high > o->high ? high : o->high;
+    o->write |= write;
+    o->insn[o->members] = (uint8_t)i;
+    o->kind[o->members++] = (uint8_t)kind;
+    s->g->access[i][kind] = (struct jit_access){ .group = -1, .base = (uint8_t)jit_pinned(r), .rel = low, .disp = (int32_t)disp };
+}
+
+static void wrote(struct scan *s, unsigned reg) { close_base(s, reg & 15); }
+
+/* RSP changes that are constants; true: it was one. */
+static bool stack_constant(struct scan *s, const struct soft_insn *in)
+{
+    const struct soft_op_row *r = &soft_rows[in->op];
+    if (in->is_mem || in->rm != GH_RSP || in->opsize != 8 || in->klass != K_ALU)
+        return false;
+    unsigned op = in->modrm >> 3 & 7;
+    if ((r->form != F_M_I8 && r->form != F_M_IZ) || (op != 0 && op != 5))
+        return false;
+    int64_t n = op == 0 ? (int64_t)in->imm : -(int64_t)in->imm;
+    if (n < -0x10000 || n > 0x10000)
+        return false;
+    s->sp += (int32_t)n;
+    return true;
+}
+
+static void registers_written(struct scan *s, const struct soft_insn *in)
+{
+    const struct soft_op_row *r = &soft_rows[in->op];
+    if (r->attr & A_RW)
+        wrote(s, in->reg);
+    if (r->attr & A_ST && !in->is_mem)
+        wrote(s, in->rm);
+    switch (in->klass) {
+    case K_MUL:
+        if (r->form == F_M) {
+            wrote(s, GH_RAX);
+            wrote(s, GH_RDX);
+        }
+        break;
+    case K_CONV: case K_DIV:
+        wrote(s, GH_RAX);
+        wrote(s, GH_RDX);
+        break;
+    case K_ATOMIC:
+        if (r->ext != E_ANY)
+            close_all(s);
+        wrote(s, GH_RAX);
+        break;
+    case K_XCHG:
+        wrote(s, GH_RAX);
+        wrote(s, in->reg);
+        if (!in->is_mem)
+            wrote(s, in->rm);
+        break;
+    case K_FLAG:
+        wrote(s, GH_RAX);
+        break;
+    default:
+        break;
+    }
+}
+
+static void operand(struct scan *s, unsigned i, const struct soft_insn *in)
+{
+    const struct soft_op_row *r = &soft_rows[in->op];
+    if (in->is_mem != SOFT_MEM_FLAT64 || in->index != SOFT_NO_REG || in->base > 15 || jit_pinned(in->base) == JIT_NONE || in->klass == K_LEA || in->klass == K_NOP ||
+        (in->klass == K_BT && r->form == F_MR))
+        return;
+    add(s, i, 0, in->base, in->disp, jit_memory_bytes(in), r->attr & A_ST);
+}
+
+static void one(struct scan *s, unsigned i, const struct soft_insn *in)
+{
+    switch (in->klass) {
+    case K_MOV: case K_ALU: case K_ALU1: case K_TEST: case K_LEA: case K_SHIFT: case K_SHIFTD: case K_MUL: case K_MOVX:
+    case K_SETCC: case K_CMOV: case K_BT: case K_BITS: case K_NOP: case K_FLAG: case K_CONV: case K_XCHG: case K_ATOMIC: case K_DIV:
+        operand(s, i, in);
+        if (!stack_constant(s, in))
+            registers_written(s, in);
+        break;
+    case K_PUSH:
+        if (in->opsize != 8) {
+            close_all(s);
+            break;
+        }
+        operand(s, i, in);
+        add(s, i, 1, GH_RSP, -8, 8, true);
+        s->sp -= 8;
+        break;
+    case K_POP:
+        if (in->opsize != 8 || in->is_mem) {
+            close_all(s);
+            break;
+        }
+        add(s, i, 1, GH_RSP, 0, 8, false);
+        s->sp += 8;
+        wrote(s, in->reg);
+        break;
+    case K_CALLREL: case K_CALLIND:
+        operand(s, i, in);
+        add(s, i, 1, GH_RSP, -8, 8, true);
+        break;
+    case K_JMPIND:
+        operand(s, i, in);
+        break;
+    case K_RET:
+        add(s, i, 1, GH_RSP, 0, 8, false);
+        break;
+    case K_SSE:
+        break;
+    default:
+        close_all(s);
+    }
+}
+
+void jit_find_groups(struct jit_gen *g)
+{
+    struct scan s = { .g = g };
+    g->group_count = 0;
+    memset(g->access, -1, sizeof g->access);
+    if (!g->mode64)
+        return;
+    for (unsigned i = 0; i < g->b->count; i++)
+        if (g->b->insn[i].op == SOFT_OP_INVALID)
+            close_all(&s);
+        else
+            one(&s, i, &g->b->insn[i]);
+    close_all(&s);
+}
