@@ -53,5 +53,5 @@ static void run_jit(const struct dt_case *c, struct dt_result *r)
     run_blocks(c, r);
 }
 
-const struct dt_engine dt_jit = {"jit", run_jit};
+const struct dt_engine dt_jit = {"jit", run_jit, .dead_flags = true};
 const struct dt_engine dt_blocks = {"blocks", run_blocks};

@@ -92,6 +92,8 @@ struct dt_result {
 struct dt_engine {
     const char *name;
     void (*run)(const struct dt_case *c, struct dt_result *ret);
+    /* In the frame of an exception, arithmetic flags that no later instruction reads may be old ones. */
+    bool dead_flags;
 };
 extern const struct dt_engine dt_interp;
 extern const struct dt_engine dt_blocks;
