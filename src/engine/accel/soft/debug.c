@@ -15,8 +15,11 @@ void soft_begin_insn(struct soft_cpu *cpu)
     uint32_t hits = 0;
     bool enabled = false;
 
+    bool resume = cpu->rflags_rest & FL_RF;
+
     cpu->shadow_seen = cpu->int_shadow;
-    if (!(cpu->dr7 & 0xff) || (cpu->rflags_rest & FL_RF))
+    cpu->rflags_rest &= ~FL_RF;       /* for one instruction; IRET may set it for the next, faults push it set anyway */
+    if (!(cpu->dr7 & 0xff) || resume)
         return;
     if (cpu->code_mode != 64)
         linear = (uint32_t)linear;
@@ -36,7 +39,6 @@ void soft_end_insn(struct soft_cpu *cpu, bool tf)
 {
     uint32_t db = cpu->pending_db;
 
-    cpu->rflags_rest &= ~FL_RF;
     if (tf)
         db |= DR6_BS | SOFT_DB_TRAP;
     if (cpu->shadow_seen) {           /* it was there before this instruction: over. Else this one opened it. */

@@ -246,8 +246,10 @@ SOFT_OP(mov_to_dr)
         cpu->dr[n] = v;
     else if (n == 6)
         cpu->dr6 = (v & 0xe00f) | 0xffff0ff0u;
-    else
+    else {
+        cpu->rflags_rest &= ~FL_RF; /* left over from an IRET while nothing was armed */
         cpu->dr7 = (v & 0xffff2bff) | 0x400;
+    }
     soft_tlb_flush(cpu, true);     /* pages with breakpoints have no fast tags */
     soft_next(cpu, in);
     soft_update_mode(cpu);
