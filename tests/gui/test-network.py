@@ -1,0 +1,174 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Network cards and port forwards as rows: made, refused at the row, edited, removed; the cable of a running machine; a port that another
+program has. What the rows say is compared with what the command line says."""
+import json
+import os
+import socket
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import pyatspi
+from desk import App, children, find, picture, press, read, wait, write
+from hands import click, key, type_text
+
+GUI, CTL = sys.argv[1:3]
+
+
+def ctl(*args):
+    p = subprocess.run([CTL, *args], capture_output=True, text=True)
+    if p.returncode:
+        raise SystemExit(f"FAILED: gasthausctl {' '.join(args)}: {p.stderr}")
+    return p.stdout
+
+
+def cards():
+    return json.loads(ctl("--json", "show", "Net"))["networks"]
+
+
+def sensitive(node):
+    return node.getState().contains(pyatspi.STATE_SENSITIVE)
+
+
+def toggle(name):
+    for role in ("toggle button", "switch", "check box"):
+        node = app.find(role, name)
+        if node:
+            return node
+    return None
+
+
+def starts(node, role, text):
+    """The first thing of this role whose name begins so."""
+    try:
+        if node.getRoleName() == role and (node.name or "").startswith(text):
+            return node
+        for child in children(node):
+            found = starts(child, role, text)
+            if found:
+                return found
+    except Exception:
+        pass
+    return None
+
+
+def says(text):
+    return wait(f"“{text}” to be said", lambda: any(text in (n.name or "") for n in labels(app.node)))
+
+
+def labels(node):
+    try:
+        found = [node] if node.getRoleName() == "label" else []
+        for child in children(node):
+            found += labels(child)
+        return found
+    except Exception:
+        return []
+
+
+def apply(field, text):
+    """By hand: a row with an entry takes what is typed when Enter is pressed."""
+    click(field)
+    key("ctrl+a")
+    type_text(text)
+    key("Return")
+
+
+def forward(host, guest):
+    press(app.wait("push button", "Add Port Forward"))
+    write(app.wait("text", "Host port"), host)
+    write(app.wait("text", "Guest port"), guest)
+
+
+def forwards():
+    return [(f["protocol"], f["host-address"] if "host-address" in f else f.get("address"), f["host-port"], f["guest-port"])
+            if isinstance(f, dict) else tuple(f) for f in cards()[0]["forwards"]]
+
+
+app = App(GUI)
+try:
+    app.wait("label", "No Machines Yet", 30)
+    ctl("create", "Net", "--adapter", "e1000", "--memory", "32M", "--accel", "soft")
+    wait("the machine's row", lambda: "Net" in app.rows())
+    app.find("list", "Machines").querySelection().selectChild(0)
+    app.wait("push button", "Add Port Forward")
+    subprocess.run("xdotool search --onlyvisible --class gasthaus windowsize 960 1150 windowmove 100 10", shell=True)
+    says("Network Card 1")
+    picture("gui-network")
+
+    # ---- a port forward; what cannot be is said before anything is tried ----
+    forward("70000", "22")
+    says("Ports are numbers from 1 to 65535.")
+    apply_button = app.wait("push button", "Save")
+    assert not sensitive(apply_button), "an impossible port may be tried"
+    picture("gui-network-port-invalid")
+    busy = socket.create_server(("127.0.0.1", 0))
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        free = probe.getsockname()[1]
+    write(app.wait("text", "Host port"), str(free))
+    write(app.wait("text", "Host address"), "inn")
+    says("The address is one of this computer")
+    write(app.wait("text", "Host address"), "127.0.0.1")
+    wait("the form to be right", lambda: sensitive(apply_button))
+    press(apply_button)
+    says(f"TCP 127.0.0.1:{free} to port 22 of the guest")
+    assert forwards() == [("tcp", "127.0.0.1", free, 22)], cards()
+
+    forward(str(free), "80")
+    says("forwarded already")
+    assert not sensitive(app.wait("push button", "Save")), "a colliding forward may be tried"
+    picture("gui-network-collision")
+    press(app.wait("push button", "Discard"))
+
+    # ---- edited, and removed ----
+    press(app.wait("push button", "Edit Port Forward"))
+    assert read(app.wait("text", "Host port")) == str(free)
+    write(app.wait("text", "Guest port"), "2222")
+    press(app.wait("push button", "Save"))
+    says(f"TCP 127.0.0.1:{free} to port 2222 of the guest")
+    assert forwards() == [("tcp", "127.0.0.1", free, 2222)], cards()
+
+    # ---- the hardware address ----
+    mac = cards()[0]["mac"]
+    field = app.wait("text", "Hardware Address")
+    apply(field, "53:00:00:00:00:01")
+    says("[Mac")
+    assert cards()[0]["mac"] == mac, "an impossible address was taken"
+    picture("gui-network-mac-invalid")
+    apply(field, "52:54:00:aa:bb:cc")
+    wait("the address to be saved", lambda: cards()[0]["mac"] == "52:54:00:aa:bb:cc")
+    wait("the complaint to end", lambda: not any("[Mac" in (n.name or "") for n in labels(app.node)))
+
+    # ---- a second card, changed from outside, and taken away ----
+    press(app.wait("push button", "Add Network Card"))
+    says("Network Card 2")
+    ctl("network", "Net", "set", "net1", "--mode", "internal", "--network", "inn")
+    says("inn")
+    picture("gui-network-two")
+    ctl("network", "Net", "remove", "net1")
+    wait("the second card to go", lambda: not any((n.name or "") == "Network Card 2" for n in labels(app.node)))
+
+    # ---- a running machine: the cable, and a port that somebody has ----
+    ctl("start", "Net")
+    wait("the cards to be fixed", lambda: not sensitive(app.find("push button", "Remove Network Card") or app.node))
+    cable = wait("the cable's switch", lambda: toggle("Cable Connected"))
+    press(cable) if cable.queryAction().getName(0) == "click" else cable.queryAction().doAction(0)
+    wait("the cable to be out", lambda: not cards()[0]["connected"])
+    says("Cable unplugged")
+    picture("gui-network-unplugged")
+    cable.queryAction().doAction(0)
+    wait("the cable to be in", lambda: cards()[0]["connected"])
+    forward(str(busy.getsockname()[1]), "80")
+    press(app.wait("push button", "Save"))
+    says("[PortInUse]")
+    picture("gui-network-port-in-use")
+    assert len(forwards()) == 1, "a forward that the machine refused was kept"
+    press(app.wait("push button", "Discard"))
+    press(app.wait("push button", "Remove Port Forward"))
+    wait("the forward to go", lambda: not forwards())
+    socket.create_server(("127.0.0.1", free)).close()
+    ctl("stop", "Net")
+    print("ok")
+finally:
+    app.close()
