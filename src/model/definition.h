@@ -29,6 +29,10 @@ struct gh_medium {
     char format[12];                   /* as recorded when attached; never probed again */
     char mode[16];                     /* "normal", "read-only", "immutable", "write-through", "shared" */
     char *file;                        /* NULL: an empty drive */
+    char cache[14];                    /* "writeback" (also if empty), "writethrough", "unsafe" */
+    bool keep_space;                   /* TRIM is not passed on */
+    uint64_t limit_bytes;              /* a second; 0: no limit */
+    uint32_t limit_ops;
 };
 struct gh_forward { char protocol[4]; char host_address[48]; uint16_t host_port, guest_port; };
 struct gh_network {

@@ -85,9 +85,17 @@ static int read_medium(struct gh_definition *d, xmlNodePtr node, enum gh_medium_
     attribute(node, "format", format, sizeof format);
     attribute(node, "file", file, sizeof file);
     int r = gh_definition_add_medium(d, kind, bus, format, file[0] ? file : NULL, err);
-    if (r == 0)
-        attribute(node, "mode", d->medium[d->medium_count - 1].mode, sizeof d->medium[0].mode);
-    return r;
+    if (r)
+        return r;
+    struct gh_medium *m = &d->medium[d->medium_count - 1];
+    char discard[8] = "on";
+    attribute(node, "mode", m->mode, sizeof m->mode);
+    attribute(node, "cache", m->cache, sizeof m->cache);
+    attribute(node, "discard", discard, sizeof discard);
+    m->keep_space = !strcmp(discard, "off");
+    m->limit_bytes = attribute_number(node, "limit-bytes", 0);
+    m->limit_ops = (uint32_t)attribute_number(node, "limit-ops", 0);
+    return 0;
 }
 
 static int read_network(struct gh_definition *d, xmlNodePtr node, struct gh_error *err)
@@ -241,6 +249,12 @@ static void write_devices(xmlTextWriterPtr w, const struct gh_definition *d)
         attr(w, "bus", m->bus);
         attr(w, "format", m->format);
         attr(w, "mode", m->mode);
+        attr(w, "cache", m->cache);
+        attr(w, "discard", m->keep_space ? "off" : NULL);
+        if (m->limit_bytes)
+            attr_number(w, "limit-bytes", m->limit_bytes);
+        if (m->limit_ops)
+            attr_number(w, "limit-ops", m->limit_ops);
         attr(w, "file", m->file);
         end(w);
     }

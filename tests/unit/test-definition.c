@@ -32,6 +32,10 @@ static struct gh_definition *example(void)
     d->memory_bytes = 1536ull << 20;
     d->cpus = 2;
     CHECK_EQ(gh_definition_add_medium(d, GH_MEDIUM_DISK, "ide", "qcow2", "disk.qcow2", &err), 0);
+    strcpy(d->medium[0].cache, "writethrough");
+    d->medium[0].keep_space = true;
+    d->medium[0].limit_bytes = 10 << 20;
+    d->medium[0].limit_ops = 500;
     CHECK_EQ(gh_definition_add_medium(d, GH_MEDIUM_CDROM, "ide", "raw", NULL, &err), 0);
     struct gh_network *n = gh_definition_add_network(d, "e1000", "nat", &err);
     n->forward[0] = (struct gh_forward){ "tcp", "127.0.0.1", 2222, 22 };
@@ -56,6 +60,10 @@ static void round_trip(void)
     CHECK_EQ(b->memory_bytes, d->memory_bytes);
     CHECK_EQ(b->medium_count, 2);
     CHECK_STR(b->medium[0].file, "disk.qcow2");
+    CHECK_STR(b->medium[0].cache, "writethrough");
+    CHECK(b->medium[0].keep_space && !b->medium[1].keep_space);
+    CHECK_EQ(b->medium[0].limit_bytes, 10 << 20);
+    CHECK_EQ(b->medium[0].limit_ops, 500);
     CHECK(b->medium[1].file == NULL);
     CHECK_EQ(b->network[0].forward[0].host_port, 2222);
     CHECK(gh_definition_drive(b, "cdrom0") == &b->medium[1]);

@@ -395,10 +395,17 @@ static void media_args(GPtrArray *args, const struct gh_daemon_machine *m)
             arg(args, "--floppy", path);
         } else if (medium->kind == GH_MEDIUM_DISK && path) {
             g_autofree char *quoted = quote_commas(path);
-            g_autofree char *value = g_strdup_printf("file=%s,format=%s,bus=%s%s%s", quoted, medium->format, medium->bus,
-                                                     strcmp(medium->mode, "read-only") ? "" : ",readonly",
-                                                     strcmp(medium->mode, "immutable") ? "" : ",snapshot");
-            arg(args, "--disk", value);
+            g_autoptr(GString) value = g_string_new(NULL);
+            g_string_printf(value, "file=%s,format=%s,bus=%s%s%s%s", quoted, medium->format, medium->bus,
+                            strcmp(medium->mode, "read-only") ? "" : ",readonly", strcmp(medium->mode, "immutable") ? "" : ",snapshot",
+                            medium->keep_space ? ",discard=off" : "");
+            if (medium->cache[0])
+                g_string_append_printf(value, ",cache=%s", medium->cache);
+            if (medium->limit_bytes)
+                g_string_append_printf(value, ",bps=%llu", (unsigned long long)medium->limit_bytes);
+            if (medium->limit_ops)
+                g_string_append_printf(value, ",iops=%u", medium->limit_ops);
+            arg(args, "--disk", value->str);
         }
     }
 }
