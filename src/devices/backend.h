@@ -29,7 +29,7 @@ struct gh_block_request {
 };
 struct gh_block_info {
     uint64_t bytes;                       /* 0: no medium */
-    bool     read_only, removable, medium, can_discard, locked;
+    bool     read_only, removable, medium, can_discard, locked, tray_open;
     uint32_t logical_sector, physical_sector;
     char     serial[21], model[41];
     uint64_t medium_generation;           /* grows with each medium change */

@@ -312,7 +312,7 @@ static void drive_info(struct gh_block *b, struct gh_block_info *ret)
     *ret = (struct gh_block_info){
         .bytes = there ? gh_image_bytes(d->medium->image) : 0,
         .read_only = !there || !gh_image_writable(d->medium->image),
-        .removable = d->params.removable, .medium = there, .locked = d->door_locked,
+        .removable = d->params.removable, .medium = there, .locked = d->door_locked, .tray_open = d->tray_open,
         .can_discard = there && gh_image_writable(d->medium->image) && !d->params.no_discard,
         .logical_sector = d->params.removable ? 2048 : 512,
         .physical_sector = d->params.removable ? 2048 : 4096,

@@ -217,7 +217,7 @@ class Alone:
     """gasthaus-vm without a daemon, watched and typed to through its control socket."""
 
     def __init__(self, name, *args, memory="128M", cpus=1, accel="soft"):
-        self.name, self.shots, self.ids = name, 0, 0
+        self.name, self.shots, self.ids, self.events = name, 0, 0, []
         self.folder = tempfile.mkdtemp(prefix="gh-alone-")
         path = f"{self.folder}/control"
         args = [VM, "--name", name, "--memory", memory, "--cpus", str(cpus), "--accel", accel, "--control", f"unix:{path}", *args]
@@ -249,6 +249,12 @@ class Alone:
         subprocess.run(["rm", "-rf", self.folder])
 
     def ask(self, verb, send_fd=None, **args):
+        reply = self.try_ask(verb, send_fd, **args)
+        if "ok" not in reply:
+            fail(f"{self.name}, {verb}: {reply}")
+        return reply
+
+    def try_ask(self, verb, send_fd=None, **args):
         self.ids += 1
         ancillary = [] if send_fd is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [send_fd]))]
         self.control.sendmsg([json.dumps(dict(args, id=self.ids, verb=verb, **({} if send_fd is None else {"fd": 0}))).encode()], ancillary)
@@ -257,10 +263,22 @@ class Alone:
             if not data:
                 fail(f"{self.name} closed its control socket")
             reply = json.loads(data)
+            if "event" in reply:
+                self.events.append(reply)
             if reply.get("id") == self.ids:
-                if "ok" not in reply:
-                    fail(f"{self.name}, {verb}: {reply}")
                 return reply
+
+    def wait_event(self, wanted, timeout):
+        """The first event that has all of wanted; it and the ones before it are forgotten."""
+        deadline = time.time() + timeout
+        while time.time() < deadline:
+            while self.events:
+                event = self.events.pop(0)
+                if wanted.items() <= event.items():
+                    return event
+            self.ask("status")
+            time.sleep(0.3)
+        fail(f"{self.name} did not tell {wanted} within {timeout} s")
 
     def screenshot(self):
         self.shots += 1

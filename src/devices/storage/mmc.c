@@ -164,6 +164,16 @@ static enum gh_mmc_status mode_sense(struct gh_mmc *m, const uint8_t *cdb, uint8
     return data(ret, n, ten ? gh_be16_get(cdb + 7) : cdb[4]);
 }
 
+static bool tray_open(const struct gh_mmc *m)
+{
+    struct gh_block_info info = { 0 };
+    m->block->ops->info(m->block, &info);
+    return info.tray_open;
+}
+
+/* Not present, and whether that is because the tray is open. */
+static enum gh_mmc_status no_medium(struct gh_mmc *m) { return check(m, NOT_READY, 0x3a, tray_open(m) ? 0x02 : 0x00); }
+
 static enum gh_mmc_status start_stop(struct gh_mmc *m, const uint8_t *cdb)
 {
     bool start = cdb[4] & 1, load_eject = cdb[4] & 2;
@@ -284,7 +294,7 @@ static enum gh_mmc_status get_event_status(struct gh_mmc *m, const uint8_t *cdb,
     gh_be16_put(buf, media ? 6 : 2);
     if (media) {
         buf[4] = m->event;
-        buf[5] = sectors_of(m) ? 2 : 0;
+        buf[5] = (sectors_of(m) ? 2 : 0) | tray_open(m);
         m->event = EVENT_NONE;
     }
     return data(ret, media ? 8 : 4, gh_be16_get(cdb + 7));
@@ -373,7 +383,7 @@ enum gh_mmc_status gh_mmc_command(struct gh_mmc *m, const uint8_t cdb[12], uint8
         return check(m, UNIT_ATTENTION, 0x28, 0x00);
     }
     if (!medium && needs_medium(cdb[0]))
-        return check(m, NOT_READY, 0x3a, 0x00);
+        return no_medium(m);
     switch (cdb[0]) {
     case TEST_UNIT_READY: case SYNCHRONIZE_CACHE: case SET_CD_SPEED: case STOP_PLAY: return GH_MMC_GOOD;
     case REQUEST_SENSE: return request_sense(m, cdb, buf, ret);
@@ -426,6 +436,7 @@ enum gh_mmc_status gh_mmc_command(struct gh_mmc *m, const uint8_t cdb[12], uint8
     case READ_DVD_STRUCTURE: return read_dvd_structure(m, cdb, buf, ret);
     case MECHANISM_STATUS:
         memset(buf, 0, 8);
+        buf[1] = tray_open(m) ? 0x10 : 0;
         return data(ret, 8, gh_be16_get(cdb + 8));
     default:
         return check(m, ILLEGAL_REQUEST, 0x20, 0x00);
@@ -442,7 +453,7 @@ enum gh_mmc_status gh_mmc_parameters(struct gh_mmc *m, const uint8_t cdb[12], co
 void gh_mmc_failed(struct gh_mmc *m, int result)
 {
     if (result == -ENOMEDIUM)
-        check(m, NOT_READY, 0x3a, 0x00);
+        no_medium(m);
     else
         check(m, MEDIUM_ERROR, 0x11, 0x00);
 }
