@@ -626,6 +626,131 @@ main:
     mov [0x190800], al
     check "nothing armed", [debug_count], 2
     again .steps
+    ; What suppresses a step, and what does not. traced records every #DB: its address and DR6.
+    handler 1, traced
+%macro trace 1                              ; RAX: flags with TF; the sequence follows and ends in trace_end
+    mov dword [debug_count], 0
+    xor eax, eax
+    mov dr6, rax
+    pushfq
+    pop rax
+    or eax, 0x100
+%endmacro
+%macro step 3                               ; check the Nth #DB: its address, DR6's low half
+    check "step address", [trace_log + %1 * 16], %2
+    check "step DR6", [trace_log + %1 * 16 + 8], %3
+%endmacro
+%define BS 0xffff4ff0
+%define NONE 0xffff0ff0
+    begin .traces
+    trace 0
+    cli
+    push rax
+    popfq
+    sti                                     ; its shadow holds interrupts, not steps
+.t1: and eax, ~0x100
+    push rax
+.t1_popf: popfq
+.t1_end: cli
+    check "steps with STI", [debug_count], 4
+    step 0, .t1, BS
+    step 1, .t1 + 5, BS
+    step 2, .t1_popf, BS
+    step 3, .t1_end, BS
+    trace 0
+    push rax
+    mov cx, ss
+    popfq
+    mov ss, cx                              ; holds the step after itself
+    and eax, ~0x100
+.t2: push rax
+.t2_popf: popfq
+.t2_end:
+    check "steps with MOV SS", [debug_count], 3
+    step 0, .t2, BS
+    step 1, .t2_popf, BS
+    step 2, .t2_end, BS
+    trace 0
+    push rax
+    mov cx, ss
+    popfq
+    mov ss, cx
+    db 0xf1
+.t3: db 0xf1
+.t3_and: and eax, ~0x100
+.t3_push: push rax
+.t3_popf: popfq
+.t3_end:
+    check "steps with MOV SS and ICEBP", [debug_count], 5
+    step 0, .t3, NONE
+    step 1, .t3_and, NONE
+    step 2, .t3_push, BS
+    step 3, .t3_popf, BS
+    step 4, .t3_end, BS
+    mov eax, 0x2000                         ; general detect
+    mov dr7, rax
+    mov dword [debug_count], 0
+    pushfq
+    pop rax
+    or eax, 0x100
+    push rax
+    mov cx, ss
+    xor edx, edx
+    popfq
+    mov ss, cx
+.t4: mov dr6, rdx                           ; a fault, which MOV SS does not hold
+.t4_and: and eax, ~0x100
+.t4_push: push rax
+.t4_popf: popfq
+.t4_end:
+    check "steps with general detect", [debug_count], 5
+    step 0, .t4, 0xffff2ff0
+    step 1, .t4_and, BS
+    step 2, .t4_push, BS
+    step 3, .t4_popf, BS
+    step 4, .t4_end, BS
+    mov rax, dr7
+    check "general detect switched off", eax, 0x400
+    ; A watched SS: MOV SS holds the report back; ICEBP takes it along, INT 1 has it follow.
+    mov dword [0x190a00], 0
+    mov eax, 0x190a00
+    mov dr1, rax
+    mov eax, 0x00f00408                     ; four bytes, reads and writes
+    mov dr7, rax
+    mov dword [debug_count], 0
+    mov ss, [0x190a00]
+    db 0xf1
+.t5: mov ebx, [debug_count]
+    mov dword [debug_count], 0
+    mov ss, [0x190a00]
+    int 1
+.t6: mov ecx, [debug_count]
+    mov eax, 0x400
+    mov dr7, rax
+    check "MOV SS, watched, and ICEBP", ebx, 1
+    check "MOV SS, watched, and INT 1", ecx, 2
+    step 0, traced, 0xffff0ff2              ; at the handler's first instruction, nested
+    step 1, .t6, NONE
+    ; STI and HLT, stepped: the timer wakes it.
+    mov dword [APIC + 0x320], 0x40          ; one shot
+    mov dword [APIC + 0x3e0], 0xb
+    mov dword [APIC + 0x380], 300000
+    trace 0
+    push rax
+    popfq
+    sti
+.t7: hlt
+.t7_and: and eax, ~0x100
+.t7_push: push rax
+.t7_popf: popfq
+.t7_end: cli
+    check "steps with STI and HLT", [debug_count], 5
+    step 0, .t7, BS
+    step 1, .t7_and, BS
+    step 2, .t7_push, BS
+    step 4, .t7_end, BS
+    again .traces
+    handler 1, debug
     jmp .float
 .stepped: inc ebx
 .stepped_point: inc ebx
@@ -786,6 +911,22 @@ nmi:
 .alone:
     dec ebp
     iretq
+traced:
+    push rax
+    push rcx
+    mov ecx, [debug_count]
+    shl ecx, 4
+    mov rax, [rsp + 16]
+    mov [trace_log + rcx], rax
+    mov rax, dr6
+    mov [trace_log + rcx + 8], rax
+    and eax, 0xffff0ff0
+    mov dr6, rax
+    inc dword [debug_count]
+    and dword [debug_count], 15
+    pop rcx
+    pop rax
+    iretq
 debug:
     push rax
     mov rax, [rsp + 8]
@@ -862,6 +1003,7 @@ ipi_ebx: dq 0
 nmi_count: dq 0
 nmi_nested: dq 0
 debug_count: dq 0
+trace_log: times 32 dq 0
 control_ze: dw 0x37b
     align 4
 csr: dd 0

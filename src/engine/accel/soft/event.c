@@ -295,5 +295,10 @@ void soft_icebp(struct soft_cpu *cpu, uint64_t rip_next)
 {
     struct event e = { .vector = SOFT_DB, .rip = rip_next, .flags = (uint32_t)soft_get_rflags(cpu) };
 
+    /* What MOV SS held back is part of this exception; a single step is not reported again. */
+    cpu->dr6 = (cpu->dr6 & ~0xfull) | (cpu->pending_db & 0xf);
+    cpu->pending_db = 0;
+    cpu->dr7 &= ~(1ull << 13);
     deliver(cpu, &e, NOT_A_FAULT, true);
+    cpu->step_taken = true;
 }
