@@ -104,6 +104,7 @@ def demo(app):
     wait("the guest to have had the application's shortcuts", lambda: any(line.startswith("Still-44") for line in screen.lines()), 60)
     check(not window_of("New Machine"), "the application's shortcuts are the guest's while it has the keyboard")
     picture("clicks-4-typed")
+    key("ctrl+alt")  # the click gave the guest the pointer
     full_screen(app, screen, name)
     menu(app, app.wait("push button", "Send Keys"), "Ctrl+Alt+Delete")
     wait("the guest to start again", lambda: screen.locate() and not screen.shows("Still-44"), 120, 0.5)
@@ -176,6 +177,7 @@ def installer(app):
         return pixels(f"{OUT}/gui-cut.png").differs(before)
     wait("the selection to move", moved, 60, 1)
     check(True, "a typed key moves the installer's selection")
+    key("ctrl+alt")
     menu(app, menu_button(app), "Force Off…")
     confirm(app, "Force Off", "clicks-installer-4-force-off")
     wait("the machine to be off", lambda: find(app.node, "label", "Off") and app.find("push button", "Start"), 60)
