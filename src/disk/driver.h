@@ -68,6 +68,10 @@ struct gh_image_driver {
     int  (*zero)(struct gh_image *img, uint64_t off, uint64_t len, bool discard);
     /* Optional: takes all writing over; -ENOTSUP: not for this image. Formats written front to back. */
     int  (*write_stream)(struct gh_image *img, uint64_t off, struct gh_vec *vec, uint64_t len);
+    /* Optional, formats that can hold single compressed clusters: pack (any thread) makes one smaller, 0: it is not; write_packed
+     * (lock held for writing, after first_write) stores n such bytes for the cluster at off. pack.c. */
+    size_t (*pack)(struct gh_image *img, const uint8_t *cluster, uint8_t *out, size_t room);
+    int  (*write_packed)(struct gh_image *img, uint64_t off, const uint8_t *packed, size_t n);
     /* Once, before the first change: dirty bits, modification ids. Optional. */
     int  (*first_write)(struct gh_image *img);
     int  (*flush)(struct gh_image *img);       /* optional: files in the right order; else every file */

@@ -14,6 +14,8 @@ struct gh_progress { gh_progress_fn fn; void *opaque; };
  * so zeros are skipped. sequential: dst takes increasing offsets only (streamOptimized). */
 int gh_image_copy(struct gh_image *src, struct gh_image *dst, bool blank, bool sequential,
                   const struct gh_progress *progress, struct gh_error *err);
+/* The same for a blank dst whose clusters shall be compressed (qcow2); -ENOTSUP (DiskNoCompression) where they cannot be. */
+int gh_image_copy_packed(struct gh_image *src, struct gh_image *dst, const struct gh_progress *progress, struct gh_error *err);
 /* 0: the same content (the longer one's rest is zeros); 1: differs at *ret_off. */
 int gh_image_compare(struct gh_image *a, struct gh_image *b, uint64_t *ret_off, const struct gh_progress *progress,
                      struct gh_error *err);

@@ -375,7 +375,7 @@ static int qcow2_create(struct gh_file *file, const struct gh_image_create *how,
 static const char *const variants[] = { "dynamic", NULL };
 const struct gh_image_driver gh_image_qcow2 = {
     .format = { "qcow2", "QEMU disk with snapshots and compression", variants, true, true, true, "qcow2" },
-    .probe = qcow2_probe, .open = qcow2_open, .close = qcow2_close, .map = qcow2_map, .read_packed = qcow2_read_packed,
+    .probe = qcow2_probe, .open = qcow2_open, .close = qcow2_close, .map = qcow2_map, .read_packed = qcow2_read_packed, .pack = qcow2_pack, .write_packed = qcow2_write_packed,
     .reserve = qcow2_reserve, .link = qcow2_link,
     .link_run = qcow2_link_run, .unreserve = qcow2_unreserve, .zero = qcow2_zero,
     .first_write = qcow2_first_write, .resize = qcow2_resize, .check = qcow2_check, .create = qcow2_create,

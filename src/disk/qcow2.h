@@ -50,6 +50,8 @@ struct qcow2 {
     bool     frees_unflushed;
     uint64_t pool, pool_left;                  /* clusters counted ahead in one write; given back by close */
 
+    uint64_t packed_at, packed_left;           /* where the next compressed cluster goes in a host cluster of such */
+
     struct { uint64_t entry, used; uint8_t *data; } pack[QCOW2_PACK_CACHE];
     pthread_mutex_t pack_lock;
 };
@@ -71,10 +73,13 @@ int  qcow2_link(struct gh_image *img, uint64_t off, uint64_t file_off);
 int  qcow2_link_run(struct gh_image *img, uint64_t off, uint64_t file_off, unsigned n, unsigned *done);
 void qcow2_unreserve(struct gh_image *img, uint64_t off, uint64_t file_off);
 int  qcow2_zero(struct gh_image *img, uint64_t off, uint64_t len, bool discard);
+int  qcow2_link_packed(struct gh_image *img, uint64_t off, uint64_t host, size_t n);
 void qcow2_packed_range(const struct qcow2 *q, uint64_t entry, uint64_t *host, uint64_t *bytes);
 
 /* qcow2_packed.c */
 int  qcow2_read_packed(struct gh_image *img, uint64_t off, void *buf, size_t len);
+size_t qcow2_pack(struct gh_image *img, const uint8_t *cluster, uint8_t *out, size_t room);
+int  qcow2_write_packed(struct gh_image *img, uint64_t off, const uint8_t *packed, size_t n);
 
 /* qcow2_check.c */
 int  qcow2_check(struct gh_image *img, bool repair, struct gh_check_report *ret, struct gh_error *err);

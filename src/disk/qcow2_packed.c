@@ -81,3 +81,78 @@ int qcow2_read_packed(struct gh_image *img, uint64_t off, void *buf, size_t len)
     pthread_mutex_unlock(&q->pack_lock);
     return 0;
 }
+
+size_t qcow2_pack(struct gh_image *img, const uint8_t *cluster, uint8_t *out, size_t room)
+{
+    struct qcow2 *q = img->state;
+
+    if (q->extended)
+        return 0;
+    if (room >= q->cluster)
+        room = q->cluster - 1;                 /* what does not become smaller is stored as it is */
+    if (q->zstd) {
+        size_t n = ZSTD_compress(out, room, cluster, q->cluster, 3);
+        return ZSTD_isError(n) ? 0 : n;
+    }
+    z_stream z = { .next_in = (uint8_t *)cluster, .avail_in = (uInt)q->cluster, .next_out = out, .avail_out = (uInt)room };
+    if (deflateInit2(&z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, -12, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+        return 0;
+    int r = deflate(&z, Z_FINISH);
+    size_t n = room - z.avail_out;
+    deflateEnd(&z);
+    return r == Z_STREAM_END ? n : 0;
+}
+
+/* Room for n bytes: behind the last compressed cluster if they fit there, also across into the next host cluster. The count
+ * of a host cluster is the number of compressed clusters that touch it. */
+static int room_for(struct qcow2 *q, size_t n, uint64_t *ret_host)
+{
+    uint64_t next, count, end = q->packed_at + q->packed_left;
+    bool fresh;
+    int r = 0;
+
+    if (q->packed_left >= n) {
+        r = qcow2_refcount_get(q, q->packed_at / q->cluster, &count);
+        if (!r)
+            r = qcow2_refcount_set(q, q->packed_at / q->cluster, count + 1);
+        if (r == -ERANGE)
+            q->packed_left = 0;                /* counted full: start another one below */
+        else if (r < 0)
+            return r;
+    }
+    if (q->packed_left < n) {
+        r = qcow2_alloc(q, 1, &next, &fresh);
+        if (r < 0)
+            return r;
+        if (q->packed_left && next == end) {
+            r = qcow2_refcount_get(q, q->packed_at / q->cluster, &count);
+            if (!r)
+                r = qcow2_refcount_set(q, q->packed_at / q->cluster, count + 1);
+            if (r < 0)
+                return r;
+            q->packed_left += q->cluster;
+        } else {
+            q->packed_at = next;
+            q->packed_left = q->cluster;
+        }
+    }
+    *ret_host = q->packed_at;
+    q->packed_at += n;
+    q->packed_left -= n;
+    return 0;
+}
+
+int qcow2_write_packed(struct gh_image *img, uint64_t off, const uint8_t *packed, size_t n)
+{
+    static const uint8_t zeros[512];
+    struct qcow2 *q = img->state;
+    uint64_t host;
+    int r = room_for(q, n, &host);
+
+    if (!r)
+        r = gh_file_write(q->file, host, packed, n);
+    /* Readers take whole sectors. */
+    if (!r && (host + n) % 512 && gh_file_bytes(q->file) == host + n)
+        r = gh_file_write(q->file, host + n, zeros, 512 - (host + n) % 512);
+    return r ? r : qcow2_link_packed(img, off, host, n);
+}

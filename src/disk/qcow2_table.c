@@ -279,6 +279,34 @@ int qcow2_link(struct gh_image *img, uint64_t off, uint64_t host)
     return qcow2_link_run(img, off, host, 1, &done);
 }
 
+/* A compressed cluster of n bytes at host, which need not be aligned. */
+int qcow2_link_packed(struct gh_image *img, uint64_t off, uint64_t host, size_t n)
+{
+    struct qcow2 *q = img->state;
+    struct qcow2_l2 *t = NULL;
+    unsigned x = 62 - (q->cluster_bits - 8);
+    uint64_t sectors = (host + n - 1) / 512 - host / 512, at = 0;
+
+    if (q->extended || host >> x)
+        return -ENOTSUP;
+    pthread_mutex_lock(&q->cache_lock);
+    int r = own_l2(q, (uint32_t)(off / q->l2_span), &t);
+    if (!r && q->version < 3)
+        r = gh_file_flush(q->file);
+    if (!r) {
+        uint8_t *e = entry_of(q, t, off, &at), was[8];
+        memcpy(was, e, 8);
+        gh_be64_put(e, QCOW2_PACKED | sectors << x | host);
+        r = gh_file_write(q->file, at, e, 8);
+        if (r < 0)
+            memcpy(e, was, 8);
+        else
+            drop(q, gh_be64_get(was), false);
+    }
+    pthread_mutex_unlock(&q->cache_lock);
+    return r;
+}
+
 void qcow2_unreserve(struct gh_image *img, uint64_t off, uint64_t host)
 {
     struct qcow2 *q = img->state;

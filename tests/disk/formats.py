@@ -14,7 +14,7 @@ ap.add_argument('--seed', type=int, default=1)
 ap.add_argument('--only')
 args = ap.parse_args()
 if os.environ.get('GH_ALL'):
-    args.count = max(args.count, 40)              # ./test --all: 2,000 images
+    args.count = max(args.count, 48)              # ./test --all: more than 2,000 images
 if not shutil.which('qemu-img'):
     print('skipped: qemu-img is not installed')
     sys.exit(77)
@@ -77,6 +77,7 @@ READ = [
 WRITE = [
     ('raw', [], 'raw'), ('raw', ['--variant', 'fixed'], 'raw'), ('qcow2', [], 'qcow2'),
     ('qcow2', ['--cluster', '4096'], 'qcow2'), ('qcow2', ['--cluster', '512'], 'qcow2'),
+    ('qcow2', ['--compression', 'zlib'], 'qcow2'), ('qcow2', ['--compression', 'zstd', '--cluster', '4096'], 'qcow2'),
     ('vdi', [], 'vdi'), ('vdi', ['--variant', 'fixed'], 'vdi'),
     ('vmdk', [], 'vmdk'), ('vmdk', ['--variant', 'monolithic-flat'], 'vmdk'),
     ('vmdk', ['--variant', 'split-sparse'], 'vmdk'), ('vmdk', ['--variant', 'split-flat'], 'vmdk'),

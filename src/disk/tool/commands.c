@@ -128,7 +128,7 @@ static int copy_to(struct tool *t, struct gh_image *src, const char *path, const
         return r;
     struct gh_image *dst = gh_image_open_path(path, &(struct gh_image_open_how){ .format = how->format, .writable = true }, err);
     struct gh_progress p = { tool_progress, t };
-    r = dst ? gh_image_copy(src, dst, !how->parent_name, stream, &p, err) : -EIO;
+    r = !dst ? -EIO : how->compression ? gh_image_copy_packed(src, dst, &p, err) : gh_image_copy(src, dst, !how->parent_name, stream, &p, err);
     if (dst) {
         int closed = gh_image_close(dst);
         if (!r && closed < 0)
