@@ -397,11 +397,42 @@ static int vhd_check(struct gh_image *img, bool repair, struct gh_check_report *
     return r;
 }
 
+/* Who a differencing disk builds on: its id, its name as others show it, and a relative path that they follow. */
+static int name_parent(const struct gh_image_create *how, uint8_t header[DYNAMIC_HEADER], uint8_t locator[512], uint8_t stated[4])
+{
+    struct gh_image_info parent;
+    const char *name = how->parent_name;
+    size_t n = strlen(name);
+
+    if (!how->parent)
+        return -EINVAL;
+    gh_image_info(how->parent, &parent);
+    if (strcmp(parent.format, "vhd") || !gh_uuid_parse(header + 0x28, parent.uuid, false))
+        return -EINVAL;
+    memcpy(header + 0x38, stated, 4);
+    if (n > 250)
+        return -ENAMETOOLONG;
+    for (size_t i = 0; i < n; i++) {
+        if ((unsigned char)name[i] >= 0x80)
+            return -EILSEQ;
+        gh_be16_put(header + 0x40 + i * 2, (uint8_t)name[i]);
+        gh_le16_put(locator + i * 2, name[i] == '/' ? '\\' : (uint8_t)name[i]);
+    }
+    gh_be32_put(header + 0x240, 0x57327275);   /* "W2ru": UTF-16, relative */
+    gh_be32_put(header + 0x244, 512);
+    gh_be32_put(header + 0x248, (uint32_t)n * 2);
+    gh_be64_put(header + 0x250, FOOTER + DYNAMIC_HEADER);
+    return 0;
+}
+
 static int vhd_create(struct gh_file *file, const struct gh_image_create *how, struct gh_error *err)
 {
+    uint8_t locator[512] = { 0 }, stated[4] = { 0 };
     uint8_t f[FOOTER] = "conectix", h[DYNAMIC_HEADER] = "cxsparse", fill[512];
     bool fixed = how->variant && !strcmp(how->variant, "fixed");
-    uint64_t blocks = (how->bytes + BLOCK - 1) / BLOCK, table = FOOTER + DYNAMIC_HEADER;
+    uint64_t blocks = (how->bytes + BLOCK - 1) / BLOCK, table = FOOTER + DYNAMIC_HEADER + (how->parent_name ? sizeof locator : 0);
+    if (fixed && how->parent_name)
+        return gh_error_set(err, -ENOTSUP, "DiskNoParents", "A fixed VHD disk cannot build on another one. Use the variant dynamic.");
     if (how->bytes > MAX_BYTES)
         return gh_error_set(err, -EFBIG, "DiskSizeInvalid", "A VHD disk has at most 2040 GiB. Use VHDX or qcow2.");
     gh_be32_put(f + 8, 2);
@@ -414,7 +445,7 @@ static int vhd_create(struct gh_file *file, const struct gh_image_create *how, s
     gh_be64_put(f + 40, how->bytes);
     gh_be64_put(f + 48, how->bytes);
     geometry(how->bytes, f + 56);
-    gh_be32_put(f + 60, fixed ? TYPE_FIXED : TYPE_DYNAMIC);
+    gh_be32_put(f + 60, fixed ? TYPE_FIXED : how->parent_name ? TYPE_DIFF : TYPE_DYNAMIC);
     gh_uuid_random(f + 68);
     seal(f);
     if (fixed) {
@@ -426,6 +457,14 @@ static int vhd_create(struct gh_file *file, const struct gh_image_create *how, s
     gh_be32_put(h + 24, 0x00010000);
     gh_be32_put(h + 28, (uint32_t)blocks);
     gh_be32_put(h + 32, BLOCK);
+    int named = 0;
+    if (how->parent_name) {
+        named = name_parent(how, h, locator, stated);
+        if (!named)
+            named = gh_file_write(file, FOOTER + DYNAMIC_HEADER, locator, sizeof locator);
+    }
+    if (named < 0)
+        return gh_error_set(err, named, "DiskNoParents", "A VHD disk builds on a VHD disk with a short plain name; “%s” is none.", how->parent_name);
     gh_be32_put(h + 36, checksum(h, sizeof h, 36));
     memset(fill, 0xff, sizeof fill);
     int r = 0;
@@ -443,7 +482,7 @@ static int vhd_create(struct gh_file *file, const struct gh_image_create *how, s
 
 static const char *const variants[] = { "dynamic", "fixed", NULL };
 const struct gh_image_driver gh_image_vhd = {
-    .format = { "vhd", "Virtual PC and Hyper-V disk", variants, true, false, true, "vhd" },
+    .format = { "vhd", "Virtual PC and Hyper-V disk", variants, true, true, true, "vhd" },
     .probe = vhd_probe, .open = vhd_open, .close = vhd_close, .map = vhd_map, .reserve = vhd_reserve, .link = vhd_link,
     .unreserve = vhd_unreserve, .zero = vhd_zero, .resize = vhd_resize, .check = vhd_check, .create = vhd_create,
 };

@@ -469,7 +469,7 @@ static int vmdk_check(struct gh_image *img, bool repair, struct gh_check_report 
 }
 
 const struct gh_image_driver gh_image_vmdk = {
-    .format = { "vmdk", "VMware disk", vmdk_variants, true, false, false, "vmdk" },
+    .format = { "vmdk", "VMware disk", vmdk_variants, true, true, false, "vmdk" },
     .probe = vmdk_probe, .references = vmdk_references, .open = vmdk_open, .close = vmdk_close, .map = vmdk_map,
     .read_packed = vmdk_read_packed, .reserve = vmdk_reserve, .link = vmdk_link, .unreserve = vmdk_unreserve, .zero = vmdk_zero,
     .write_stream = vmdk_stream_write, .first_write = vmdk_first_write, .check = vmdk_check, .create = vmdk_create,

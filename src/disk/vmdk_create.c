@@ -16,12 +16,19 @@ static int text_for(char *text, size_t room, unsigned kind, const struct gh_imag
 {
     uint8_t random[16];
     uint64_t sectors = how->bytes / 512, cylinders = sectors / (16 * 63);
+    char parent_cid[16] = "ffffffff", hint[300] = "";
     gh_uuid_random(random);
+    if (how->parent_name) {
+        struct gh_image_info parent;
+        gh_image_info(how->parent, &parent);
+        snprintf(parent_cid, sizeof parent_cid, "%.8s", parent.change_id);
+        snprintf(hint, sizeof hint, "parentFileNameHint=\"%.256s\"\n", how->parent_name);
+    }
     int n = snprintf(text, room,
-        "# Disk DescriptorFile\nversion=1\nCID=%08x\nparentCID=ffffffff\ncreateType=\"%s\"\n\n"
+        "# Disk DescriptorFile\nversion=1\nCID=%08x\nparentCID=%s\ncreateType=\"%s\"\n%s\n"
         "# Extent description\n%s\n# The Disk Data Base\n#DDB\n\nddb.virtualHWVersion = \"4\"\n"
         "ddb.geometry.cylinders = \"%llu\"\nddb.geometry.heads = \"16\"\nddb.geometry.sectors = \"63\"\nddb.adapterType = \"ide\"\n",
-        gh_le32_get(random) & 0x7fffffff, types[kind], extents,
+        gh_le32_get(random) & 0x7fffffff, parent_cid, types[kind], hint, extents,
         (unsigned long long)(cylinders > 16383 ? 16383 : cylinders));
     return n > 0 && (size_t)n < room ? n : -ENAMETOOLONG;
 }
@@ -96,6 +103,15 @@ int vmdk_create(struct gh_file *file, const struct gh_image_create *how, struct 
     for (unsigned i = 0; how->variant && vmdk_variants[i]; i++)
         if (!strcmp(how->variant, vmdk_variants[i]))
             kind = i;
+    if (!r && how->parent_name) {
+        struct gh_image_info parent = { 0 };
+        if (how->parent)
+            gh_image_info(how->parent, &parent);
+        if (!how->parent || strcmp(parent.format, "vmdk") || strlen(how->parent_name) > 250 || strpbrk(how->parent_name, "\"\n\r"))
+            r = gh_error_set(err, -EINVAL, "DiskNoParents", "A VMDK disk builds on a VMDK disk with a short plain name; “%s” is none.", how->parent_name);
+        else if (kind != MONOLITHIC_SPARSE && kind != SPLIT_SPARSE)
+            r = gh_error_set(err, -ENOTSUP, "DiskNoParents", "Only a sparse VMDK disk can build on another one.");
+    }
     if (!r && (strlen(name) > 200 || strpbrk(name, "\"\n\r")))
         r = gh_error_set(err, -EINVAL, "DiskNameInvalid", "“%s” cannot stand in the description of a VMDK disk.", name);
     bool flat = kind == MONOLITHIC_FLAT || kind == SPLIT_FLAT, split = kind == SPLIT_SPARSE || kind == SPLIT_FLAT;

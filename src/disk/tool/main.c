@@ -3,10 +3,12 @@
  * gasthaus-image: everything that can be done with a disk image, from a shell or for the daemon.
  * Exit status: 0 done, 1 failed or (compare, check) different or damaged, 2 wrong use.
  */
+#include "disk/tool/sandbox.h"
 #include "disk/tool/tool.h"
 
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <libintl.h>
 #include <locale.h>
 #include <signal.h>
@@ -15,6 +17,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const struct { const char *name; int (*run)(struct tool *); const char *args, *help; } commands[] = {
@@ -130,6 +133,58 @@ static void confine(void)
     setrlimit(RLIMIT_CORE, &none);
 }
 
+/* The folder a file is in, or will be; a device is its own. A tree of VirtualBox's has its parents above "Snapshots". */
+static const char *place_of(const char *file, bool above)
+{
+    char path[PATH_MAX], *kept;
+    struct stat st;
+
+    if (!realpath(file, path))
+        snprintf(path, sizeof path, "%s", file);
+    if (stat(path, &st) || !S_ISBLK(st.st_mode)) {
+        char *slash = strrchr(path, '/');
+        if (slash)
+            slash[slash == path] = 0;
+        else
+            snprintf(path, sizeof path, ".");
+        size_t n = strlen(path);
+        if (above && n > 10 && !strcmp(path + n - 10, "/Snapshots"))
+            path[n - 10] = 0;
+    }
+    kept = strdup(path);
+    return kept ? kept : ".";
+}
+
+/* Nothing is opened before: what a hostile image could do is bounded by what its user named. */
+static int enclose(struct tool *t, const char *name, struct gh_error *err)
+{
+    static const char *const writers[] = { "create", "resize", "compact", "rebase", "commit", NULL };
+    const char *readable[5] = { NULL }, *writable[5] = { NULL };
+    bool writes = t->repair && !strcmp(name, "check");
+    unsigned r = 0, w = 0;
+
+    for (unsigned i = 0; writers[i]; i++)
+        writes |= !strcmp(writers[i], name);
+    if (writes)
+        writable[w++] = place_of(t->arg[0], true);
+    else
+        readable[r++] = place_of(t->arg[0], true);
+    if (!strcmp(name, "convert"))
+        writable[w++] = place_of(t->arg[1], false);
+    else if (!strcmp(name, "compare"))
+        readable[r++] = place_of(t->arg[1], true);
+    if (t->parent) { /* relative to the image */
+        char path[PATH_MAX];
+        const char *slash = strrchr(t->arg[0], '/');
+        int n = t->parent[0] == '/' || !slash ? 0 : (int)(slash + 1 - t->arg[0]);
+        if (snprintf(path, sizeof path, "%.*s%s", n, t->arg[0], t->parent) < (int)sizeof path)
+            readable[r++] = place_of(path, true);
+    }
+    if (t->allow)
+        (writes ? writable : readable)[writes ? w++ : r++] = t->allow;
+    return tool_sandbox(readable, writable, err);
+}
+
 enum { O_VARIANT = 256, O_CLUSTER, O_COMPRESSION, O_PARENT, O_PARENT_FORMAT, O_FLATTEN, O_UNSAFE, O_REPAIR, O_SHRINK,
        O_ALLOW, O_FORCE, O_JSON, O_IN_PLACE, O_OVF, O_VERSION };
 
@@ -199,7 +254,10 @@ int main(int argc, char **argv)
         }
         t.arg[0] = want ? argv[optind] : NULL;
         t.arg[1] = want == 2 ? argv[optind + 1] : NULL;
-        return commands[i].run(&t);
+        struct gh_error err = { 0 };
+        /* The commands for whole machines know better themselves what they need. */
+        bool own = !want || !strcmp(name, "inspect") || !strcmp(name, "import") || !strcmp(name, "export");
+        return !own && enclose(&t, name, &err) < 0 ? tool_fail(&t, &err) : commands[i].run(&t);
     }
     fprintf(stderr, "gasthaus-image: there is no command “%s”; --help lists them\n", name);
     return 2;
