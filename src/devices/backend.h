@@ -30,6 +30,7 @@ struct gh_block_request {
 struct gh_block_info {
     uint64_t bytes;                       /* 0: no medium */
     bool     read_only, removable, medium, can_discard, locked, tray_open;
+    bool     hot_plug;                    /* not removable, and yet the medium may go and come */
     uint32_t logical_sector, physical_sector;
     char     serial[21], model[41];
     uint64_t medium_generation;           /* grows with each medium change */

@@ -312,7 +312,8 @@ static void drive_info(struct gh_block *b, struct gh_block_info *ret)
     *ret = (struct gh_block_info){
         .bytes = there ? gh_image_bytes(d->medium->image) : 0,
         .read_only = !there || !gh_image_writable(d->medium->image),
-        .removable = d->params.removable, .medium = there, .locked = d->door_locked, .tray_open = d->tray_open,
+        .removable = d->params.removable, .hot_plug = d->params.hot_plug, .medium = there, .locked = d->door_locked,
+        .tray_open = d->tray_open,
         .can_discard = there && gh_image_writable(d->medium->image) && !d->params.no_discard,
         .logical_sector = d->params.removable ? 2048 : 512,
         .physical_sector = d->params.removable ? 2048 : 4096,
@@ -514,7 +515,7 @@ static int change_medium(struct gh_block *b, struct gh_image *image, bool force,
     if (image && !m)
         r = gh_error_set(err, -ENOMEM, "OutOfMemory", "There is not enough memory to insert a medium.");
     pthread_mutex_lock(&d->lock);
-    if (!r && !d->params.removable)
+    if (!r && !d->params.removable && !d->params.hot_plug)
         r = gh_error_set(err, -ENOTSUP, "MediumFixed", "“%s” has no removable medium.", b->name);
     bool ask = !r && d->door_locked && d->medium && !d->tray_open && !force;
     if (ask)

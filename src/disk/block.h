@@ -21,6 +21,7 @@ enum gh_disk_cache { GH_DISK_WRITEBACK, GH_DISK_WRITETHROUGH, GH_DISK_UNSAFE };
 struct gh_disk_block_params {
     const char *name, *serial, *model;         /* copied; NULL: empty */
     bool removable;
+    bool hot_plug;                             /* a whole disk that insert and eject plug in and pull out */
     bool no_discard;                           /* TRIM is not offered */
     enum gh_disk_cache cache;
     uint64_t limit_bytes;                      /* a second, reads and writes together; 0: no limit */

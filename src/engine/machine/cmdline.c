@@ -151,7 +151,7 @@ static int place_ide(struct state *s, bool cd, const char *name, struct gh_error
     return gh_error_set(err, -ENOSPC, "TooManyMedia", "IDE has room for 4 drives; put further disks on another bus with bus=virtio.");
 }
 
-struct disk_words { char path[4200], format[12], bus[12], mode[12], cache[14]; bool read_only, no_discard; uint64_t limit_bytes; uint32_t limit_ops; };
+struct disk_words { char path[4200], format[12], bus[12], mode[12], cache[14]; bool read_only, no_discard, hot_plug; uint64_t limit_bytes; uint32_t limit_ops; };
 
 /* Connects a drive to the next free place of its bus. */
 static int place_drive(struct state *s, const char *bus, bool cd, const char *name, struct gh_error *err)
@@ -201,6 +201,8 @@ static int split_disk(const char *option, const char *v, struct disk_words *w, s
             snprintf(w->bus, sizeof w->bus, "%.11s", word + 4);
         else if (!strncmp(word, "cache=", 6))
             snprintf(w->cache, sizeof w->cache, "%.13s", word + 6);
+        else if (!strcmp(word, "hotplug"))
+            w->hot_plug = true;
         else if (!strcmp(word, "discard=off"))
             w->no_discard = true;
         else if (!strncmp(word, "bps=", 4) && gh_parse_size(word + 4, 1, &w->limit_bytes) == 0 && w->limit_bytes)
@@ -214,7 +216,7 @@ static int split_disk(const char *option, const char *v, struct disk_words *w, s
         else if (first)
             snprintf(w->path, sizeof w->path, "%s", word);
         else
-            return gh_error_option(err, -EINVAL, "DiskOptionUnknown", option, "“%s” is not an option of a disk; use format=, bus=, cache=, bps=, iops=, discard=off, readonly or snapshot.", word);
+            return gh_error_option(err, -EINVAL, "DiskOptionUnknown", option, "“%s” is not an option of a disk; use format=, bus=, cache=, bps=, iops=, discard=off, hotplug, readonly or snapshot.", word);
         first = false;
     }
     return w->path[0] ? 0 : gh_error_option(err, -EINVAL, "DiskOptionUnknown", option, "--%s needs a file.", option);
@@ -308,14 +310,18 @@ static int opt_disk(struct state *s, const char *v, struct gh_error *err)
     struct gh_launch_disk *disk = gh_launch_add_disk(s->l, name);
     if (!disk)
         return fail_memory(err);
-    if (w.mode[0])
+    bool empty = w.hot_plug && !strcmp(w.path, "none");
+    if (w.hot_plug && strcmp(w.bus, "ahci") && strcmp(w.bus, "nvme"))
+        return gh_error_option(err, -EINVAL, "BusUnknown", "disk", "Disks on bus “%s” cannot be pulled out; use ahci or nvme.", w.bus);
+    if (w.mode[0] && !empty)
         r = add_scratch(disk, w.path, err);
-    if (r == 0)
+    if (r == 0 && !empty)
         r = add_image(disk, &w, err);
     if (r)
         return r;
     disk->read_only = w.read_only;
     disk->snapshot = w.mode[0] != 0;
+    disk->hot_plug = w.hot_plug;
     disk->discard = !w.no_discard;
     disk->limit_bytes = w.limit_bytes;
     disk->limit_ops = w.limit_ops;
@@ -577,7 +583,7 @@ static const struct row { const char *name, *arg; int (*fn)(struct state *, cons
     { "cpu", "MODEL", opt_cpu, "CPU model: x86-64-v2, x86-64-v3 or host" },
     { "boot", "ORDER", opt_boot, "letters in order: d CD, c disk, a floppy, n network" },
     { "cdrom", "FILE[,bus=B]", opt_cdrom, "a CD drive with this image on bus ide or ahci; “none”: an empty drive" },
-    { "disk", "FILE[,…]", opt_disk, "a disk; format=raw|qcow2|… (else its name must tell), bus=ide|ahci|nvme|virtio, cache=writeback|writethrough|unsafe, bps=, iops=, discard=off, readonly, snapshot" },
+    { "disk", "FILE[,…]", opt_disk, "a disk; format=raw|qcow2|… (else its name must tell), bus=ide|ahci|nvme|virtio, cache=writeback|writethrough|unsafe, bps=, iops=, discard=off, hotplug, readonly, snapshot" },
     { "floppy", "FILE", opt_floppy, "a floppy drive with this image" },
     { "net", "KIND[,…]", opt_net, "a network adapter: nat, internal, stream or none; model=, mac=, forward=tcp:8080:80, …" },
     { "kernel", "FILE", opt_kernel, "boot this Linux (or Multiboot) kernel directly" },

@@ -25,6 +25,7 @@ static const struct gh_schema disk_schema = { "disk", sizeof(struct gh_launch_di
         GH_S_STRING(struct gh_launch_disk, name, "name", true, "what a device's drive option says"),
         GH_S_BOOL(struct gh_launch_disk, read_only, "read-only", NULL),
         GH_S_BOOL(struct gh_launch_disk, removable, "removable", "a CD or floppy drive"),
+        GH_S_BOOL(struct gh_launch_disk, hot_plug, "hot-plug", "a disk that may be pulled out and plugged in"),
         GH_S_BOOL(struct gh_launch_disk, discard, "discard", "pass TRIM on"),
         GH_S_BOOL(struct gh_launch_disk, snapshot, "snapshot", "forget writes at the end"),
         GH_S_STRING(struct gh_launch_disk, serial, "serial", false, NULL),
@@ -228,7 +229,7 @@ int gh_launch_check(const struct gh_launch *l, struct gh_error *err)
         if ((r = ONE_OF("nets.kind", l->nets[i].kind, "nat", "internal", "stream", "null")))
             return r;
     for (unsigned i = 0; i < l->disk_count; i++) {
-        if (!l->disks[i].layer_count && !l->disks[i].removable)
+        if (!l->disks[i].layer_count && !l->disks[i].removable && !l->disks[i].hot_plug)
             return gh_error_option(err, -EINVAL, "DiskWithoutImage", "disks",
                                    "The disk \"%s\" has no image and is not removable; give it a file.",
                                    l->disks[i].name);

@@ -25,6 +25,7 @@ struct gh_launch_layer {
 struct gh_launch_disk {
     char name[32];
     bool read_only, removable, discard, snapshot; /* snapshot: writes go nowhere durable */
+    bool hot_plug;                         /* may be pulled out and plugged in; without layers: nothing yet */
     char serial[21];
     char cache[14];                        /* "writeback" (also if empty), "writethrough", "unsafe" */
     uint64_t limit_bytes;                  /* a second; 0: no limit */

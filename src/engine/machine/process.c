@@ -128,7 +128,7 @@ static int open_disk(struct gh_process *p, struct gh_launch_disk *d, struct gh_e
 {
     struct gh_disk_block_params params = {
         .name = d->name, .serial = d->serial, .model = d->removable ? "Gasthaus CD-ROM" : "Gasthaus Disk", .removable = d->removable,
-        .no_discard = !d->discard, .limit_bytes = d->limit_bytes, .limit_ops = d->limit_ops,
+        .hot_plug = d->hot_plug, .no_discard = !d->discard, .limit_bytes = d->limit_bytes, .limit_ops = d->limit_ops,
         .cache = !strcmp(d->cache, "writethrough") ? GH_DISK_WRITETHROUGH : !strcmp(d->cache, "unsafe") ? GH_DISK_UNSAFE : GH_DISK_WRITEBACK,
         .post = post_to_machine, .stalled = disk_stalled, .tray = tray_moved, .working = worker_works, .opaque = p,
     };

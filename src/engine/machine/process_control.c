@@ -156,10 +156,10 @@ static struct gh_block *find_drive(struct gh_process *p, const char *name, struc
             struct gh_block *b = p->backend[i].handle;
             struct gh_block_info info;
             b->ops->info(b, &info);
-            if (info.removable)
+            if (info.removable || info.hot_plug)
                 return b;
-            gh_error_option(err, -EINVAL, "DriveNotRemovable", "drive", "“%s” is a disk; only media of CD and floppy "
-                            "drives can be changed while the machine runs.", name);
+            gh_error_option(err, -EINVAL, "DriveNotRemovable", "drive", "“%s” is a disk that stays; CDs, floppies and hot-plug "
+                            "disks can be changed while the machine runs.", name);
             return NULL;
         }
     gh_error_option(err, -ENOENT, "DriveUnknown", "drive", "The machine has no drive “%s”.", name);
