@@ -47,6 +47,8 @@ for address in ("10.0.2.2", "127.0.0.1"):
     s.run(f"ip route replace {address} via 10.0.2.2 dev eth0; nc -w 3 {address} {target.port} < /dev/null", want=1)
 check(not target.sums, "the host's loopback cannot be reached")
 
+check("1 packets received" in s.run("ping -c 1 -s 3000 -W 10 10.0.2.2"), "fragments go both ways")
+
 # ---- data ----
 data = os.urandom(16 << 20)
 give = Sink(data)

@@ -26,6 +26,7 @@ struct nat {
     Slirp *slirp;
     struct gh_wire *wire;
     struct nat_dns *dns;
+    struct nat_fragments *fragments;
     bool csum, tso4, tso6;             /* what the guest takes */
     uint16_t segment4, segment6;       /* its real segment sizes */
     bool polled;                       /* slirp's descriptors are in this round */
@@ -269,11 +270,13 @@ static void take_frame(struct nat *n, const uint8_t *header, uint8_t *data, size
         return;
     if (header && (header[GH_VNET_FLAGS] || header[GH_VNET_GSO_TYPE]) && !gh_frame_finish(header, &f))
         return;
+    if (f.version == 4 && gh_be16_get(f.ip + 6) & 0x3fff && !nat_fragment(n->fragments, &f, &f))
+        return;
     enum nat_verdict v = nat_verdict(&n->cfg, &f);
     if (v == NAT_DROP || (v == NAT_DNS && !take_dns(n, &f)))
         return;
     stretch_segments(n, &f);
-    slirp_input(n->slirp, data, (int)len);
+    slirp_input(n->slirp, f.eth, (int)f.len);
 }
 
 /* ---- Control ---------------------------------------------------------------------------------------------- */
@@ -463,7 +466,9 @@ int nat_new(const struct nat_config *cfg, struct gh_wire *wire, struct nat **ret
 {
     struct nat *n = calloc(1, sizeof *n);
 
-    if (!n || nat_dns_new(dns_answer, n, &n->dns)) {
+    if (!n || nat_fragments_new(&n->fragments) || nat_dns_new(dns_answer, n, &n->dns)) {
+        if (n)
+            free(n->fragments);
         free(n);
         return gh_error_set(err, -ENOMEM, "OutOfMemory", "There is no memory for the network.");
     }
@@ -485,6 +490,7 @@ int nat_new(const struct nat_config *cfg, struct gh_wire *wire, struct nat **ret
     n->slirp = slirp_new(&c, &callbacks, n);
     if (!n->slirp) {
         free(n->dns);
+        free(n->fragments);
         free(n);
         return gh_error_set(err, -EINVAL, "NetworkFailed", "The network could not be set up; its addresses or names are not possible.");
     }

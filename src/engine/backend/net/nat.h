@@ -46,6 +46,11 @@ bool nat_dns_tcp_server(const struct nat_dns *d, uint8_t address[4]);
 unsigned nat_dns_poll(struct nat_dns *d, struct pollfd *p, unsigned max, int *timeout_ms);
 void nat_dns_run(struct nat_dns *d, const struct pollfd *p, unsigned count);
 
+/* nat_reassemble.c. A fragment; true: ret is the whole frame, valid until the next call. */
+struct nat_fragments;
+int  nat_fragments_new(struct nat_fragments **ret);
+bool nat_fragment(struct nat_fragments *r, const struct gh_frame *f, struct gh_frame *ret);
+
 /* nat_filter.c */
 enum nat_verdict { NAT_PASS, NAT_DROP, NAT_DNS };
 /* What may happen with a frame of the guest. */

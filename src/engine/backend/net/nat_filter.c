@@ -64,7 +64,7 @@ enum nat_verdict nat_verdict(const struct nat_config *cfg, const struct gh_frame
 {
     if (f->type == GH_ETH_ARP)
         return NAT_PASS;
-    if (!f->ip)
-        return NAT_DROP;
+    if (!f->ip || (f->version == 4 && (f->header != 20 || gh_be16_get(f->ip + 6) & 0x3fff)))
+        return NAT_DROP;                           /* options serve nobody here; fragments were put together before */
     return f->version == 4 ? verdict4(cfg, f) : verdict6(cfg, f);
 }
