@@ -112,6 +112,7 @@ struct soft_jit_env {
     uint64_t delta[8];               /* inside a block: host minus guest address of a page (jit/group.c) */
     uint64_t log;                    /* lockstep.c */
     uint32_t vec_live;               /* the guest's vector registers and MXCSR are in the host's */
+    uint32_t vec_refused;            /* translated code met an unmasked exception */
 };
 
 struct soft_cpu {

@@ -84,7 +84,8 @@ struct soft_jit {
     const uint8_t *thunk_enter, *thunk_one, *thunk_head, *thunk_link, *thunk_cross, *thunk_bail; /* in rw */
     const uint8_t *thunk_spill;  /* EFLAGS -> aflags; uses R13 */
     const uint8_t *thunk_refill[2]; /* stack lookup missed its way: read, write */
-    const uint8_t *thunk_vec_load, *thunk_vec_save; /* simd.c; NULL: none */
+    const uint8_t *thunk_vec_load, *thunk_vec_save, *thunk_vec_enter; /* simd.c; NULL: none */
+    unsigned no_simd;            /* the guest has exceptions unmasked: handlers, until blocks were forgotten so often */
     struct soft_jit_counters count;
     uint32_t slow_count[SOFT_OP_COUNT + 1];
     struct soft_jit_target target[JIT_TARGETS];
@@ -207,6 +208,7 @@ bool jit_x87(struct jit_gen *g, const struct soft_insn *in);    /* x87.c */
 /* simd.c: emits thunk_vec_load and thunk_vec_save: subroutines for env <-> host vector registers and MXCSR
  * that change nothing else but EFLAGS, R13 and R15. save is called with the GPRs already stored. */
 void jit_simd_thunks(struct jit_gen *g);
+void jit_simd_enter_thunk(struct jit_gen *g); /* after thunk_head */
 
 void jit_make_thunks(struct soft_cpu *cpu, struct soft_jit *j);   /* thunks.c */
 /* What thunk_one calls: runs instruction what >> 16 of b at page offset what & 0xffff by its handler.

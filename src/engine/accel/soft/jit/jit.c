@@ -150,6 +150,8 @@ void soft_jit_forget(struct soft_cpu *cpu)
     memset(j->target, 0, sizeof j->target);
     j->used = j->first;
     j->full = false;
+    if (j->no_simd)
+        j->no_simd--;
     j->count.forgets++;
 }
 
@@ -235,6 +237,15 @@ void soft_jit_connect(struct soft_cpu *cpu, const struct soft_jit_link *link, co
     j->count.cross_links++;
 }
 
+/* The guest unmasked a floating point exception: its blocks are made anew, without copied vector instructions, and
+ * so they stay until blocks are forgotten the next time. */
+static void refuse_simd(struct soft_cpu *cpu)
+{
+    cpu->jit.vec_refused = 0;
+    jit_of(cpu)->no_simd = 2;
+    soft_blocks_forget(cpu);
+}
+
 const struct soft_jit_link *soft_jit_run(struct soft_cpu *cpu, const struct soft_block *b)
 {
     struct soft_jit *j = jit_of(cpu);
@@ -248,5 +259,8 @@ const struct soft_jit_link *soft_jit_run(struct soft_cpu *cpu, const struct soft
     if (j->mode == SOFT_JIT_ON)
         j->target[jit_target_hash(cpu->rip)] =
             (struct soft_jit_target){ cpu->rip, cpu->rip >> 63 ? cpu->jit.salt_high : cpu->jit.salt_low, code, cpu->jit.rip_page };
-    return enter(cpu, code);
+    const struct soft_jit_link *link = enter(cpu, code);
+    if (soft_unlikely(cpu->jit.vec_refused))
+        refuse_simd(cpu);
+    return link;
 }

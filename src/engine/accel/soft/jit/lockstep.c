@@ -17,7 +17,7 @@
 struct entry { uint64_t host; uint32_t bytes, unused; uint8_t old[48]; };
 _Static_assert(sizeof(struct entry) == 64, "emitted");
 
-struct state { uint64_t gpr[16], rip; soft_aflags aflags; uint32_t rest; };
+struct state { uint64_t gpr[16], rip; soft_aflags aflags; uint32_t rest, mxcsr; struct soft_ymm ymm[16]; };
 
 struct lockstep { struct entry log[LOG_ENTRIES]; uint8_t new[LOG_ENTRIES][48]; };
 
@@ -50,8 +50,9 @@ void jit_log_store(struct jit_gen *g, unsigned bytes)
 
 static struct state take(const struct soft_cpu *cpu)
 {
-    struct state s = { .rip = cpu->rip, .aflags = cpu->aflags, .rest = cpu->rflags_rest };
+    struct state s = { .rip = cpu->rip, .aflags = cpu->aflags, .rest = cpu->rflags_rest, .mxcsr = cpu->mxcsr };
     memcpy(s.gpr, cpu->gpr, sizeof s.gpr);
+    memcpy(s.ymm, cpu->ymm, sizeof s.ymm);
     return s;
 }
 
@@ -61,6 +62,8 @@ static void give(struct soft_cpu *cpu, const struct state *s)
     cpu->rip = s->rip;
     cpu->aflags = s->aflags;
     cpu->rflags_rest = s->rest;
+    cpu->mxcsr = s->mxcsr;
+    memcpy(cpu->ymm, s->ymm, sizeof s->ymm);
 }
 
 /* Flags to compare. Shifts by a constant above 1 leave OF (and AF) undefined, and processors answer differently
@@ -78,6 +81,9 @@ static void print_state(const char *name, const struct state *s)
     fprintf(stderr, "%s: rip %#" PRIx64 " flags %#x rest %#x", name, s->rip, s->aflags, s->rest);
     for (unsigned i = 0; i < 16; i++)
         fprintf(stderr, "%s%2u %016" PRIx64, i % 4 ? "  " : "\n  ", i, s->gpr[i]);
+    fprintf(stderr, "\n  mxcsr %#x", s->mxcsr);
+    for (unsigned i = 0; i < 16; i++)
+        fprintf(stderr, "%sx%-2u %016" PRIx64 "%016" PRIx64, i % 2 ? "  " : "\n  ", i, s->ymm[i].q[1], s->ymm[i].q[0]);
     fputc('\n', stderr);
 }
 
@@ -121,7 +127,8 @@ void jit_lockstep_run(struct soft_cpu *cpu, const struct soft_block *b)
     b->insn[0].fn(cpu, b->insn);
     again = take(cpu);
     bool same = !memcmp(after.gpr, again.gpr, sizeof after.gpr) && after.rip == again.rip &&
-                !((after.aflags ^ again.aflags) & defined_flags(b)) && after.rest == again.rest;
+                !((after.aflags ^ again.aflags) & defined_flags(b)) && after.rest == again.rest &&
+                after.mxcsr == again.mxcsr && !memcmp(after.ymm, again.ymm, sizeof after.ymm);
     for (unsigned i = n; i-- && same;)       /* later stores may cover earlier ones: the last word counts */
         for (unsigned k = 0; k < l->log[i].bytes; k++) {
             uint64_t at = l->log[i].host + k;

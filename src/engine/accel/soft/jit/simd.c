@@ -1,12 +1,210 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Vector instructions: the handler runs all of them. */
+/*
+ * SSE instructions are copied: the guest's XMM registers and MXCSR are in the host's from a block's first
+ * vector instruction until C code is called. The host runs them with the guest's rounding and sticky
+ * flags, but never with an exception unmasked: a guest that unmasks one has its vector instructions
+ * run by the handlers (soft_jit.no_simd).
+ *
+ * Not copied: MMX forms, VEX encodings, and what has class K_CALL.
+ */
 #include "engine/accel/soft/jit/gen.h"
+#include "engine/accel/soft/simd.h"
+
+/* Bytes of the memory operand where the row's size is another. */
+#define SIMD_I(...)
+#define SIMD_SH(...)
+#define SIMD_IS(...)
+#define SIMD_ABS(...)
+#define SIMD_X(...)
+#define SIMD_X1(...)
+#define SIMD_U(m, prefix, op, name, bytes) [SOFT_OP_##name##_x] = bytes,
+#define SIMD_U1(m, prefix, op, name, bytes) [SOFT_OP_##name##_x] = bytes,
+#define SIMD_FP(...)
+#define SIMD_FS(prefix, op, name, bytes) [SOFT_OP_##name##_x] = bytes,
+#define SIMD_FU(prefix, op, name, bytes, vbytes) [SOFT_OP_##name##_x] = bytes,
+#define SIMD_CMP(prefix, op, name, bytes) [SOFT_OP_##name##_x] = bytes,
+#define SIMD_IMM(...)
+#define SIMD_IMM1(...)
+#define SIMD_UIMM(...)
+#define SIMD_FIMM(...)
+#define SIMD_FSIMM(m, prefix, op, name, bytes) [SOFT_OP_##name##_x] = bytes,
+#define SIMD_FUIMM(...)
+#define X(...)
+static const uint8_t operand_bytes[SOFT_OP_COUNT] = {
+#include "engine/accel/soft/insns_simd.def"
+    [SOFT_OP_insertps] = 4, [SOFT_OP_pextrb] = 1, [SOFT_OP_pinsrb] = 1, [SOFT_OP_pextrw_st] = 2, [SOFT_OP_pinsrw_x] = 2,
+    [SOFT_OP_cvttss2si] = 4, [SOFT_OP_cvtss2si] = 4, [SOFT_OP_cvttsd2si] = 8, [SOFT_OP_cvtsd2si] = 8,
+};
+#undef X
+
+static bool unaligned_allowed(unsigned op)
+{
+    switch (op) {
+    case SOFT_OP_movups_ld: case SOFT_OP_movupd_ld: case SOFT_OP_movups_st: case SOFT_OP_movupd_st:
+    case SOFT_OP_movdqu_ld: case SOFT_OP_movdqu_st: case SOFT_OP_lddqu:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Which side of a K_SSE_GPR instruction is the general register. */
+static bool reg_is_general(unsigned op)
+{
+    switch (op) {
+    case SOFT_OP_cvttss2si: case SOFT_OP_cvttsd2si: case SOFT_OP_cvtss2si: case SOFT_OP_cvtsd2si:
+    case SOFT_OP_movmskps: case SOFT_OP_movmskpd: case SOFT_OP_pmovmskb_x: case SOFT_OP_pextrw_x:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool host_has(unsigned op)
+{
+    switch (op) {
+    case SOFT_OP_aesimc_x: case SOFT_OP_aesenc_x: case SOFT_OP_aesenclast_x: case SOFT_OP_aesdec_x: case SOFT_OP_aesdeclast_x:
+    case SOFT_OP_aeskeygenassist:
+        return __builtin_cpu_supports("aes");
+    case SOFT_OP_pclmulqdq_x:
+        return __builtin_cpu_supports("pclmul");
+    case SOFT_OP_sha1nexte: case SOFT_OP_sha1msg1: case SOFT_OP_sha1msg2: case SOFT_OP_sha256rnds2: case SOFT_OP_sha256msg1:
+    case SOFT_OP_sha256msg2: case SOFT_OP_sha1rnds4:
+        return false;
+    default:
+        return true;
+    }
+}
+
+static uint32_t opcode_of(const struct soft_insn *in, const struct soft_op_row *r)
+{
+    uint32_t op = in->imm2;
+    op |= r->map == M_38 ? O_38 : r->map == M_3A ? O_3A : O_0F;
+    op |= r->prefix == P_66 ? O_66 : r->prefix == P_F3 ? O_F3 : r->prefix == P_F2 ? O_F2 : 0;
+    return op | (r->size == S_Y && in->opsize == 8 ? O_W : 0);
+}
+
+static bool has_imm(const struct soft_op_row *r)
+{
+    return r->form == F_RM_I8 || r->form == F_MR_I8 || r->form == F_M_I8;
+}
+
+/* The guest's registers are in the host's from here on. */
+static void enter(struct jit_gen *g)
+{
+    if (g->vec)
+        return;
+    jit_flags_to_env(g);
+    jit_env(g, 0x83, 7, JIT_ENV_OF(jit.vec_live));
+    jit_e8(g, 0);
+    jit_e8(g, 0x75);
+    uint8_t *skip = g->at++;
+    jit_e8(g, 0x41);
+    jit_e8(g, 0xbf);                         /* mov r15d, offset: where the block is left if it may not */
+    jit_e32(g, g->off);
+    jit_call(g, g->jit->thunk_vec_enter);
+    *skip = (uint8_t)(g->at - (skip + 1));
+    g->flags = JIT_FLAGS_ENV;
+    g->vec = true;
+}
+
+static void memory(struct jit_gen *g, const struct soft_insn *in, const struct soft_op_row *r)
+{
+    unsigned bytes = operand_bytes[in->op] ? operand_bytes[in->op] : in->opsize;
+    jit_operand(g, in, bytes, r->attr & A_ST);
+    if (bytes != 16 || unaligned_allowed(in->op))
+        return;
+    jit_rr(g, 0xf6 | O_BRM, 0, JIT_A);       /* test r13b, 15 */
+    jit_e8(g, 15);
+    jit_slow_if(g, CC_NE);
+}
 
 bool jit_simd(struct jit_gen *g, const struct soft_insn *in)
 {
-    (void)g;
-    (void)in;
-    return false;
+    const struct soft_op_row *r = &soft_rows[in->op];
+    if (!g->jit->thunk_vec_load || g->jit->no_simd || in->klass == K_MMX || r->map >= M_V0F || !host_has(in->op) ||
+        (g->b->key & SIMD_KEYS) != SOFT_KEY_OSFXSR || (in->is_mem && !jit_can_address(g, in)))
+        return false;
+    uint32_t op = opcode_of(in, r);
+    bool general = in->klass == K_SSE_GPR;
+    enter(g);
+    if (in->is_mem)
+        memory(g, in, r);
+    if (r->form == F_M_I8) {                 /* shifts by an immediate */
+        jit_rr(g, op, in->modrm >> 3 & 7, in->rm);
+    } else if (general && reg_is_general(in->op)) {
+        unsigned h = jit_pinned(in->reg) == JIT_NONE ? JIT_B : jit_pinned(in->reg);
+        if (in->is_mem)
+            jit_rm(g, op, h, JIT_A, 0);
+        else
+            jit_rr(g, op, h, in->rm);
+        if (has_imm(r))
+            jit_e8(g, (uint8_t)in->imm);
+        jit_done(g, in->reg, h);
+        return true;
+    } else if (in->is_mem) {
+        jit_rm(g, op, in->reg, JIT_A, 0);
+    } else if (general && r->attr & A_ST) {
+        unsigned h = jit_pinned(in->rm) == JIT_NONE ? JIT_B : jit_pinned(in->rm);
+        jit_rr(g, op, in->reg, h);
+        if (has_imm(r))
+            jit_e8(g, (uint8_t)in->imm);
+        jit_done(g, in->rm, h);
+        return true;
+    } else if (general) {
+        jit_rr(g, op, in->reg, jit_use(g, in->rm, JIT_B));
+    } else {
+        jit_rr(g, op, in->reg, in->rm);
+    }
+    if (has_imm(r))
+        jit_e8(g, (uint8_t)in->imm);
+    if (r->attr & A_WF)
+        g->flags = JIT_FLAGS_HOST;
+    return true;
 }
 
-void jit_simd_thunks(struct jit_gen *g) { g->jit->thunk_vec_load = g->jit->thunk_vec_save = NULL; }
+/* ---- Thunks ---------------------------------------------------------------------------------------------- */
+static int ymm_of(unsigned n) { return (int)(offsetof(struct soft_cpu, ymm) + n * sizeof(struct soft_ymm)) - SOFT_JIT_BIAS; }
+
+static void emit_load(struct jit_gen *g)
+{
+    for (unsigned i = 0; i < 16; i++)
+        jit_env(g, 0x28 | O_0F, i, ymm_of(i));           /* movaps xmm, [] */
+    jit_env(g, 0xae | O_0F, 2, JIT_ENV_OF(mxcsr));       /* ldmxcsr */
+    jit_env(g, 0xc7, 0, JIT_ENV_OF(jit.vec_live));
+    jit_e32(g, 1);
+    jit_e8(g, 0xc3);
+}
+
+void jit_simd_thunks(struct jit_gen *g)
+{
+    g->jit->thunk_vec_load = g->at;
+    emit_load(g);
+    g->jit->thunk_vec_save = g->at;
+    for (unsigned i = 0; i < 16; i++)
+        jit_env(g, 0x29 | O_0F, i, ymm_of(i));
+    jit_env(g, 0xae | O_0F, 3, JIT_ENV_OF(mxcsr));       /* stmxcsr */
+    jit_imm64(g, JIT_A, (uintptr_t)&soft_host_mxcsr);
+    jit_rm(g, 0xae | O_0F, 2, JIT_A, 0);
+    jit_env(g, 0xc7, 0, JIT_ENV_OF(jit.vec_live));
+    jit_e32(g, 0);
+    jit_e8(g, 0xc3);
+}
+
+/* Called with R15 = offset in the page. Loads, or leaves the block there. */
+void jit_simd_enter_thunk(struct jit_gen *g)
+{
+    g->jit->thunk_vec_enter = g->at;
+    jit_env(g, 0x8b, JIT_A, JIT_ENV_OF(mxcsr));
+    jit_rr(g, 0xf7, 2, JIT_A);                           /* not */
+    jit_rr(g, 0xf7, 0, JIT_A);                           /* test: all exceptions masked? */
+    jit_e32(g, MXCSR_MASKS);
+    uint8_t *refuse = jit_jcc(g, CC_NE);
+    emit_load(g);
+    jit_patch(refuse, g->at);
+    jit_env(g, 0xc7, 0, JIT_ENV_OF(jit.vec_refused));
+    jit_e32(g, 1);
+    jit_rr(g, 0x83 | O_W, 0, H_RSP);                     /* the return address */
+    jit_e8(g, 8);
+    jit_jmp(g, g->jit->thunk_head);
+}

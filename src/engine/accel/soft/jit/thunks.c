@@ -204,6 +204,8 @@ void jit_make_thunks(struct soft_cpu *cpu, struct soft_jit *j)
     align(&g);
     make_head(&g);
     align(&g);
+    jit_simd_enter_thunk(&g);
+    align(&g);
     make_link(&g);
     align(&g);
     make_cross(&g);
