@@ -295,7 +295,7 @@ static void fake_msi_send(struct gh_board *b, uint64_t address, uint32_t data)
 
 /* ---- Time ------------------------------------------------------------------------------------------ */
 
-static uint64_t fake_now_ns(struct gh_board *b) { return b->now_ns; }
+static uint64_t fake_now_ns(struct gh_board *b) { return b->now_ns += b->now_drift_ns; }
 static uint64_t fake_wall_ns(struct gh_board *b) { return b->wall_base_ns + b->now_ns; }
 
 static void fake_timer_disarm(struct gh_board *b, struct gh_timer *t)

@@ -44,7 +44,7 @@ struct fake_range {
 
 struct gh_board {
     /* Clock: machine time and the UTC at machine time 0. A test may set both before it starts. */
-    uint64_t now_ns;
+    uint64_t now_ns, now_drift_ns;    /* drift: time also moves by so much whenever a device looks at it */
     uint64_t wall_base_ns;
 
     /* Guest RAM. dma_chunk: a map never crosses a multiple of it (0: off), to test split buffers. */

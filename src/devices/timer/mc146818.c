@@ -297,6 +297,9 @@ static uint8_t read_cmos(struct gh_rtc *rtc, unsigned reg)
         rtc->cmos[REG_C] = 0;
         if (ticks)
             rtc->late_ns = gh_now_ns(rtc->dev) + ns_of_period(1, ticks) / 2;
+        /* The line falls even if time has moved on and it rises at once: who counts edges must see one. */
+        if (!rtc->muted)
+            gh_irq_set(rtc->dev, rtc->irq, false);
         update(rtc);
         return flags;
     }
