@@ -130,6 +130,11 @@ static int complete(struct import *i, const char *output, struct gh_daemon_machi
         *ret = gh_registry_add(i->d, folder, err);
         r = *ret ? 0 : -EIO;
     }
+    if (!r && a->blocker) { /* it is here all the same, and says what it lacks */
+        struct gh_error note = { 0 };
+        gh_error_set(&note, -ENOTSUP, "ImportedIncomplete", "%s", a->blocker);
+        gh_daemon_machine_error(*ret, &note);
+    }
     gh_definition_free(def);
     gh_appliance_free(a);
     return r;
