@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-# gasthaus-test: short 120
+# gasthaus-test: short 300
 """The process side of a machine: folder, lock, status, control socket, sandbox, backends, and every way to end."""
 import array
 import json
@@ -118,16 +118,22 @@ def png_size(data):
 
 
 def the_folder():
-    p = start("--name", "one", "--display", f"unix:{FOLDER}/display")
+    line = f"{RUNTIME}/line"
+    sockets = ["--display", f"unix:{FOLDER}/display", "--serial2", f"unix:{line}"]
+    p = start("--name", "one", *sockets)
     st = running()
     check(os.stat(FOLDER).st_mode & 0o777 == 0o700, "the machine's folder is private")
     check(st["schema"] == 1 and st["pid"] == p.pid and st["name"] == "one", "the status names the supervisor")
     boot = open("/proc/sys/kernel/random/boot_id").read().strip()
     began = int(open(f"/proc/{p.pid}/stat").read().rsplit(")", 1)[1].split()[19])
     check(st["boot-id"] == boot and st["start-time"] == began, "boot id and start time are the process's")
-    code, err = ended(start())
+    code, err = ended(start(*sockets))
     check(code == 2 and "[MachineRunning]" in err, "a second start is refused")
     check(alive(p.pid) and Control().ok("status")["state"] == "running", "and the first did not notice")
+    for path in (line, f"{FOLDER}/display"):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(path)
+    check(True, "its sockets are still its own")
     return p, st["machine-pid"]
 
 
@@ -140,6 +146,7 @@ def the_sandbox(machine):
     check(all("Seccomp:\t2" in f for f in filters.values()), f"on each of its {len(filters)} threads")
     vcpu = [f for f in filters.values() if f.startswith("Name:\tvcpu")]
     check(len(vcpu) == 1 and "Seccomp_filters:\t2" in vcpu[0], "the vCPU thread has a narrower one")
+    check(any(f.startswith("Name:\tgh-display") and "Seccomp_filters:\t2" in f for f in filters.values()), "and so has the screen's")
     links = [os.readlink(f"/proc/{machine}/fd/{n}") for n in os.listdir(f"/proc/{machine}/fd")]
     files = [x for x in links if x.startswith("/") and not x.startswith(("/dev/null", "/usr/share/", "/memfd:"))]
     check(not files, f"it holds no files but its own ({files})")
