@@ -105,7 +105,7 @@ struct jit_gen {
     unsigned slow_count, exit_count, refill_count, group_count, bail_count;
     struct jit_group group[JIT_GROUPS];
     struct jit_access access[SOFT_BLOCK_INSNS][2]; /* memory operand, stack */
-    struct jit_bail bail[JIT_GROUPS];
+    struct jit_bail bail[2 * JIT_GROUPS]; /* with the slow paths of instructions that begin groups */
     uint32_t *plain_at;          /* offsets of its instructions that may be entered */
     struct jit_refill refill[2 * SOFT_BLOCK_INSNS];
     struct jit_slow_path slow[SOFT_BLOCK_INSNS];

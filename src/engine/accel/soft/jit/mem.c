@@ -104,8 +104,10 @@ static void lookup(struct jit_gen *g, unsigned bytes, bool write, bool stack, un
                 jit_rm(g, 0x8d | O_W, JIT_A, JIT_A, k->low - a->rel);
             probe(g, k->write, stack);
             leave_above(g, 0x1000u - k->span, k->write, stack, true);
-            jit_rm(g, 0x8b | O_W, JIT_A, JIT_B, (int)offsetof(struct soft_tlb_entry, page));
-            jit_rm(g, 0x2b | O_W, JIT_A, JIT_B, tag_of(k->write));
+            /* The tag is not read again: another vCPU may have taken it away (soft_tlb_revoke_write) meanwhile. */
+            jit_rm(g, 0x03 | O_W, JIT_A, JIT_B, (int)offsetof(struct soft_tlb_entry, page));
+            jit_rm(g, 0x8d | O_W, JIT_B, a->base, a->disp + k->low - a->rel);
+            jit_rr(g, 0x29 | O_W, JIT_B, JIT_A);             /* sub r13, r15 */
             jit_store(g, JIT_A, slot);
             jit_rx(g, 0x8d | O_W, JIT_A, a->base, JIT_A, 0, a->disp);
         } else {

@@ -76,6 +76,14 @@ void jit_call_handler(struct jit_gen *g, const struct soft_insn *in)
     g->vec = false;
 }
 
+static bool begins_group(const struct jit_gen *g, unsigned index)
+{
+    for (unsigned i = 0; i < g->bail_count; i++)
+        if (g->bail[i].index == index)
+            return true;
+    return false;
+}
+
 static void emit_slow_paths(struct jit_gen *g)
 {
     unsigned refill = 0;
@@ -107,6 +115,13 @@ static void emit_slow_paths(struct jit_gen *g)
             jit_patch(s->jump[k], g->at);
         if (!s->jumps && !s->falls)
             continue;
+        /* The handler would leave a group without its lookup that begins in this instruction. */
+        if (begins_group(g, s->index)) {
+            jit_e8(g, 0xe9);
+            g->at += 4;
+            g->bail[g->bail_count++] = (struct jit_bail){ g->at - 4, (uint8_t)s->index, (uint16_t)s->off };
+            continue;
+        }
         bool late = s->vec && s->reload;     /* loading the vector registers destroys EFLAGS */
         call_one(g, s->index, s->off, s->reload && !late ? JIT_ONE_RELOAD : 0);
         if (s->ends)
