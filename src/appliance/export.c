@@ -214,7 +214,8 @@ static int export_archive(struct job *j)
 {
     char part[PATH_MAX];
 
-    if (snprintf(part, sizeof part, "%s.part", j->e->out) >= (int)sizeof part)
+    /* Its own name each time: what a killed export left stands in nobody's way. */
+    if (snprintf(part, sizeof part, "%s.%d.part", j->e->out, getpid()) >= (int)sizeof part)
         return -ENAMETOOLONG;
     gh_autoclose int fd = open(part, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
     if (fd < 0)

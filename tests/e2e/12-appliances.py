@@ -5,6 +5,7 @@
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tarfile
@@ -88,6 +89,13 @@ with Engine("appliances") as e:
     e.ctl("delete", placed["name"])
     check(os.path.exists(f"{lib}/vm/images/top.qcow2"), "and deleting the machine leaves the file")
 
+    # What cannot start here is imported all the same, and says why.
+    os.mkdir(f"{e.folder}/pv")
+    samples.raw_disk(f"{e.folder}/pv/disk.img", seed=12)
+    open(f"{e.folder}/pv/pv.cfg", "w").write("name = 'para'\nmemory = 64\nkernel = '/boot/vmlinuz'\ndisk = [ 'file:%s/pv/disk.img,xvda,w' ]\n" % e.folder)
+    para = e.json("show", e.json("import", f"{e.folder}/pv/pv.cfg")["uuid"])
+    check(para["error-id"] == "ImportedIncomplete" and "boot loader" in para["error-text"], f"a paravirtualized machine: {para['error-text']}")
+
     # Everything that is refused leaves nothing.
     left = sorted(os.listdir(e.machines))
     data = bytearray(samples.read(ova))
@@ -116,7 +124,13 @@ with Engine("appliances") as e:
             break
         time.sleep(0.01)
     check(bool(hidden), "the copy has begun")
+    child = e.processes("gasthaus-image")
+    for pid in child: # held, so that a fast computer is not done before the key comes
+        os.kill(pid, signal.SIGSTOP)
+    check(len(child) == 1, "by one child")
     p.send_signal(2)
+    time.sleep(0.5)
+    os.kill(child[0], signal.SIGCONT)
     _, err = p.communicate(timeout=60)
     check(p.returncode == 1 and "[Cancelled]" in err, f"Ctrl+C cancels: {err.strip()}")
     check(sorted(os.listdir(e.machines)) == left, "and leaves nothing")

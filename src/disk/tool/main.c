@@ -136,23 +136,24 @@ static void confine(void)
 /* The folder a file is in, or will be; a device is its own. A tree of VirtualBox's has its parents above "Snapshots". */
 static const char *place_of(const char *file, bool above)
 {
-    char path[PATH_MAX], *kept;
+    static char places[5][PATH_MAX];           /* as many as enclose asks for */
+    static unsigned used;
+    char *path = places[used++];
     struct stat st;
 
     if (!realpath(file, path))
-        snprintf(path, sizeof path, "%s", file);
+        snprintf(path, PATH_MAX, "%s", file);
     if (stat(path, &st) || !S_ISBLK(st.st_mode)) {
         char *slash = strrchr(path, '/');
         if (slash)
             slash[slash == path] = 0;
         else
-            snprintf(path, sizeof path, ".");
+            snprintf(path, PATH_MAX, ".");
         size_t n = strlen(path);
         if (above && n > 10 && !strcmp(path + n - 10, "/Snapshots"))
             path[n - 10] = 0;
     }
-    kept = strdup(path);
-    return kept ? kept : ".";
+    return path;
 }
 
 /* Nothing is opened before: what a hostile image could do is bounded by what its user named. */
