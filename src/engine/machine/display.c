@@ -429,6 +429,7 @@ static void *display_thread(void *arg)
     struct pollfd p[1 + CONSUMERS + BACKENDS];
     bool narrowed = false;
 
+    pthread_setname_np(pthread_self(), "gh-display"); /* another thread's name is a file, which Landlock keeps shut */
     while (!atomic_load(&d->stop)) {
         if (!narrowed && gh_sandbox_active()) { /* the sandbox closes after this thread was made */
             narrowed = true;
@@ -517,10 +518,11 @@ int gh_display_start(struct gh_display *d, struct gh_error *err)
     if (e)
         return gh_error_set(err, -e, "ThreadFailed", "The display thread could not be started: %s; "
                             "close other programs.", strerror(e));
-    pthread_setname_np(d->thread, "gh-display");
     d->started = true;
     return 0;
 }
+
+void gh_display_sandboxed(struct gh_display *d) { signal_fd(d->wake_fd); }
 
 void gh_display_free(struct gh_display *d)
 {

@@ -41,6 +41,8 @@ int  gh_display_new(const struct gh_display_host *host, void *opaque, uint64_t m
 /* Another opaque, before start; new may be given NULL then. */
 void gh_display_set_opaque(struct gh_display *d, void *opaque);
 int  gh_display_start(struct gh_display *d, struct gh_error *err);
+/* The sandbox has closed: its thread gives up what it does not need. */
+void gh_display_sandboxed(struct gh_display *d);
 void gh_display_free(struct gh_display *d);      /* stops the thread, releases held keys */
 
 /* The control socket of a display backend (protocol.h). A second one may come while the first is

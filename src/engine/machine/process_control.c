@@ -367,6 +367,7 @@ int gh_process_ready(struct gh_process *p, struct gh_error *err)
     if (r)
         return r;
     gh_loop_post(p->loop, narrow_main, p);
+    gh_display_sandboxed(p->display);
     snprintf(event.accel, sizeof event.accel, "%s", p->choice.accel->name);
     snprintf(event.text, sizeof event.text, "%.*s", (int)sizeof event.text - 1, p->choice.why);
     gh_control_emit(p->control, GH_CONTROL_EVENT_started, &event);
