@@ -827,6 +827,41 @@ main:
     dec r15d
     jnz .floats
 
+; ---- Several accesses of a block through RSP, one of them to a page that has just been forgotten
+    mov qword [0x199100], 0x55
+    xor r8d, r8d
+    mov rbp, rsp
+    begin .stack
+    mov rsp, 0x198800
+    mov ecx, 3
+    mov edx, 5
+    mov edi, 0x181200                       ; an alias: another distance to its frame
+    call .other_code
+    invlpg [0x199000]
+    call .stack_code
+    add r8, rax
+    add r8, rbx
+    add r8, rcx
+    again .stack
+    mov rsp, rbp
+    check "accesses through RSP", r8d, ROUNDS * (0x55 + 3 + 5 + 3)
+    jmp .stack_end
+.other_code:
+    mov [rdi], eax
+    mov [rdi + 8], eax
+    mov [rdi + 16], eax
+    ret
+.stack_code:
+    push qword [rsp + 0x908]
+    push rcx
+    mov [rsp - 16], rdx
+    mov eax, [rsp + 8]
+    add rax, [rsp - 16]
+    pop rbx
+    add rsp, 8
+    ret
+.stack_end:
+
 ; ---- Locks across lines and pages, 67h, time
     mov qword [0x196fe0], 0
     mov qword [0x196ffc], 0
