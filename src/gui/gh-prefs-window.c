@@ -19,7 +19,6 @@ static void add_switch (AdwPreferencesGroup *group, enum gh_pref pref, const cha
     adw_action_row_set_subtitle (ADW_ACTION_ROW (row), subtitle);
     gtk_switch_set_active (GTK_SWITCH (toggle), gh_prefs_get (pref));
     gtk_widget_set_valign (toggle, GTK_ALIGN_CENTER);
-    gh_set_label (toggle, title);
     g_signal_connect (toggle, "notify::active", G_CALLBACK (on_switched), GUINT_TO_POINTER (pref));
     adw_action_row_add_suffix (ADW_ACTION_ROW (row), toggle);
     adw_action_row_set_activatable_widget (ADW_ACTION_ROW (row), toggle);

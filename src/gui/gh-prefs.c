@@ -77,3 +77,18 @@ void gh_prefs_set_scheme (enum gh_scheme scheme)
     save ();
     gh_prefs_apply ();
 }
+
+void gh_prefs_get_size (int *ret_width, int *ret_height, gboolean *ret_maximized)
+{
+    *ret_width = CLAMP (g_key_file_get_integer (file (), GROUP, "Width", NULL), 0, 16384);
+    *ret_height = CLAMP (g_key_file_get_integer (file (), GROUP, "Height", NULL), 0, 16384);
+    *ret_maximized = g_key_file_get_boolean (file (), GROUP, "Maximized", NULL);
+}
+
+void gh_prefs_set_size (int width, int height, gboolean maximized)
+{
+    g_key_file_set_integer (file (), GROUP, "Width", width);
+    g_key_file_set_integer (file (), GROUP, "Height", height);
+    g_key_file_set_boolean (file (), GROUP, "Maximized", maximized);
+    save ();
+}

@@ -19,4 +19,6 @@ gboolean gh_prefs_get (enum gh_pref pref);
 void gh_prefs_set (enum gh_pref pref, gboolean value); /* saved at once; a disk that refuses loses it at the end */
 enum gh_scheme gh_prefs_get_scheme (void);
 void gh_prefs_set_scheme (enum gh_scheme scheme);      /* and shows it */
+void gh_prefs_get_size (int *ret_width, int *ret_height, gboolean *ret_maximized); /* of the main window; 0: never kept */
+void gh_prefs_set_size (int width, int height, gboolean maximized);
 void gh_prefs_apply (void);                            /* at the start: shows what was chosen */

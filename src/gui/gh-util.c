@@ -36,13 +36,30 @@ char *gh_format_path (const char *path)
 void gh_set_label (GtkWidget *widget, const char *label)
 { gtk_accessible_update_property (GTK_ACCESSIBLE (widget), GTK_ACCESSIBLE_PROPERTY_LABEL, label, -1); }
 
+AdwToast *gh_toast_new (const char *text)
+{
+    AdwToast *toast = adw_toast_new ("");
+    GtkWidget *label = gtk_label_new (text);
+
+    gtk_label_set_wrap (GTK_LABEL (label), TRUE);
+    gtk_label_set_wrap_mode (GTK_LABEL (label), PANGO_WRAP_WORD_CHAR);
+    gtk_label_set_max_width_chars (GTK_LABEL (label), 60);
+    gtk_label_set_lines (GTK_LABEL (label), 6);
+    gtk_label_set_ellipsize (GTK_LABEL (label), PANGO_ELLIPSIZE_END);
+    gtk_label_set_xalign (GTK_LABEL (label), 0);
+    gtk_widget_add_css_class (label, "heading");
+    adw_toast_set_custom_title (toast, label);
+    if (strlen (text) > 80)
+        adw_toast_set_timeout (toast, 12); /* seconds; it takes longer to read */
+    return toast;
+}
+
 void gh_toast (GtkWidget *widget, const char *text)
 {
     GtkWidget *overlay = gtk_widget_get_ancestor (widget, ADW_TYPE_TOAST_OVERLAY);
-    g_autofree char *escaped = g_markup_escape_text (text, -1);
 
     if (overlay)
-        adw_toast_overlay_add_toast (ADW_TOAST_OVERLAY (overlay), adw_toast_new (escaped));
+        adw_toast_overlay_add_toast (ADW_TOAST_OVERLAY (overlay), gh_toast_new (text));
 }
 
 void gh_toast_error (GtkWidget *widget, const GError *error)

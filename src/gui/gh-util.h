@@ -10,6 +10,7 @@ char *gh_error_message (const GError *error);
 char *gh_format_size (guint64 bytes); /* binary units, as memory and disks are sold to guests */
 char *gh_format_path (const char *path); /* as people read it: ~ for their own folder */
 void gh_set_label (GtkWidget *widget, const char *label); /* accessible name */
+AdwToast *gh_toast_new (const char *text); /* plain text; long sentences are wrapped, not cut */
 /* Over the nearest toast overlay around the widget; without one nothing is shown. */
 void gh_toast (GtkWidget *widget, const char *text);
 void gh_toast_error (GtkWidget *widget, const GError *error);

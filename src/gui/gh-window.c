@@ -6,6 +6,7 @@
 #include "gui/details/gh-details-page.h"
 #include "gui/engine/gh-machine-actions.h"
 #include "gui/list/gh-job-list.h"
+#include "gui/gh-prefs.h"
 #include "gui/list/gh-machine-row.h"
 
 struct _GhWindow {
@@ -92,12 +93,34 @@ void gh_window_select (GhWindow *self, GhMachine *machine)
     }
 }
 
+static gboolean gh_window_close_request (GtkWindow *window)
+{
+    int width, height;
+
+    gtk_window_get_default_size (window, &width, &height);
+    gh_prefs_set_size (width, height, gtk_window_is_maximized (window));
+    return GTK_WINDOW_CLASS (gh_window_parent_class)->close_request (window);
+}
+
+static void restore_size (GtkWindow *window)
+{
+    int width, height;
+    gboolean maximized;
+
+    gh_prefs_get_size (&width, &height, &maximized);
+    if (width && height)
+        gtk_window_set_default_size (window, width, height);
+    if (maximized)
+        gtk_window_maximize (window);
+}
+
 GtkWidget *gh_window_new (GtkApplication *app, GhConnection *connection)
 {
     GhWindow *self = g_object_new (GH_TYPE_WINDOW, "application", app, NULL);
     GListModel *machines = gh_connection_get_machines (connection);
 
     self->connection = g_object_ref (connection);
+    restore_size (GTK_WINDOW (self));
     gtk_list_box_bind_model (self->list, machines, make_row, NULL, NULL);
     g_signal_connect_object (machines, "items-changed", G_CALLBACK (on_machines_changed), self, G_CONNECT_SWAPPED | G_CONNECT_AFTER);
     g_signal_connect_object (connection, "changed", G_CALLBACK (show_page), self, G_CONNECT_SWAPPED);
@@ -124,6 +147,7 @@ static void gh_window_class_init (GhWindowClass *klass)
 
     g_type_ensure (GH_TYPE_DETAILS_PAGE);
     G_OBJECT_CLASS (klass)->dispose = gh_window_dispose;
+    GTK_WINDOW_CLASS (klass)->close_request = gh_window_close_request;
     gtk_widget_class_set_template_from_resource (widget, "/org/gasthaus/Gasthaus/gh-window.ui");
 #define CHILD(name) gtk_widget_class_bind_template_child (widget, GhWindow, name)
     CHILD (toasts);

@@ -142,6 +142,7 @@ def full_screen(app, screen, name):
 
 def delete(app, name, shot):
     folders = os.listdir(MACHINES)
+    xdotool("windowactivate", "--sync", window_of("Gasthaus")[0])  # the screen's window may lie over it
     click(app.wait("list item", name))
     menu(app, app.wait("push button", "Power and More"), "Delete…")
     confirm(app, "Delete", shot)

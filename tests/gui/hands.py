@@ -9,6 +9,9 @@ import pyatspi
 from desk import find, read, wait
 
 
+HEADER = 60  # pixels of a window that its header bar covers
+
+
 def xdotool(*args):
     return subprocess.run(["xdotool", *map(str, args)], capture_output=True, text=True).stdout
 
@@ -57,17 +60,24 @@ def sensitive(node):
     return node.getState().contains(pyatspi.STATE_SENSITIVE)
 
 
+def bring_into_sight(node, title=None):
+    """Turns the wheel at the window's edge, where nothing else takes it. What is in the header bar does not move, and is in sight."""
+    for _ in range(30):
+        _, y, _, height = place(node, title)
+        _, left, top, wide, high, _ = window_of(title or node.gh_window)
+        if y >= top + HEADER and y + height <= top + high:
+            return
+        xdotool("mousemove", "--sync", left + wide - 14, top + high // 2, "click", 4 if y < top + HEADER else 5)
+        time.sleep(0.2)
+        if place(node, title)[1] == y:
+            return
+
+
 def click(node, title=None):
     """Waits until it may be pressed and has its place, as a person does."""
     wait(f"“{node.name}” to be sensitive", lambda: sensitive(node))
     last = None
-    for _ in range(20):  # into sight
-        x, y, width, height = place(node, title)
-        window = window_of(title or node.gh_window)
-        if window[2] <= y and y + height <= window[2] + window[4]:
-            break
-        xdotool("mousemove", "--sync", int(x + width / 2), window[2] + window[4] // 2, "click", 5 if y > window[2] else 4)
-        time.sleep(0.2)
+    bring_into_sight(node, title)
     for _ in range(40):
         now = place(node, title)
         if now == last and now[2] > 0:

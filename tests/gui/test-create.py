@@ -45,6 +45,12 @@ try:
     folder = os.environ["XDG_DATA_HOME"] + "/gasthaus/machines"
     assert os.listdir(folder), "no folder was made"
     picture("gui-details")
+    if os.path.exists(iso):  # as ./run FILE.iso and a file manager do it: made and started at once
+        app.process.terminate()
+        app.process.wait(10)
+        app = App(sys.argv[1], iso)
+        wait("a second machine", lambda: len(app.rows()) == 2, 60)
+        wait("it to run", lambda: app.find("label", "Running"), 60)
     print("ok")
 finally:
     app.close()

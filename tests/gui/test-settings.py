@@ -23,12 +23,19 @@ def show(name):
     return json.loads(out.stdout) if out.returncode == 0 else {}
 
 
+def has_text(node):
+    return node.getRoleName() == "label" and node.name or any(has_text(c) for c in children(node))
+
+
 def nameless(node, path=""):
-    """What a screen reader would call “button” and nothing else. Pictures beside a text are the text's."""
+    """What a screen reader would call “button” and nothing else. Pictures beside a text are the text's, and so is a row; the lists inside
+    of rows are libadwaita's."""
     try:
         role, name = node.getRoleName(), node.name or ""
+        inside = "list item" in path
         path = f"{path}/{role} “{name}”"
-        if role in NAMED and shown(node) and (not name or name.startswith(CLASSES)) and not (role == "image" and not name[:3] == "Gh"):
+        if role in NAMED and shown(node) and (not name or name.startswith(CLASSES)) and not (role == "image" and not name[:3] == "Gh") and \
+                not (role == "list item" and has_text(node)) and not (role == "list" and inside):
             yield path
         for c in children(node) if role != "combo box" else ():  # libadwaita's own list is inside
             yield from nameless(c, path)
@@ -38,7 +45,7 @@ def nameless(node, path=""):
 
 def audit(app, what):
     bad = [b for b in nameless(app.node)]
-    assert not bad, f"{what}: no name for\n  " + "\n  ".join(bad)
+    assert not bad, f"{what}: no name for\n  " + "\n  ".join("…" + b[-120:] for b in bad)
     print(f"ok: everything in {what} has a name")
 
 

@@ -28,17 +28,14 @@ struct _GhDetailsPage {
 
 G_DEFINE_FINAL_TYPE (GhDetailsPage, gh_details_page, GTK_TYPE_BOX)
 
-static void refresh_trouble (GhDetailsPage *self, GhEngine1Machine *proxy)
+static void refresh_trouble (GhDetailsPage *self)
 {
-    const char *id = gh_engine1_machine_get_error_id (proxy), *text = gh_engine1_machine_get_error_text (proxy);
-    gboolean any = id && id[0];
+    g_autofree char *trouble = gh_machine_get_trouble (self->machine);
 
-    if (any) {
-        g_autofree char *shown = g_strdup_printf ("%s [%s]", text ? text : "", id);
-        gtk_label_set_text (self->trouble_text, shown);
-    }
-    gtk_revealer_set_reveal_child (self->trouble, any);
-    gtk_widget_set_visible (GTK_WIDGET (self->trouble), any);
+    if (trouble)
+        gtk_label_set_text (self->trouble_text, trouble);
+    gtk_revealer_set_reveal_child (self->trouble, trouble != NULL);
+    gtk_widget_set_visible (GTK_WIDGET (self->trouble), trouble != NULL);
 }
 
 static void refresh (GhDetailsPage *self)
@@ -57,7 +54,7 @@ static void refresh (GhDetailsPage *self)
     gtk_widget_set_visible (self->pause, g_str_equal (state, "running"));
     gtk_widget_set_visible (self->resume, paused);
     gtk_widget_set_visible (self->shut_down, g_str_equal (state, "running"));
-    refresh_trouble (self, proxy);
+    refresh_trouble (self);
 }
 
 static void on_trouble_closed (GhDetailsPage *self)

@@ -61,7 +61,6 @@ static GtkWidget *add_row (GhFilesGroup *self, const char *icon, const char *tit
     gtk_widget_set_valign (button, GTK_ALIGN_CENTER);
     gtk_widget_add_css_class (button, "flat");
     gtk_widget_set_tooltip_text (button, verb);
-    gh_set_label (button, verb);
     g_signal_connect_swapped (button, "clicked", handler, self);
     adw_action_row_add_suffix (ADW_ACTION_ROW (row), button);
     adw_action_row_set_activatable_widget (ADW_ACTION_ROW (row), button);

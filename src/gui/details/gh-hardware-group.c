@@ -132,7 +132,6 @@ static GtkWidget *add_number (GhHardwareGroup *self, const char *title, double l
     adw_preferences_row_set_title (ADW_PREFERENCES_ROW (row), title);
     gtk_widget_set_valign (number, GTK_ALIGN_CENTER);
     gtk_spin_button_set_numeric (GTK_SPIN_BUTTON (number), TRUE);
-    gh_set_label (number, title);
     adw_action_row_add_suffix (ADW_ACTION_ROW (row), number);
     adw_action_row_set_activatable_widget (ADW_ACTION_ROW (row), number);
     adw_preferences_group_add (ADW_PREFERENCES_GROUP (self), row);

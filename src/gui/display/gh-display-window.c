@@ -31,12 +31,7 @@ struct _GhDisplayWindow {
 
 G_DEFINE_FINAL_TYPE (GhDisplayWindow, gh_display_window, ADW_TYPE_WINDOW)
 
-static void toast (GhDisplayWindow *self, const char *text)
-{
-    g_autofree char *escaped = g_markup_escape_text (text, -1);
-
-    adw_toast_overlay_add_toast (self->toasts, adw_toast_new (escaped));
-}
+static void toast (GhDisplayWindow *self, const char *text) { adw_toast_overlay_add_toast (self->toasts, gh_toast_new (text)); }
 
 static void on_display_opened (GObject *source, GAsyncResult *result, gpointer data)
 {
@@ -60,7 +55,9 @@ static void refresh (GhDisplayWindow *self)
                                                     : gh_machine_get_state_text (self->machine));
     gtk_stack_set_visible_child_name (self->stack, on && connected ? "screen" : "status");
     adw_status_page_set_title (self->status, on ? _ ("Connecting to the Screen…") : gh_machine_get_state_text (self->machine));
-    adw_status_page_set_description (self->status, gh_engine1_machine_get_error_text (gh_machine_get_proxy (self->machine)));
+    g_autofree char *trouble = on ? NULL : gh_machine_get_trouble (self->machine);
+    g_autofree char *escaped = trouble ? g_markup_escape_text (trouble, -1) : NULL;
+    adw_status_page_set_description (self->status, escaped);
     gtk_widget_set_visible (self->start_button, !on);
     gtk_widget_set_sensitive (self->keys_button, connected);
     if (!on) {

@@ -31,8 +31,24 @@ static void on_done (GObject *source, GAsyncResult *result, gpointer data)
     if (reply)
         return;
     g_autofree char *message = gh_error_message (error);
-    g_autofree char *escaped = g_markup_escape_text (message, -1);
-    adw_toast_overlay_add_toast (toasts, adw_toast_new (escaped));
+    adw_toast_overlay_add_toast (toasts, gh_toast_new (message));
+}
+
+/* Why a machine does not start is its own trouble, which its pages show. */
+static void on_start_done (GObject *source, GAsyncResult *result, gpointer data)
+{
+    GhEngine1Machine *proxy = GH_ENGINE1_MACHINE (source);
+    g_autofree char *id = NULL;
+    g_autoptr (GError) error = NULL;
+    g_autoptr (AdwToastOverlay) toasts = data;
+
+    if (gh_engine1_machine_call_start_finish (proxy, result, &error))
+        return;
+    id = gh_error_id (error);
+    if (!g_strcmp0 (gh_engine1_machine_get_error_id (proxy), id))
+        return;
+    g_autofree char *message = gh_error_message (error);
+    adw_toast_overlay_add_toast (toasts, gh_toast_new (message));
 }
 
 static void call (struct context *c, const char *method, GVariant *parameters)
@@ -46,7 +62,8 @@ static void on_start (GSimpleAction *a, GVariant *p, gpointer data)
     struct context *c = data;
     GApplication *app = g_application_get_default ();
 
-    call (c, "Start", g_variant_new ("(a{sv})", NULL));
+    gh_engine1_machine_call_start (gh_machine_get_proxy (c->machine), g_variant_new ("a{sv}", NULL), NULL, on_start_done,
+                                   g_object_ref (c->toasts));
     if (gh_prefs_get (GH_PREFS_SHOW_SCREEN))
         g_action_group_activate_action (G_ACTION_GROUP (app), "show-screen", g_variant_new_string (gh_machine_get_uuid (c->machine)));
 }

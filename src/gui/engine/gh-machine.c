@@ -65,6 +65,13 @@ static guint state_index (GhMachine *self)
 const char *gh_machine_get_state_text (GhMachine *self) { return _ (states[state_index (self)].text); }
 const char *gh_machine_get_state_icon (GhMachine *self) { return states[state_index (self)].icon; }
 
+char *gh_machine_get_trouble (GhMachine *self)
+{
+    const char *id = gh_engine1_machine_get_error_id (self->proxy), *sentence = gh_engine1_machine_get_error_text (self->proxy);
+
+    return id && id[0] ? g_strdup_printf ("%s [%s]", text (sentence), id) : NULL;
+}
+
 gboolean gh_machine_is_on (GhMachine *self)
 {
     guint i = state_index (self);

@@ -277,7 +277,10 @@ static void on_identified (GObject *source, GAsyncResult *result, gpointer data)
     if (ok) {
         const char *os = "";
         g_autoptr (GVariant) alternatives = g_variant_lookup_value (info, "alternatives", G_VARIANT_TYPE ("a(ss)"));
+        gboolean bootable = TRUE;
         g_variant_lookup (info, "os-name", "&s", &os);
+        g_variant_lookup (info, "bootable", "b", &bootable);
+        adw_action_row_set_subtitle (ADW_ACTION_ROW (self->system), bootable ? NULL : _ ("Nothing to start from was found on this medium"));
         fill_systems (self, alternatives);
         fill_resources (self, info);
         g_autofree char *base = g_path_get_basename (gtk_editable_get_text (GTK_EDITABLE (self->medium)));
@@ -308,6 +311,7 @@ static gboolean identify_now (gpointer data)
         self->identify = g_cancellable_new ();
         gh_engine1_call_identify_medium (engine, path, self->identify, on_identified, g_object_ref (self));
     } else if (!path[0]) {
+        adw_action_row_set_subtitle (ADW_ACTION_ROW (self->system), NULL);
         fill_systems (self, NULL);
         propose_name (self, _ ("New machine"));
     }
