@@ -21,6 +21,12 @@ static gboolean on_interrupt(gpointer data)
     return G_SOURCE_CONTINUE;
 }
 
+void ctl_catch_interrupts(void)
+{
+    g_unix_signal_add(SIGINT, on_interrupt, NULL);
+    g_unix_signal_add(SIGTERM, on_interrupt, NULL);
+}
+
 int ctl_wait_job(struct ctl *ctl, const char *path, char **ret_machine, char **ret_result)
 {
     GError *error = NULL;
@@ -30,15 +36,12 @@ int ctl_wait_job(struct ctl *ctl, const char *path, char **ret_machine, char **r
     if (!job)
         return ctl_fail(ctl, error);
     waiting = job;
-    guint interrupt = g_unix_signal_add(SIGINT, on_interrupt, NULL), end = g_unix_signal_add(SIGTERM, on_interrupt, NULL);
     gboolean closed = FALSE;
     while (!g_strcmp0(gh_engine1_job_get_state(job), "running") && !closed) {
         show_progress(job);
         g_main_context_iteration(NULL, TRUE);
         closed = g_dbus_connection_is_closed(ctl->bus);
     }
-    g_source_remove(interrupt);
-    g_source_remove(end);
     if (shown)
         fprintf(stderr, "\r      \r");
     if (closed)
@@ -121,6 +124,7 @@ static int run_import(struct ctl *ctl, int argc, char **argv)
     g_autofree char *path = g_canonicalize_filename(argv[1], NULL);
     if (only_report)
         return report(ctl, path, options);
+    ctl_catch_interrupts();
     if (!gh_engine1_call_import_appliance_sync(ctl->engine, path, options, &job, NULL, &error))
         return ctl_fail(ctl, error);
     int r = ctl_wait_job(ctl, job, &uuid, NULL);
@@ -157,6 +161,7 @@ static int run_export(struct ctl *ctl, int argc, char **argv)
     if (!m)
         return 1;
     g_autofree char *path = g_canonicalize_filename(argv[2], NULL);
+    ctl_catch_interrupts();
     if (!gh_engine1_machine_call_export_sync(m, path, options, &job, NULL, &error))
         return ctl_fail(ctl, error);
     return ctl_wait_job(ctl, job, NULL, NULL);

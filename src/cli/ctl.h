@@ -31,5 +31,6 @@ int  ctl_error(struct ctl *ctl, const char *id, const char *fmt, ...) G_GNUC_PRI
 void ctl_print_json(json_t *value);                                    /* takes it over */
 json_t *ctl_variant_to_json(GVariant *v);
 /* appliance.c: shows progress on a terminal until the job ended; Ctrl+C cancels it. The results may be NULL. */
+void ctl_catch_interrupts(void);                                       /* before the job is asked for */
 int  ctl_wait_job(struct ctl *ctl, const char *path, char **ret_machine, char **ret_result);
 gboolean ctl_parse_size(const char *text, guint64 *ret);

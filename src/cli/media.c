@@ -159,6 +159,7 @@ static int run_media(struct ctl *ctl, int argc, char **argv)
     if (wrong)
         return ctl_usage(usage);
     g_autofree char *path = g_canonicalize_filename(argv[2], NULL);
+    ctl_catch_interrupts();
     if (!gh_engine1_call_media_action_sync(ctl->engine, argv[1], path, options, &job, NULL, &error))
         return ctl_fail(ctl, error);
     int r = ctl_wait_job(ctl, job, NULL, &result);

@@ -132,7 +132,7 @@ with Engine("appliances") as e:
     time.sleep(0.5)
     os.kill(child[0], signal.SIGCONT)
     _, err = p.communicate(timeout=60)
-    check(p.returncode == 1 and "[Cancelled]" in err, f"Ctrl+C cancels: {err.strip()}")
+    check(p.returncode == 1 and "[Cancelled]" in err, f"Ctrl+C cancels: status {p.returncode}, {err.strip()}")
     check(sorted(os.listdir(e.machines)) == left, "and leaves nothing")
 
     # The daemon killed in the middle: the next one cleans up.
