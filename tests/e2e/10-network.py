@@ -6,6 +6,8 @@ host's loopback closed, and a backend that is killed during a transfer."""
 import hashlib
 import os
 import signal
+import socket
+import struct
 import subprocess
 import tempfile
 import time
@@ -17,7 +19,11 @@ folder = tempfile.mkdtemp(prefix="gh-net-")
 conf = f"{folder}/resolv.conf"
 first, second = NameServer({"inn.example.test": "10.0.3.2"}), NameServer({"other.example.test": "10.0.3.2"})
 first.write_resolv_conf(conf)
+stream = socket.socket(socket.AF_UNIX)
+stream.bind(f"{folder}/stream")
+stream.listen()
 s = Shell("network", "--net", "nat,model=virtio-net,mac=52:54:00:11:22:33", "--net", "nat,model=virtio-net,network=10.0.3.0,host-loopback",
+          "--net", f"stream,path={folder}/stream,model=virtio-net,mac=52:54:00:aa:bb:cc",
           env={"GH_RESOLV_CONF": conf})
 backends = [int(p) for p in subprocess.run(["pgrep", "-P", str(s.vm.p.pid), "-f", "gasthaus-backend net"], capture_output=True, text=True).stdout.split()]
 check(len(backends) == 2, "each network has its own process")
@@ -59,6 +65,24 @@ text = s.run(f"dd if=/dev/urandom of=/tmp/data bs=1M count=16 2>/dev/null; sha25
 if not take.event.wait(60):
     fail("the guest's data did not arrive")
 check(take.sums[0] in text, "16 MiB arrive from the guest")
+
+# ---- what passt and QEMU's stream netdev speak: a length, a frame ----
+peer, _ = stream.accept()
+peer.settimeout(30)
+s.run("ip addr add 10.7.0.2/24 dev eth2; ip link set eth2 up; (ping -c 3 -W 5 10.7.0.1 > /dev/null &)")
+while True:
+    size = struct.unpack(">I", peer.recv(4, socket.MSG_WAITALL))[0]
+    frame = peer.recv(size, socket.MSG_WAITALL)
+    if frame[12:14] == b"\x08\x06":
+        break
+check(frame[6:12] == bytes.fromhex("525400aabbcc") and frame[38:42] == bytes([10, 7, 0, 1]), "a stream peer gets the guest's ARP question")
+reply = frame[6:12] + bytes.fromhex("020000000001") + frame[12:20] + b"\0\2" + bytes.fromhex("020000000001") + frame[38:42] + frame[22:32]
+peer.sendall(struct.pack(">I", len(reply)) + reply)
+deadline = time.time() + 20
+while "02:00:00:00:00:01" not in s.run("cat /proc/net/arp") and time.time() < deadline:
+    time.sleep(0.3)
+check("02:00:00:00:00:01" in s.run("cat /proc/net/arp"), "and its answer reaches the guest")
+peer.close()
 
 # ---- a killed backend ----
 s.run(f"(nc 10.0.3.2 {Sink().port} < /dev/zero > /dev/null 2>&1 &)")

@@ -55,6 +55,10 @@ with Engine("netctl") as e:
     check(e.ctl("network", "net", "add", "--adapter", "virtio-net", "--mode", "none").strip() == "net1", "another adapter is added")
     refused(e, "a hardware address twice", "MacTwice", "network", "net", "set", "net1", "--mac", card["mac"])
     refused(e, "an adapter that there is none of", "AdapterUnknown", "network", "net", "set", "net1", "--adapter", "ne2000")
+    e.ctl("create", "other", "--adapter", "none")
+    check(e.json("network", "other") == [], "a machine without a network card")
+    refused(e, "another machine's hardware address", "MacTwice", "network", "other", "add", "--mac", card["mac"])
+    e.ctl("delete", "other")
     e.ctl("network", "net", "remove", "net1")
     check(len(e.json("network", "net")) == 1 and e.json("network", "net")[0]["mac"] == card["mac"], "and removed; the first keeps its address")
 

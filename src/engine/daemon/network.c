@@ -156,6 +156,23 @@ static int apply(struct gh_network *n, GVariant *settings, gboolean *live, struc
     return r;
 }
 
+/* Two machines with one address disturb each other as soon as they meet on a network. */
+static int check_mac(struct gh_daemon_machine *m, const struct gh_network *n, struct gh_error *err)
+{
+    GHashTableIter iter;
+    gpointer value;
+
+    g_hash_table_iter_init(&iter, m->daemon->machines);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        const struct gh_daemon_machine *other = value;
+        for (unsigned i = 0; other != m && other->definition && i < other->definition->network_count; i++)
+            if (!g_ascii_strcasecmp(other->definition->network[i].mac, n->mac))
+                return gh_error_option(err, -EEXIST, "MacTwice", "mac", "The machine “%s” has the hardware address %s already; choose another.",
+                                       other->definition->name, n->mac);
+    }
+    return 0;
+}
+
 static gboolean on_add(GhEngine1Machine *iface, GDBusMethodInvocation *inv, GVariant *settings, gpointer data)
 {
     struct gh_daemon_machine *m = data;
@@ -164,7 +181,7 @@ static gboolean on_add(GhEngine1Machine *iface, GDBusMethodInvocation *inv, GVar
     struct gh_network *n = NULL;
     gboolean live;
 
-    if (needs_off(m, &err) || !(n = gh_definition_add_network(changed, "e1000", "nat", &err)) || apply(n, settings, &live, &err))
+    if (needs_off(m, &err) || !(n = gh_definition_add_network(changed, "e1000", "nat", &err)) || apply(n, settings, &live, &err) || check_mac(m, n, &err))
         return fail(inv, changed, &err);
     g_autofree char *id = g_strdup_printf("net%u", changed->network_count - 1);
     if (gh_daemon_machine_save(m, changed, &err))
@@ -183,7 +200,7 @@ static gboolean on_change(GhEngine1Machine *iface, GDBusMethodInvocation *inv, c
     struct gh_network *n = find(m, changed, id, &err);
     gboolean live;
 
-    if (!n || apply(n, settings, &live, &err) || (!live && needs_off(m, &err)))
+    if (!n || apply(n, settings, &live, &err) || (!live && (needs_off(m, &err) || check_mac(m, n, &err))))
         return fail(inv, changed, &err);
     gboolean connected = n->connected;
     guint32 kbits = n->limit_kbits;
