@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# gasthaus-test: long 600
+# gasthaus-test: long 1200
 #
 # The whole product on KVM where the computer at hand cannot: a Debian host with AMD-V and kvm-amd, emulated
 # by QEMU, whose initramfs holds gasthaus-vm. In it
@@ -77,7 +77,7 @@ chmod 755 "$root/init"
 for attempt in 1 2; do
     rm -f "$log"
     echo "+ qemu-system-x86_64 -accel tcg -cpu $cpu: host with kvm-amd, output in $log"
-    nice timeout "${GH_HOST_TIMEOUT:-290}" qemu-system-x86_64 -machine pc -accel tcg -cpu "$cpu" -smp 1 -m 1024 -nodefaults \
+    nice timeout "${GH_HOST_TIMEOUT:-580}" qemu-system-x86_64 -machine pc -accel tcg -cpu "$cpu" -smp 1 -m 1024 -nodefaults \
         -display none -serial "file:$log" -no-reboot -kernel "$host/vmlinuz" -initrd "$work/initrd.gz" \
         -append "console=ttyS0 quiet panic=-1 random.trust_cpu=on idle=poll" < /dev/null
     grep -aq HOST-END "$log" && break
