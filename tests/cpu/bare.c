@@ -164,7 +164,7 @@ static void take_counter(void *opaque, const char *name, uint64_t value)
 {
     struct bare_result *r = opaque;
 
-    if (!strcmp(name, "instructions"))
+    if (!strcmp(name, "interpreted-instructions"))
         r->instructions = value;
     if (getenv("BARE_COUNTERS"))
         fprintf(stderr, "%s %llu\n", name, (unsigned long long)value);
