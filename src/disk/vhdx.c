@@ -206,9 +206,11 @@ static int vhdx_open(struct gh_image *img, struct gh_error *err)
     gh_uuid_text(img->info.uuid, v->header + 32, true);
     if (v->parent)
         snprintf(img->info.parent_format, sizeof img->info.parent_format, "vhdx");
-    if (v->parent && img->writable)
-        return gh_error_set(err, -EROFS, "DiskFormatReadOnly", "“%s” is a differencing VHDX, which can only be read. Convert it to use it as a disk.",
-                            img->label);
+    /* Blocks that are only partly here, as Hyper-V makes them, are read but not written: ours are always whole. */
+    for (uint64_t i = 0; v->parent && img->writable && i < v->blocks && !r; i++)
+        if ((v->bat[slot(v, i)] & 7) == PARTIALLY)
+            r = gh_error_set(err, -EROFS, "DiskFormatReadOnly", "“%s” is a differencing VHDX with blocks that are only partly there, which can only be read. "
+                             "Convert it to use it as a disk.", img->label);
     return r < 0 ? r : gh_image_check_parent(img, err);
 }
 
@@ -298,6 +300,13 @@ static int vhdx_zero(struct gh_image *img, uint64_t off, uint64_t len, bool disc
     int r = 0;
     for (uint64_t b = off / v->block; b * v->block < off + len && !r; b++) {
         uint64_t e = v->bat[slot(v, b)];
+        if ((e & 7) == NOT_PRESENT && v->parent) { /* zeros that hide the parent */
+            uint8_t entry[8];
+            gh_le64_put(entry, ZEROS);
+            r = gh_file_write(img->file, v->bat_at + slot(v, b) * 8, entry, 8);
+            if (!r)
+                v->bat[slot(v, b)] = ZEROS;
+        }
         if ((e & 7) != FULLY)
             continue;
         r = discard ? gh_file_punch(img->file, e & ENTRY_OFFSET, v->block) : gh_file_zero(img->file, e & ENTRY_OFFSET, v->block);
@@ -364,14 +373,61 @@ static int vhdx_check(struct gh_image *img, bool repair, struct gh_check_report 
     return 0;
 }
 
+enum { LOCATOR_AT = 4096, LOCATOR_BYTES = 4096 };
+
+static unsigned put_wide(uint8_t *to, const char *text)
+{
+    unsigned n = 0;
+    for (; text[n]; n++)
+        gh_le16_put(to + n * 2, text[n] == '/' ? '\\' : (uint8_t)text[n]);
+    return n * 2;
+}
+
+/* The parent locator: who the child builds on, and where it is from here. */
+static int make_locator(const struct gh_image_create *how, uint8_t l[LOCATOR_BYTES])
+{
+    /* B04AEFB7-D19E-4A81-B789-25B8E9445913: the only type of locators there is. */
+    static const uint8_t type[16] = { 0xb7, 0xef, 0x4a, 0xb0, 0x9e, 0xd1, 0x81, 0x4a, 0xb7, 0x89, 0x25, 0xb8, 0xe9, 0x44, 0x59, 0x13 };
+    struct gh_image_info parent = { 0 };
+    char value[2][300];
+    static const char *const keys[] = { "parent_linkage", "relative_path" };
+    uint32_t at = 20 + 2 * 12;
+
+    if (how->parent)
+        gh_image_info(how->parent, &parent);
+    if (!how->parent || strcmp(parent.format, "vhdx") || strlen(how->parent_name) > 250)
+        return -EINVAL;
+    for (const char *p = how->parent_name; *p; p++)
+        if ((unsigned char)*p >= 0x80)
+            return -EILSEQ;
+    snprintf(value[0], sizeof value[0], "{%s}", parent.uuid);
+    snprintf(value[1], sizeof value[1], "%s%s", how->parent_name[0] == '/' || how->parent_name[0] == '.' ? "" : "./", how->parent_name);
+    memset(l, 0, LOCATOR_BYTES);
+    memcpy(l, type, sizeof type);
+    gh_le16_put(l + 18, 2);
+    for (unsigned i = 0; i < 2; i++) {
+        uint8_t *e = l + 20 + i * 12;
+        gh_le32_put(e, at);
+        gh_le16_put(e + 8, (uint16_t)put_wide(l + at, keys[i]));
+        at += gh_le16_get(e + 8);
+        gh_le32_put(e + 4, at);
+        gh_le16_put(e + 10, (uint16_t)put_wide(l + at, value[i]));
+        at += gh_le16_get(e + 10);
+    }
+    return 0;
+}
+
 int vhdx_create(struct gh_file *file, const struct gh_image_create *how, struct gh_error *err)
 {
+    bool child = how->parent_name != NULL;
     uint64_t block = how->cluster_bytes ? how->cluster_bytes : 8u << 20;
     if (!gh_is_pow2(block) || block < VHDX_MIB || block > 256u << 20)
         return gh_error_set(err, -EINVAL, "DiskClusterInvalid", "%llu is not a block size for VHDX: use a power of two from 1 to 256 MiB.",
                             (unsigned long long)block);
     uint64_t ratio = ((uint64_t)1 << 32) / block, blocks = (how->bytes + block - 1) / block;
-    uint64_t bat_bytes = gh_round_up((blocks + (blocks - 1) / ratio) * 8, VHDX_MIB);
+    /* With a parent, each chunk has its bitmap's entry, the last one too. */
+    uint64_t entries = child ? (blocks + ratio - 1) / ratio * (ratio + 1) : blocks + (blocks - 1) / ratio;
+    uint64_t bat_bytes = gh_round_up(entries * 8, VHDX_MIB);
     uint8_t *p = gh_file_memory(VHDX_KIB64, VHDX_KIB64), h[VHDX_PAGE] = "head";
     static const char creator[] = "Gasthaus";
     if (!p)
@@ -398,12 +454,13 @@ int vhdx_create(struct gh_file *file, const struct gh_image_create *how, struct 
     /* Metadata: the table, then the items 64 KiB behind it. */
     static const struct { const uint8_t *guid; uint32_t at, bytes, flags; } items[] = {
         { vhdx_guid_parameters, 0, 8, 4 }, { vhdx_guid_size, 8, 8, 6 }, { vhdx_guid_page83, 16, 16, 6 },
-        { vhdx_guid_logical, 32, 4, 6 }, { vhdx_guid_physical, 36, 4, 6 },
+        { vhdx_guid_logical, 32, 4, 6 }, { vhdx_guid_physical, 36, 4, 6 }, { vhdx_guid_locator, LOCATOR_AT, LOCATOR_BYTES, 4 },
     };
+    unsigned item_count = GH_ARRAY_LEN(items) - !child;
     memset(p, 0, VHDX_KIB64);
     memcpy(p, "metadata", 8);
-    gh_le16_put(p + 10, GH_ARRAY_LEN(items));
-    for (unsigned i = 0; i < GH_ARRAY_LEN(items); i++) {
+    gh_le16_put(p + 10, (uint16_t)item_count);
+    for (unsigned i = 0; i < item_count; i++) {
         memcpy(p + 32 + i * 32, items[i].guid, 16);
         gh_le32_put(p + 48 + i * 32, VHDX_KIB64 + items[i].at);
         gh_le32_put(p + 52 + i * 32, items[i].bytes);
@@ -413,12 +470,20 @@ int vhdx_create(struct gh_file *file, const struct gh_image_create *how, struct 
         r = gh_file_write(file, 2 * VHDX_MIB, p, VHDX_KIB64);
     memset(p, 0, VHDX_KIB64);
     gh_le32_put(p, (uint32_t)block);
+    p[4] = child ? 2 : 0;
     gh_le64_put(p + 8, how->bytes);
     gh_uuid_random(p + 16);
     gh_le32_put(p + 32, 512);
     gh_le32_put(p + 36, 4096);
     if (!r)
         r = gh_file_write(file, 2 * VHDX_MIB + VHDX_KIB64, p, 40);
+    if (!r && child) {
+        r = make_locator(how, p);
+        if (r < 0)
+            gh_error_set(err, r, "DiskNoParents", "A VHDX disk builds on a VHDX disk with a short plain name; “%s” is none.", how->parent_name);
+        else
+            r = gh_file_write(file, 2 * VHDX_MIB + VHDX_KIB64 + LOCATOR_AT, p, LOCATOR_BYTES);
+    }
     /* Headers, the second one newer; then the identifier, which makes it an image. */
     gh_uuid_random(h + 16);
     gh_uuid_random(h + 32);
@@ -444,7 +509,7 @@ int vhdx_create(struct gh_file *file, const struct gh_image_create *how, struct 
 
 static const char *const variants[] = { "dynamic", NULL };
 const struct gh_image_driver gh_image_vhdx = {
-    .format = { "vhdx", "Hyper-V disk", variants, true, false, true, "vhdx" },
+    .format = { "vhdx", "Hyper-V disk", variants, true, true, true, "vhdx" },
     .probe = vhdx_probe, .open = vhdx_open, .close = vhdx_close, .map = vhdx_map, .reserve = vhdx_reserve, .link = vhdx_link,
     .unreserve = vhdx_unreserve, .zero = vhdx_zero, .first_write = vhdx_first_write, .resize = vhdx_resize,
     .check = vhdx_check, .create = vhdx_create,
