@@ -159,6 +159,22 @@ static int open_dynamic(struct gh_image *img, struct gh_error *err)
     return r;
 }
 
+static int write_bitmap(struct gh_image *img, uint64_t place);
+
+/* A crash while the image grew: the footer's copy counts, and blocks that the table has already but the file
+ * does not get their place, with whole bitmaps and zeros. */
+static int finish_growth(struct gh_image *img, uint64_t size)
+{
+    struct vhd *v = img->state;
+    int r = gh_file_write(img->file, v->end, v->footer, FOOTER);
+    if (!r)
+        r = gh_file_truncate(img->file, v->end + FOOTER);
+    for (uint32_t i = 0; i < v->blocks && !r && v->type == TYPE_DYNAMIC; i++)
+        if (v->table[i] != UNUSED && (uint64_t)v->table[i] * 512 + FOOTER >= size)
+            r = write_bitmap(img, (uint64_t)v->table[i] * 512);
+    return r;
+}
+
 static int vhd_open(struct gh_image *img, struct gh_error *err)
 {
     struct vhd *v = calloc(1, sizeof *v);
@@ -198,11 +214,8 @@ static int vhd_open(struct gh_image *img, struct gh_error *err)
         return gh_image_unsupported(img, err, "it is a VHD image of type %u", v->type);
     snprintf(img->info.variant, sizeof img->info.variant, v->type == TYPE_DIFF ? "differencing" : "dynamic");
     r = open_dynamic(img, err);
-    if (!r && lost && img->writable) {        /* a crash while the image grew: the copy counts */
-        r = gh_file_write(img->file, v->end, v->footer, FOOTER);
-        if (!r)
-            r = gh_file_truncate(img->file, v->end + FOOTER);
-    }
+    if (!r && img->writable && (lost || v->end + FOOTER > size))
+        r = finish_growth(img, size);
     return r < 0 ? r : gh_image_check_parent(img, err);
 }
 
