@@ -12,6 +12,10 @@ enum { DEVFN = 3 << 3, BAR = 0xd0000000 };
 static const uint16_t registers[] = { CTRL, EECD, EERD, CTRL_EXT, MDIC, VET, ICR, ITR, ICS, IMS, IMC, RCTL, RDBAL, RDBAH, RDLEN, RDH,
                                       RDT, RDTR, RADV, RXCSUM, TCTL, TDBAL, TDBAH, TDLEN, TDH, TDT, TIDV, TADV, MTA, RAL, RAH, VFTA };
 
+/* TCP over IPv4 and IPv6, behind a header that the input fills. */
+static const uint8_t large4[86] = { [24] = 8, [26] = 0x45, [28] = 0x10, [34] = 64, 6, [58] = 0x50 };
+static const uint8_t large6[86] = { [24] = 0x86, 0xdd, 0x60, [30] = 0x10, [32] = 6, [78] = 0x50 };
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static uint8_t frame[20000];
@@ -19,6 +23,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct gh_board *b = fuzz_board();
     struct fake_net net;
     fake_net_init(&net);
+    uint8_t first = fuzz_u8(&in);
+    net.net.can = (struct gh_net_offload){ .csum = first & 1, .tso4 = first & 2, .tso6 = first & 4 };
     struct gh_device *dev = fake_create(b, "e1000", "net0");
     fake_set_options(dev, "addr=03.0", NULL);
     fake_set_backend(dev, "netdev", &net.net);
@@ -46,7 +52,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         case 4: fake_write(b, BAR + TDT, 4, fuzz_u8(&in)); break;
         case 5: {
             size_t n = (fuzz_u16(&in) * 3u) % sizeof frame;
-            fuzz_bytes(&in, frame, what >> 3 & 3 ? 24 : 64);
+            memcpy(frame, what & 128 ? large4 : large6, sizeof large4);
+            fuzz_bytes(&in, frame, what >> 3 & 3 ? 12 : 24);
+            if (what & 32)
+                frame[12 + fuzz_u8(&in) % 74] = fuzz_u8(&in);
             fake_net_send(&net, frame, n);
             break;
         }

@@ -167,6 +167,16 @@ try:
     press(app.wait("push button", "Discard"))
     press(app.wait("push button", "Remove Port Forward"))
     wait("the forward to go", lambda: not forwards())
+
+    # ---- the guest's address (its boot ROM asks for one), a limit, and one press to SSH ----
+    says("NAT · 10.0.2.15")
+    says("Running · 10.0.2.15")
+    app.wait("spin button", "Speed Limit in kbit/s").queryValue().currentValue = 20000
+    wait("the limit to be saved", lambda: cards()[0]["limit-kbits"] == 20000)
+    press(app.wait("push button", "Copy SSH Command"))
+    says(" is on the clipboard")
+    wait("a forward to SSH", lambda: [f for f in forwards() if f[0] == "tcp" and f[1] == "127.0.0.1" and f[3] == 22])
+    picture("gui-network-running")
     socket.create_server(("127.0.0.1", free)).close()
     ctl("stop", "Net")
     print("ok")

@@ -6,11 +6,16 @@
 #include "gui/details/gh-forward-form.h"
 #include "gui/gh-util.h"
 
+/* A number is saved when the hand rests. */
+#define SAVE_AFTER_MS 700
+#define SSH_PORT 22
+
 struct _GhAdapterRow {
     AdwExpanderRow parent_instance;
     GhMachine *machine;
     char *id;
-    GtkWidget *model, *mode, *network, *mac, *problem, *cable_row, *cable;
+    GtkWidget *model, *mode, *network, *mac, *problem, *cable_row, *cable, *limit, *ssh;
+    guint limit_timer;
     GtkWidget *add, *remove;
     GhForwardForm *form;
     gboolean form_shown;
@@ -105,6 +110,23 @@ static void on_mode (GhAdapterRow *self)
 static void on_network (GhAdapterRow *self) { change (self, "network", g_variant_new_string (gtk_editable_get_text (GTK_EDITABLE (self->network)))); }
 static void on_mac (GhAdapterRow *self) { change (self, "mac", g_variant_new_string (gtk_editable_get_text (GTK_EDITABLE (self->mac)))); }
 static void on_cable (GhAdapterRow *self) { change (self, "connected", g_variant_new_boolean (gtk_switch_get_active (GTK_SWITCH (self->cable)))); }
+
+static gboolean on_limit_rest (gpointer data)
+{
+    GhAdapterRow *self = data;
+
+    self->limit_timer = 0;
+    change (self, "limit-kbits", g_variant_new_uint32 ((guint32) gtk_spin_button_get_value_as_int (GTK_SPIN_BUTTON (self->limit))));
+    return G_SOURCE_REMOVE;
+}
+
+static void on_limit (GhAdapterRow *self)
+{
+    if (self->filling)
+        return;
+    g_clear_handle_id (&self->limit_timer, g_source_remove);
+    self->limit_timer = g_timeout_add (SAVE_AFTER_MS, on_limit_rest, self);
+}
 
 static void on_removed (GObject *source, GAsyncResult *result, gpointer data)
 {
@@ -233,6 +255,59 @@ static void add_button (GhAdapterRow *self, GtkWidget *row, const char *icon, co
     adw_action_row_add_suffix (ADW_ACTION_ROW (row), button);
 }
 
+/* ---- One press to SSH -------------------------------------------------------------------------------------------- */
+
+struct ssh { GhAdapterRow *self; guint16 port; };
+
+static void give_command (GhAdapterRow *self, guint16 port)
+{
+    g_autofree char *command = g_strdup_printf ("ssh -p %u 127.0.0.1", port);
+    g_autofree char *text = g_strdup_printf (_ ("“%s” is on the clipboard"), command);
+
+    gdk_clipboard_set_text (gtk_widget_get_clipboard (GTK_WIDGET (self)), command);
+    gh_toast (GTK_WIDGET (self), text);
+}
+
+static void on_ssh_forward (GObject *source, GAsyncResult *result, gpointer data)
+{
+    g_autofree struct ssh *c = data;
+    g_autoptr (GhAdapterRow) self = c->self;
+    g_autoptr (GError) error = NULL;
+
+    if (!gh_engine1_machine_call_add_forward_finish (GH_ENGINE1_MACHINE (source), result, &error))
+        gh_toast_error (GTK_WIDGET (self), error);
+    else if (self->machine)
+        give_command (self, c->port);
+}
+
+/* A port of this computer that nobody has now; 0: none. */
+static guint16 free_port (void)
+{
+    g_autoptr (GSocket) socket = g_socket_new (G_SOCKET_FAMILY_IPV4, G_SOCKET_TYPE_STREAM, G_SOCKET_PROTOCOL_TCP, NULL);
+    g_autoptr (GSocketAddress) wanted = g_inet_socket_address_new_from_string ("127.0.0.1", 0), got = NULL;
+
+    if (!socket || !g_socket_bind (socket, wanted, FALSE, NULL) || !(got = g_socket_get_local_address (socket, NULL)))
+        return 0;
+    return g_inet_socket_address_get_port (G_INET_SOCKET_ADDRESS (got));
+}
+
+static void on_ssh (GhAdapterRow *self)
+{
+    const char *protocol, *address;
+    guint16 host_port, guest_port;
+    GVariantIter iter;
+
+    g_variant_iter_init (&iter, self->forwards);
+    while (g_variant_iter_next (&iter, "(&s&sqq)", &protocol, &address, &host_port, &guest_port))
+        if (guest_port == SSH_PORT && g_str_equal (protocol, "tcp") && (g_str_equal (address, "127.0.0.1") || g_str_equal (address, "0.0.0.0"))) {
+            give_command (self, host_port);
+            return;
+        }
+    struct ssh *c = g_new0 (struct ssh, 1);
+    *c = (struct ssh){ g_object_ref (self), free_port () };
+    gh_engine1_machine_call_add_forward (proxy (self), self->id, "tcp", "127.0.0.1", c->port, SSH_PORT, NULL, on_ssh_forward, c);
+}
+
 /* How often a port of this computer is asked for. */
 static guint uses (GhAdapterRow *self, const GhForward *f)
 {
@@ -291,6 +366,7 @@ static void show_form (GhAdapterRow *self, gboolean shown)
     self->form_shown = shown;
     gtk_widget_set_visible (GTK_WIDGET (self->form), self->nat && shown);
     gtk_widget_set_visible (self->add, self->nat && !shown);
+    gtk_widget_set_visible (self->ssh, self->nat);
 }
 
 /* ---- What the machine says ------------------------------------------------------------------------------------ */
@@ -344,6 +420,7 @@ void gh_adapter_row_show (GhAdapterRow *self, GVariant *card, GVariant *all)
 {
     const char *id = "", *adapter = "", *mode = "", *network = "", *mac = "";
     gboolean connected = TRUE, on = gh_machine_is_on (self->machine);
+    guint32 kbits = 0;
     g_autofree char *subtitle = describe (card, on);
     g_autoptr (GVariant) forwards = g_variant_lookup_value (card, "forwards", G_VARIANT_TYPE ("a(ssqq)")), of_all = all_forwards (all);
 
@@ -355,6 +432,7 @@ void gh_adapter_row_show (GhAdapterRow *self, GVariant *card, GVariant *all)
     g_variant_lookup (card, "network", "&s", &network);
     g_variant_lookup (card, "mac", "&s", &mac);
     g_variant_lookup (card, "connected", "b", &connected);
+    g_variant_lookup (card, "limit-kbits", "u", &kbits);
     g_autoptr (GVariant) old_card = self->card, old_all = self->all;
     self->card = g_variant_ref (card);
     self->all = g_variant_ref (all);
@@ -368,6 +446,8 @@ void gh_adapter_row_show (GhAdapterRow *self, GVariant *card, GVariant *all)
     set_text (self->mac, mac);
     gtk_widget_set_visible (self->network, g_str_equal (mode, "internal"));
     gtk_switch_set_active (GTK_SWITCH (self->cable), connected);
+    if (!self->limit_timer)
+        gtk_spin_button_set_value (GTK_SPIN_BUTTON (self->limit), kbits);
     GtkWidget *const needs_off[] = { self->model, self->mode, self->network, self->mac, self->remove };
     for (guint i = 0; i < G_N_ELEMENTS (needs_off); i++)
         gtk_widget_set_sensitive (needs_off[i], !on);
@@ -424,6 +504,35 @@ static GtkWidget *add_button_row (GhAdapterRow *self, const char *label, GCallba
     return row;
 }
 
+static void add_limit (GhAdapterRow *self)
+{
+    GtkWidget *row = adw_action_row_new ();
+
+    adw_preferences_row_set_title (ADW_PREFERENCES_ROW (row), _ ("Speed Limit in kbit/s"));
+    adw_action_row_set_subtitle (ADW_ACTION_ROW (row), _ ("Each way; 0 is no limit"));
+    self->limit = gtk_spin_button_new_with_range (0, 1000000000, 1000);
+    gtk_widget_set_valign (self->limit, GTK_ALIGN_CENTER);
+    gtk_spin_button_set_numeric (GTK_SPIN_BUTTON (self->limit), TRUE);
+    gh_set_label (self->limit, _ ("Speed Limit in kbit/s"));
+    adw_action_row_add_suffix (ADW_ACTION_ROW (row), self->limit);
+    adw_action_row_set_activatable_widget (ADW_ACTION_ROW (row), self->limit);
+    g_signal_connect_swapped (self->limit, "value-changed", G_CALLBACK (on_limit), self);
+    adw_expander_row_add_row (ADW_EXPANDER_ROW (self), row);
+}
+
+static void add_ssh (GhAdapterRow *self)
+{
+    GtkWidget *button = gtk_button_new_with_mnemonic (_ ("Copy SSH _Command"));
+
+    self->ssh = adw_action_row_new ();
+    adw_preferences_row_set_title (ADW_PREFERENCES_ROW (self->ssh), _ ("Log In by SSH"));
+    adw_action_row_set_subtitle (ADW_ACTION_ROW (self->ssh), _ ("Forwards a port of this computer to the guest's SSH"));
+    gtk_widget_set_valign (button, GTK_ALIGN_CENTER);
+    adw_action_row_add_suffix (ADW_ACTION_ROW (self->ssh), button);
+    g_signal_connect_swapped (button, "clicked", G_CALLBACK (on_ssh), self);
+    adw_expander_row_add_row (ADW_EXPANDER_ROW (self), self->ssh);
+}
+
 static GtkWidget *add_remove (GhAdapterRow *self)
 {
     GtkWidget *button = gtk_button_new_from_icon_name ("user-trash-symbolic");
@@ -441,6 +550,7 @@ static void gh_adapter_row_dispose (GObject *object)
 {
     GhAdapterRow *self = GH_ADAPTER_ROW (object);
 
+    g_clear_handle_id (&self->limit_timer, g_source_remove);
     g_clear_object (&self->machine);
     self->form = NULL;
     g_clear_pointer (&self->forward_rows, g_ptr_array_unref);
@@ -479,6 +589,8 @@ static void gh_adapter_row_init (GhAdapterRow *self)
     adw_action_row_set_activatable_widget (ADW_ACTION_ROW (self->cable_row), self->cable);
     g_signal_connect_swapped (self->cable, "notify::active", G_CALLBACK (on_cable), self);
     adw_expander_row_add_row (ADW_EXPANDER_ROW (self), self->cable_row);
+    add_limit (self);
+    add_ssh (self);
     self->remove = add_remove (self);
     self->add = add_button_row (self, _ ("_Add Port Forward"), G_CALLBACK (on_add_forward));
     self->form = GH_FORWARD_FORM (gh_forward_form_new ());

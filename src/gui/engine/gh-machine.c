@@ -72,6 +72,22 @@ char *gh_machine_get_trouble (GhMachine *self)
     return id && id[0] ? g_strdup_printf ("%s [%s]", text (sentence), id) : NULL;
 }
 
+char *gh_machine_get_address (GhMachine *self)
+{
+    GVariant *cards = gh_engine1_machine_get_networks (self->proxy);
+    guint count = cards && gh_machine_is_on (self) ? (guint) g_variant_n_children (cards) : 0;
+
+    for (guint i = 0; i < count; i++) {
+        g_autoptr (GVariant) card = g_variant_get_child_value (cards, i);
+        const char *address = "", *address6 = "";
+        g_variant_lookup (card, "address", "&s", &address);
+        g_variant_lookup (card, "address6", "&s", &address6);
+        if (address[0] || address6[0])
+            return g_strdup (address[0] ? address : address6);
+    }
+    return NULL;
+}
+
 gboolean gh_machine_is_on (GhMachine *self)
 {
     guint i = state_index (self);

@@ -24,6 +24,7 @@ const char *gh_machine_get_state_text (GhMachine *self); /* translated */
 const char *gh_machine_get_state_icon (GhMachine *self);
 const char *gh_machine_get_os_icon (GhMachine *self);
 char *gh_machine_get_trouble (GhMachine *self);          /* "Sentence [Id]"; NULL: none. Free with g_free */
+char *gh_machine_get_address (GhMachine *self);          /* the guest's first known one, or NULL; free with g_free */
 gboolean gh_machine_is_on (GhMachine *self);             /* has a process, whatever it does */
 /* Changes one setting (the keys of the API's Change; value may be floating). A refusal is said over widget, and "changed" follows so
  * that rows show the old value again. */

@@ -59,10 +59,12 @@ static void refresh (GhMachineRow *self)
 {
     const char *os = gh_engine1_machine_get_os_name (gh_machine_get_proxy (self->machine));
     gboolean on = gh_machine_is_on (self->machine);
+    g_autofree char *address = gh_machine_get_address (self->machine);
+    g_autofree char *state = g_strjoin (" · ", gh_machine_get_state_text (self->machine), address, NULL);
 
     gtk_label_set_text (self->name, gh_machine_get_name (self->machine));
     gtk_label_set_text (self->os, os && os[0] ? os : _ ("Unknown system"));
-    gtk_label_set_text (self->state, gh_machine_get_state_text (self->machine));
+    gtk_label_set_text (self->state, state);
     gtk_image_set_from_icon_name (self->state_icon, gh_machine_get_state_icon (self->machine));
     gtk_image_set_from_icon_name (self->icon, gh_machine_get_os_icon (self->machine));
     gh_set_label (GTK_WIDGET (self), gh_machine_get_name (self->machine));
