@@ -56,6 +56,10 @@ with Engine("bad-input") as e:
     for args, id_ in ((["--memory", "0"], "MemoryOutOfRange"), (["--cdrom", f"{d}/missing.iso"], "FileMissing"),
                       (["--cdrom", f"{d}/folder.iso"], "FileIsFolder"), (["--cdrom", f"{d}/empty.iso"], "FileEmpty"),
                       (["--cpus", "1000"], "CpusOutOfRange"), (["--accel", "magic"], "AcceleratorUnknown"),
+                      (["--disk", f"{good},format=raw,bus=usb"], "BusUnknown"), (["--cdrom", f"{good},bus=nvme"], "BusUnknown"),
+                      (["--disk", f"{good},format=raw,readonly,cache=fast"], "DiskOptionUnknown"),
+                      (["--disk", f"{good},format=raw,readonly,iops=0"], "DiskOptionUnknown"),
+                      (["--disk", f"{good},format=raw,readonly,hotplug"], "BusUnknown"),
                       (["--kernel", "/etc/passwd"], "Kernel"), (["--nonsense"], "OptionUnknown")):
         p = subprocess.run([VM, "--accel", "soft", "--memory", "64M", *args], capture_output=True, text=True, timeout=30,
                            stdin=subprocess.DEVNULL)
