@@ -112,9 +112,38 @@ static int fill_slots(struct soft_map *map, struct soft_map *old, struct gh_erro
     return 0;
 }
 
+static bool same_map(const struct soft_map *map, const struct gh_flat_map *flat)
+{
+    if (!map || map->count != flat->slot_count)
+        return false;
+    for (unsigned i = 0; i < map->count; i++) {
+        const struct soft_slot *s = &map->slot[i];
+        const struct gh_slot *f = &flat->slots[i];
+        if (s->gpa != f->gpa || s->size != f->size || s->host != (uint8_t *)f->host || s->flags != f->flags || s->id != f->id)
+            return false;
+    }
+    return true;
+}
+
+/* Host memory of the old map is not in the new one. */
+static bool loses_memory(const struct soft_map *old, const struct soft_map *map)
+{
+    for (unsigned i = 0; old && i < old->count; i++) {
+        const struct soft_slot *o = &old->slot[i];
+        bool kept = false;
+        for (unsigned k = 0; k < map->count && !kept; k++)
+            kept = map->slot[k].host <= o->host && o->host + o->size <= map->slot[k].host + map->slot[k].size;
+        if (!kept)
+            return true;
+    }
+    return false;
+}
+
 int soft_map_publish(struct soft_vm *vm, const struct gh_flat_map *flat, struct gh_error *err)
 {
     struct soft_map *old = vm->map;
+    if (same_map(old, flat))
+        return SOFT_MAP_SAME;                   /* only devices' own ranges moved: nothing of it is cached */
     struct soft_map *map = calloc(1, sizeof *map + flat->slot_count * sizeof map->slot[0]);
 
     if (!map || flat->slot_count >= SOFT_NO_SLOT) {
@@ -135,11 +164,12 @@ int soft_map_publish(struct soft_vm *vm, const struct gh_flat_map *flat, struct 
         map_drop(map);
         return rc;
     }
+    bool lost = loses_memory(old, map);
     vm->map = map;
     map_drop(vm->retired);
     vm->retired = old;
     SOFT_COUNT(vm, publish);
-    return 0;
+    return lost ? SOFT_MAP_LOST : SOFT_MAP_GREW;
 }
 
 void soft_map_free(struct soft_vm *vm)

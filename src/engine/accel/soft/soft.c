@@ -87,9 +87,10 @@ static int publish(struct gh_accel_vm *v, const struct gh_flat_map *map, struct 
 
     if (rc < 0)
         return rc;
-    for (unsigned i = 0; i < v->soft.vcpu_count; i++)
+    for (unsigned i = 0; rc != SOFT_MAP_SAME && i < v->soft.vcpu_count; i++)
         if (v->soft.cpu[i]) {
-            soft_blocks_forget(v->soft.cpu[i]);
+            if (rc == SOFT_MAP_LOST)
+                soft_blocks_forget(v->soft.cpu[i]);
             atomic_fetch_or(&v->soft.cpu[i]->attention, SOFT_ATTN_FLUSH);
         }
     return 0;

@@ -65,6 +65,8 @@ struct soft_vm {
 #define SOFT_COUNT(vm, name) atomic_fetch_add_explicit(&(vm)->count.name, 1, memory_order_relaxed)
 
 /* ---- map.c ------------------------------------------------------------------------------------ */
+/* What became of the old map: the same, all its host memory is in the new one, some is not. Or -errno. */
+enum soft_map_change { SOFT_MAP_SAME, SOFT_MAP_GREW, SOFT_MAP_LOST };
 int  soft_map_publish(struct soft_vm *vm, const struct gh_flat_map *flat, struct gh_error *err);
 void soft_map_free(struct soft_vm *vm);
 /* Slot that holds gpa (A20 already applied), NULL: a hole. */

@@ -89,6 +89,8 @@ unsigned jit_memory_bytes(const struct soft_insn *in)
 static uint32_t opcode_of(const struct soft_insn *in, const struct soft_op_row *r)
 {
     uint32_t op = in->imm2;
+    if (r->map == M_1 && op == 0x82)         /* the alias that 64-bit mode does not have */
+        op = 0x80;
     op |= r->map == M_0F ? O_0F : 0;
     if (r->size == S_V || r->size == S_Y)
         op |= (in->opsize == 2 ? O_66 : 0) | (in->opsize == 8 ? O_W : 0);
@@ -172,10 +174,18 @@ static bool with_modrm(struct jit_gen *g, const struct soft_insn *in, const stru
     }
     if (flags)
         jit_flags_to_host(g, JIT_A);
+    if (r->form == F_MR && (in->klass == K_MOV || in->klass == K_ALU) && !high_reg && !high_rm &&
+        jit_pinned(in->reg) == JIT_NONE && jit_pinned(in->rm) != JIT_NONE) {
+        jit_env(g, op ^ 2, jit_pinned(in->rm), JIT_GPR_OF(in->reg)); /* the other direction */
+        flags_after(g, in);
+        return true;
+    }
     if (reg_gpr)
         reg = high_reg ? (in->reg & 3u) + 4 : use_reg(g, in, r);
-    bool in_env = !high_rm && jit_pinned(in->rm) == JIT_NONE;
-    if (in_env && !(rm_w && in->opsize == 4) && in->klass != K_BT && in->klass != K_XCHG && !(op & O_LOCK)) {
+    bool in_env = !high_rm && jit_pinned(in->rm) == JIT_NONE, half = rm_w && in->opsize == 4;
+    if (in_env && half && !(r->attr & A_LD)) {
+        jit_rr(g, op, reg, rm = JIT_A);      /* nothing of the old value stays */
+    } else if (in_env && !half && in->klass != K_BT && in->klass != K_XCHG && !(op & O_LOCK)) {
         jit_env(g, op, reg, JIT_GPR_OF(in->rm));
     } else {
         rm = high_rm ? (in->rm & 3u) + 4 : jit_use(g, in->rm, JIT_A);

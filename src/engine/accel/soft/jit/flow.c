@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Near jumps, calls and returns in 64-bit code. Direct ones leave by exits that are patched to their
+ * Near jumps, calls and returns of the code's own width. Direct ones leave by exits that are patched to their
  * target; indirect ones look the target up in a table of where such jumps went, and what is not there
  * runs the handler, which also checks the target.
  */
@@ -58,12 +58,11 @@ static void find(struct jit_gen *g)
 /* Stores the address of the next instruction below RSP and moves RSP. */
 static void push_return(struct jit_gen *g, const struct soft_insn *in)
 {
-    jit_rm(g, 0x8d | O_W, JIT_A, JIT_SP, -8);
-    jit_lookup_stack(g, 8, true);
+    jit_push_slot(g);
     jit_load(g, JIT_B, JIT_ENV_OF(jit.rip_page));
     jit_rm(g, 0x8d | O_W, JIT_B, JIT_B, (int32_t)g->off + in->len);
-    jit_rm(g, 0x89 | O_W, JIT_B, JIT_A, 0);
-    jit_rm(g, 0x8d | O_W, JIT_SP, JIT_SP, -8);
+    jit_rm(g, 0x89 | g->wide, JIT_B, JIT_A, 0);
+    jit_stack_add(g, -(int)g->word);
 }
 
 static bool jcc(struct jit_gen *g, const struct soft_insn *in)
@@ -76,11 +75,10 @@ static bool jcc(struct jit_gen *g, const struct soft_insn *in)
 
 static bool ret(struct jit_gen *g, const struct soft_insn *in)
 {
-    jit_mov(g, JIT_A, JIT_SP);
-    jit_lookup_stack(g, 8, false);
-    jit_rm(g, 0x8b | O_W, JIT_A, JIT_A, 0);
+    jit_top_slot(g);
+    jit_rm(g, 0x8b | g->wide, JIT_A, JIT_A, 0);
     find(g);
-    jit_rm(g, 0x8d | O_W, JIT_SP, JIT_SP, 8 + (soft_rows[in->op].form == F_I16 ? (int32_t)in->imm : 0));
+    jit_stack_add(g, (int)g->word + (soft_rows[in->op].form == F_I16 ? (int)in->imm : 0));
     jit_indirect_go(g);
     return true;
 }
@@ -88,18 +86,20 @@ static bool ret(struct jit_gen *g, const struct soft_insn *in)
 static void indirect_target(struct jit_gen *g, const struct soft_insn *in)
 {
     if (in->is_mem) {
-        jit_operand(g, in, 8, false);
-        jit_rm(g, 0x8b | O_W, JIT_A, JIT_A, 0);
+        jit_operand(g, in, g->word, false);
+        jit_rm(g, 0x8b | g->wide, JIT_A, JIT_A, 0);
         return;
     }
     unsigned h = jit_use(g, in->rm, JIT_A);
     if (h != JIT_A)
-        jit_mov(g, JIT_A, h);
+        jit_rr(g, 0x89 | g->wide, h, JIT_A);
 }
 
 bool jit_flow(struct jit_gen *g, const struct soft_insn *in)
 {
-    if (in->opsize != 8 || (in->is_mem && !jit_can_address(g, in)))
+    if (in->opsize != g->word || (in->is_mem && !jit_can_address(g, in)))
+        return false;
+    if (!g->stack && (in->klass == K_CALLREL || in->klass == K_RET || in->klass == K_CALLIND))
         return false;
     switch (in->klass) {
     case K_JCC:

@@ -99,7 +99,10 @@ struct jit_gen {
     unsigned index;              /* current instruction */
     unsigned off;                /* its offset in the page */
     enum jit_flags_at flags;
-    bool mode64;
+    bool mode64;                 /* else flat 32-bit code */
+    bool stack;                  /* the stack is flat and as wide as the code */
+    unsigned word;               /* 8 or 4: bytes of a stack slot */
+    uint32_t wide;               /* O_W or 0: operations on addresses */
     bool vec;                    /* the guest's vector registers are known to be in the host's here */
     bool plain;                  /* this is the version without groups */
     unsigned slow_count, exit_count, refill_count, group_count, bail_count;
@@ -184,6 +187,10 @@ void jit_lookup(struct jit_gen *g, unsigned bytes, bool write);
 void jit_lookup_stack(struct jit_gen *g, unsigned bytes, bool write);
 /* Address and lookup of the memory operand; flags go to env. */
 void jit_operand(struct jit_gen *g, const struct soft_insn *in, unsigned bytes, bool write);
+/* stack.c: R13 = host address of the slot below RSP, or at it; RSP moves by a constant. */
+void jit_push_slot(struct jit_gen *g);
+void jit_top_slot(struct jit_gen *g);
+void jit_stack_add(struct jit_gen *g, int n);
 /* After jit_lookup: slow path where the operand leaves its cache line. Uses R15. */
 void jit_check_lockable(struct jit_gen *g, unsigned bytes);
 

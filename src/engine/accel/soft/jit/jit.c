@@ -193,7 +193,9 @@ const uint8_t *soft_jit_bail(struct soft_cpu *cpu, struct soft_block *b, uint32_
 
 static bool translatable(const struct soft_block *b)
 {
-    return (b->key & (SOFT_KEY_CODE64 | SOFT_KEY_STEP)) == SOFT_KEY_CODE64;
+    if (b->key & SOFT_KEY_STEP)
+        return false;
+    return b->key & SOFT_KEY_CODE64 || (b->key & SOFT_KEY_CODE32 && b->key & SOFT_KEY_FLAT(GH_CS));
 }
 
 bool soft_jit_ready(struct soft_cpu *cpu, struct soft_block *b)
@@ -262,5 +264,7 @@ const struct soft_jit_link *soft_jit_run(struct soft_cpu *cpu, const struct soft
     const struct soft_jit_link *link = enter(cpu, code);
     if (soft_unlikely(cpu->jit.vec_refused))
         refuse_simd(cpu);
+    if (cpu->code_mode != 64)
+        cpu->rip = (uint32_t)cpu->rip;       /* past the end: connect finds that it is not where the link says */
     return link;
 }

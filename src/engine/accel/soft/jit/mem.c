@@ -133,7 +133,7 @@ void jit_operand(struct jit_gen *g, const struct soft_insn *in, unsigned bytes, 
 {
     jit_flags_to_env(g);
     jit_address(g, in);
-    lookup(g, bytes, write, in->base == GH_RSP && in->index == SOFT_NO_REG && in->is_mem == SOFT_MEM_FLAT64, 0);
+    lookup(g, bytes, write, in->base == GH_RSP && in->index == SOFT_NO_REG && in->is_mem != SOFT_MEM_SEG64, 0);
     g->flags = JIT_FLAGS_ENV;
 }
 

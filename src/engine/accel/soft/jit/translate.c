@@ -306,6 +306,14 @@ static bool has_room(struct soft_cpu *cpu, struct soft_jit *j)
     return false;
 }
 
+static void set_mode(struct jit_gen *g, uint64_t key)
+{
+    g->mode64 = key & SOFT_KEY_CODE64;
+    g->stack = g->mode64 || ((key & SOFT_KEY_STACK32) && (key & SOFT_KEY_FLAT(GH_SS)));
+    g->word = g->mode64 ? 8 : 4;
+    g->wide = g->mode64 ? O_W : 0;
+}
+
 static void emit_block(struct jit_gen *g)
 {
     struct soft_block *b = g->b;
@@ -334,7 +342,7 @@ bool jit_translate(struct soft_cpu *cpu, struct soft_block *b)
     g.b = b;
     g.at = j->rw + j->used;
     g.off = (uintptr_t)b->host & 0xfff;
-    g.mode64 = b->key & SOFT_KEY_CODE64;
+    set_mode(&g, b->key);
     b->jit_forgets = jit_flags_dead(b, 0);
     jit_find_groups(&g);
     while (((uintptr_t)g.at + STUB_BYTES + GONE_BYTES + (b->jit_forgets ? FLAGS_BYTES : 0)) & 15)
@@ -366,7 +374,7 @@ bool jit_translate_plain(struct soft_cpu *cpu, struct soft_block *b)
     g.b = b;
     g.at = j->rw + ((j->used + 3) & ~(size_t)3);
     g.off = (uintptr_t)b->host & 0xfff;
-    g.mode64 = b->key & SOFT_KEY_CODE64;
+    set_mode(&g, b->key);
     g.plain = true;
     jit_find_groups(&g);
     g.plain_at = (uint32_t *)(void *)g.at;
