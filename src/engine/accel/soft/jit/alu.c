@@ -308,6 +308,41 @@ static bool flag_ops(struct jit_gen *g, const struct soft_insn *in)
     return true;
 }
 
+/* Quotients that surely fit; what is left goes to the handler. It leaves the flags, so they are kept. */
+static bool divide(struct jit_gen *g, const struct soft_insn *in)
+{
+    uint32_t wide = in->opsize == 8 ? O_W : 0;
+    bool is_signed = (in->modrm >> 3 & 7) == 7;
+    if (in->opsize < 4 || (in->is_mem && !jit_can_address(g, in)))
+        return false;
+    if (in->is_mem) {
+        jit_operand(g, in, in->opsize, false);
+        jit_rm(g, 0x8b | wide, JIT_A, JIT_A, 0);
+    } else {
+        jit_flags_to_env(g);
+        unsigned h = jit_use(g, in->rm, JIT_A);
+        if (h != JIT_A)
+            jit_rr(g, 0x89 | wide, h, JIT_A);
+    }
+    g->flags = JIT_FLAGS_ENV;
+    if (is_signed) {
+        jit_rr(g, 0x89 | wide, H_RAX, JIT_B);
+        jit_rr(g, 0xc1 | wide, 7, JIT_B);    /* the high half must be the low half's sign, */
+        jit_e8(g, in->opsize * 8u - 1);
+        jit_rr(g, 0x39 | wide, H_RDX, JIT_B);
+        jit_slow_if(g, CC_NE);
+        jit_rm(g, 0x8d | wide, JIT_B, JIT_A, 1); /* the divisor neither 0 nor -1 */
+        jit_rr(g, 0x83 | wide, 7, JIT_B);
+        jit_e8(g, 1);
+        jit_slow_if(g, CC_BE);
+    } else {
+        jit_rr(g, 0x39 | wide, JIT_A, H_RDX);
+        jit_slow_if(g, CC_AE);
+    }
+    jit_rr(g, 0xf7 | wide, is_signed ? 7 : 6, JIT_A);
+    return true;
+}
+
 bool jit_int(struct jit_gen *g, const struct soft_insn *in)
 {
     const struct soft_op_row *r = &soft_rows[in->op];
@@ -318,6 +353,8 @@ bool jit_int(struct jit_gen *g, const struct soft_insn *in)
         return lea(g, in);
     if (in->klass == K_FLAG)
         return flag_ops(g, in);
+    if (in->klass == K_DIV)
+        return divide(g, in);
     if (!copyable(in))
         return false;
     switch (r->form) {

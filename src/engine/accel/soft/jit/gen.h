@@ -74,7 +74,8 @@ enum { JIT_CROSS_GEN_DISP = 3, JIT_CROSS_GEN = 4, JIT_CROSS_PAGE = 12, JIT_CROSS
 struct soft_jit {
     uint8_t *rw;
     const uint8_t *rx;
-    size_t size, used, first;    /* first: after the thunks */
+    size_t size, used, first;    /* first: after the thunks; used: of the first half */
+    size_t cold;                 /* used of the second half */
     bool full;                   /* forget was asked for */
     enum soft_jit_mode mode;
     unsigned threshold;

@@ -115,6 +115,13 @@ void soft_jit_free(struct soft_cpu *cpu)
     struct soft_jit *j = jit_of(cpu);
     if (!j)
         return;
+    const struct soft_jit_counters *c = &j->count;
+    if (j->profile)
+        fprintf(stderr, "soft:profile cpu %u blocks %llu bytes %llu -> %llu enters %llu links %llu cross %llu handlers %llu "
+                "kills %llu plain %llu bails %llu\n", cpu->index, (unsigned long long)c->blocks, (unsigned long long)c->bytes_in,
+                (unsigned long long)c->bytes_out, (unsigned long long)c->enters, (unsigned long long)c->links,
+                (unsigned long long)c->cross_links, (unsigned long long)c->slow, (unsigned long long)c->kills,
+                (unsigned long long)c->plain, (unsigned long long)c->bails);
     if (j->profile)
         soft_jit_visit_slow(cpu, print_slow, &cpu->index);
     if (j->lockstep && cpu->index == 0)
@@ -149,6 +156,7 @@ void soft_jit_forget(struct soft_cpu *cpu)
         return;
     memset(j->target, 0, sizeof j->target);
     j->used = j->first;
+    j->cold = j->size / 2;
     j->full = false;
     if (j->no_simd)
         j->no_simd--;

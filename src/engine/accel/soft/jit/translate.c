@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * One block into host code, in one pass:
+ * One block into host code, in one pass. What usually runs, together with that of other blocks:
+ *
+ *             nop of 2 bytes                           entry with flags in EFLAGS, in a block that forgets them
+ *     entry:  cmp [attention], 0; jne gone
+ *             the instructions
+ *
+ * and what seldom does, elsewhere in the buffer:
  *
  *     stub:   mov r13, block; jmp thunk_one            handlers are called through it
  *     gone:   mov r15d, offset; jmp thunk_head         attention
- *     flags:  call thunk_spill; jmp entry              only in a block that forgets the flags it is entered with
- *             nop of 2 bytes                           entry with flags in EFLAGS; killing makes it jump to flags
- *     entry:  cmp [attention], 0; jne gone             killing writes: call thunk_link; data
- *             the instructions
  *             refills: call thunk_refill; cmp; jbe back into a stack access; jmp slow path
  *             slow paths: mov r15d, what; call stub; jmp behind the instruction
+ *             bails: mov r15d, what; mov r13, block; jmp thunk_bail
  *             exits: [call thunk_spill]; call thunk_link; data    until they are patched
  *
  * Memory of dead code is not reused before the whole buffer is forgotten, so that nobody needs to know
- * who links to a block.
+ * who links to a block: killing makes its entry look like an exit that is not patched yet.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -22,15 +25,16 @@
 #include "engine/accel/soft/jit/gen.h"
 
 #define ROOM_FOR_A_BLOCK 32768u
-#define STUB_BYTES 15
-#define GONE_BYTES 11
-#define FLAGS_BYTES 9
+/* Killing writes so many bytes at the entry: call thunk_link, data; and behind them: call thunk_spill, jmp entry. */
+#define KILL_BYTES  (5 + sizeof(struct soft_jit_link))
+#define SPILL_BYTES 10
 
 static jit_family family_of(unsigned klass)
 {
     switch (klass) {
     case K_MOV: case K_ALU: case K_ALU1: case K_TEST: case K_LEA: case K_SHIFT: case K_SHIFTD: case K_MUL: case K_MOVX:
     case K_XCHG: case K_SETCC: case K_CMOV: case K_BT: case K_BITS: case K_NOP: case K_FLAG: case K_CONV: case K_ATOMIC:
+    case K_DIV:
         return jit_int;
     case K_PUSH: case K_POP: case K_LEAVE:
         return jit_stack;
@@ -226,30 +230,42 @@ static void emit_exits(struct jit_gen *g)
 }
 
 /* ---- The block ---------------------------------------------------------------------------------------------- */
-static void emit_head(struct jit_gen *g)
+static void emit_stub(struct jit_gen *g)
 {
     g->stub = g->at;
-    g->entry = g->at + STUB_BYTES + GONE_BYTES + (g->b->jit_forgets ? FLAGS_BYTES : 0);
     jit_e8(g, 0x49);
     jit_e8(g, 0xbd);
     jit_e64(g, (uintptr_t)g->b);
     jit_jmp(g, g->jit->thunk_one);
+}
+
+static void emit_head(struct jit_gen *g, uint8_t **cold)
+{
+    uint8_t *hot = g->at;
+    g->at = *cold;
+    emit_stub(g);
     uint8_t *gone = g->at;
     jit_e8(g, 0x41);
     jit_e8(g, 0xbf);
     jit_e32(g, g->off);
     jit_jmp(g, g->jit->thunk_head);
+    *cold = g->at;
+    g->at = hot;
     if (g->b->jit_forgets) {
-        jit_call(g, g->jit->thunk_spill);
-        jit_e8(g, 0xeb);
-        jit_e8(g, 2);
         jit_e8(g, 0x66);
         jit_e8(g, 0x90);
     }
+    g->entry = g->at;
     jit_env(g, 0x83, 7, JIT_ENV_OF(attention));
     jit_e8(g, 0);
-    jit_e8(g, 0x75);
-    jit_e8(g, (uint8_t)(gone - (g->at + 1)));
+    jit_patch(jit_jcc(g, CC_NE), gone);
+}
+
+/* What killing needs is there. */
+static void pad(struct jit_gen *g)
+{
+    while (g->at < g->entry + KILL_BYTES + SPILL_BYTES)
+        jit_e8(g, 0xcc);
 }
 
 void soft_jit_kill(struct soft_cpu *cpu, struct soft_block *b)
@@ -257,12 +273,14 @@ void soft_jit_kill(struct soft_cpu *cpu, struct soft_block *b)
     struct soft_jit *j = cpu->jit_state;
     struct jit_gen g = { .jit = j, .at = b->jit };
     uint8_t *entry = b->jit;
-    if (b->jit_forgets) {
-        entry[-2] = 0xeb;
-        entry[-1] = (uint8_t)-FLAGS_BYTES;
-    }
     jit_call(&g, j->thunk_link);
     link_data(&g, (int32_t)((uintptr_t)b->host & 0xfff), entry, JIT_LINK_FORWARD);
+    if (b->jit_forgets) {
+        entry[-2] = 0xeb;
+        entry[-1] = (uint8_t)(g.at - entry);
+        jit_call(&g, j->thunk_spill);
+        jit_jmp(&g, entry);
+    }
     b->jit = NULL;
     j->count.kills++;
 }
@@ -298,7 +316,7 @@ static void print_bytes(const char *what, const uint8_t *p, size_t n)
 /* Room for a block, or the whole buffer is forgotten at the next block head. */
 static bool has_room(struct soft_cpu *cpu, struct soft_jit *j)
 {
-    if (!j->full && j->used + ROOM_FOR_A_BLOCK <= j->size)
+    if (!j->full && j->used + ROOM_FOR_A_BLOCK <= j->size / 2 && j->cold + ROOM_FOR_A_BLOCK <= j->size)
         return true;
     if (!j->full)
         soft_blocks_forget(cpu);
@@ -306,49 +324,55 @@ static bool has_room(struct soft_cpu *cpu, struct soft_jit *j)
     return false;
 }
 
-static void set_mode(struct jit_gen *g, uint64_t key)
+static void begin(struct jit_gen *g, struct soft_cpu *cpu, struct soft_block *b)
 {
-    g->mode64 = key & SOFT_KEY_CODE64;
-    g->stack = g->mode64 || ((key & SOFT_KEY_STACK32) && (key & SOFT_KEY_FLAT(GH_SS)));
+    memset(g, 0, offsetof(struct jit_gen, slow));
+    g->jit = cpu->jit_state;
+    g->cpu = cpu;
+    g->b = b;
+    g->at = g->jit->rw + g->jit->used;
+    g->off = (uintptr_t)b->host & 0xfff;
+    g->mode64 = b->key & SOFT_KEY_CODE64;
+    g->stack = g->mode64 || ((b->key & SOFT_KEY_STACK32) && (b->key & SOFT_KEY_FLAT(GH_SS)));
     g->word = g->mode64 ? 8 : 4;
     g->wide = g->mode64 ? O_W : 0;
+    jit_find_groups(g);
 }
 
-static void emit_block(struct jit_gen *g)
+/* The instructions at g->at, and the rest at cold. */
+static void emit_block(struct jit_gen *g, uint8_t *cold)
 {
     struct soft_block *b = g->b;
+    struct soft_jit *j = g->jit;
     for (g->index = 0; g->index < b->count; g->index++) {
         emit_insn(g, &b->insn[g->index]);
         g->off += b->insn[g->index].len;
     }
     if (!(b->insn[b->count - 1].flags & SOFT_F_END))
         jit_exit_jmp(g, (int32_t)g->off);
+    if (!g->plain)
+        pad(g);
+    size_t hot = (size_t)(g->at - j->rw);
+    g->at = cold;
     emit_slow_paths(g);
     emit_bails(g);
     emit_exits(g);
-    g->jit->count.bytes_out += (size_t)(g->at - g->jit->rw) - g->jit->used;
-    g->jit->used = (size_t)(g->at - g->jit->rw);
+    j->count.bytes_out += hot - j->used + (size_t)(g->at - j->rw) - j->cold;
+    j->used = hot;
+    j->cold = (size_t)(g->at - j->rw);
 }
 
 bool jit_translate(struct soft_cpu *cpu, struct soft_block *b)
 {
     struct soft_jit *j = cpu->jit_state;
+    struct jit_gen g;
     if (!has_room(cpu, j))
         return false;
-    struct jit_gen g;
-    memset(&g, 0, offsetof(struct jit_gen, slow));
-    g.jit = j;
-    g.cpu = cpu;
-    g.b = b;
-    g.at = j->rw + j->used;
-    g.off = (uintptr_t)b->host & 0xfff;
-    set_mode(&g, b->key);
+    begin(&g, cpu, b);
     b->jit_forgets = jit_flags_dead(b, 0);
-    jit_find_groups(&g);
-    while (((uintptr_t)g.at + STUB_BYTES + GONE_BYTES + (b->jit_forgets ? FLAGS_BYTES : 0)) & 15)
-        jit_e8(&g, 0xcc);
-    emit_head(&g);
-    emit_block(&g);
+    uint8_t *cold = j->rw + j->cold;
+    emit_head(&g, &cold);
+    emit_block(&g, cold);
     b->jit = g.entry;
     b->jit_plain = NULL;
     j->count.blocks++;
@@ -357,32 +381,27 @@ bool jit_translate(struct soft_cpu *cpu, struct soft_block *b)
         fprintf(stderr, "soft:disasm block %" PRIx64 " key %" PRIx64 " at %zx\n", cpu->rip, b->key,
                 (size_t)(g.entry - j->rw));
         print_bytes("guest", b->host, b->bytes);
-        print_bytes("host", g.entry, (size_t)(g.at - g.entry));
+        print_bytes("host", g.entry, (size_t)(j->rw + j->used - g.entry));
     }
     return true;
 }
 
+/* Its offsets are at the start of its cold part. */
 bool jit_translate_plain(struct soft_cpu *cpu, struct soft_block *b)
 {
     struct soft_jit *j = cpu->jit_state;
+    struct jit_gen g;
     if (!has_room(cpu, j))
         return false;
-    struct jit_gen g;
-    memset(&g, 0, offsetof(struct jit_gen, slow));
-    g.jit = j;
-    g.cpu = cpu;
-    g.b = b;
-    g.at = j->rw + ((j->used + 3) & ~(size_t)3);
-    g.off = (uintptr_t)b->host & 0xfff;
-    set_mode(&g, b->key);
+    begin(&g, cpu, b);
     g.plain = true;
-    jit_find_groups(&g);
-    g.plain_at = (uint32_t *)(void *)g.at;
-    g.at += b->count * sizeof *g.plain_at;
-    g.stub = g.entry = g.at;
-    jit_imm64(&g, JIT_A, (uintptr_t)b);
-    jit_jmp(&g, j->thunk_one);
-    emit_block(&g);
+    uint8_t *hot = g.at, *cold = j->rw + ((j->cold + 3) & ~(size_t)3);
+    g.plain_at = (uint32_t *)(void *)cold;
+    g.at = cold + b->count * sizeof *g.plain_at;
+    emit_stub(&g);
+    cold = g.at;
+    g.at = hot;
+    emit_block(&g, cold);
     b->jit_plain = g.plain_at;
     j->count.plain++;
     return true;
