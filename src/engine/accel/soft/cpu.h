@@ -113,6 +113,9 @@ struct soft_jit_env {
     uint64_t log;                    /* lockstep.c */
     uint32_t vec_live;               /* the guest's vector registers and MXCSR are in the host's */
     uint32_t vec_refused;            /* translated code met an unmasked exception */
+    uint32_t x87_live;               /* the guest's x87 state is in the host's unit */
+    uint32_t x87_last;               /* offset in x87_page of the last x87 instruction run there */
+    uint64_t x87_page;
 };
 
 struct soft_cpu {

@@ -59,6 +59,10 @@ bool soft_fpu_guarded(void (*fn)(void *arg), void *arg, uint32_t *ret_mxcsr);
 /* ---- x87.c ----------------------------------------------------------------------------------- */
 void soft_x87_to_image(const struct soft_cpu *cpu, struct soft_x87_image *ret);
 void soft_x87_from_image(struct soft_cpu *cpu, const struct soft_x87_image *image);
+/* Does an instruction only compute (no control instruction)? Memory forms: bytes of the operand, with 0x80 where it
+ * is written; 0: no. */
+bool soft_x87_register_form(unsigned esc, unsigned modrm);
+unsigned soft_x87_memory_form(unsigned esc, unsigned reg);
 uint16_t soft_x87_full_tags(const struct soft_cpu *cpu); /* FNSTENV's two bits a register */
 /* #NM, and for waiting instructions #MF or the FERR# protocol. */
 void soft_x87_enter(struct soft_cpu *cpu, bool waiting);

@@ -131,6 +131,13 @@ static const uint8_t mem_forms[8][8] = {
 #undef LD
 #undef ST
 
+bool soft_x87_register_form(unsigned esc, unsigned modrm)
+{
+    return modrm >= 0xc0 && (reg_forms[esc & 7] >> (modrm - 0xc0) & 1);
+}
+
+unsigned soft_x87_memory_form(unsigned esc, unsigned reg) { return mem_forms[esc & 7][reg & 7]; }
+
 /* ---- The general path ------------------------------------------------------------------------ */
 
 static void record_pointers(struct soft_cpu *cpu, const struct soft_insn *in, unsigned esc,

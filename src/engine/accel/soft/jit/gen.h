@@ -42,7 +42,7 @@ enum jit_flags_at {
     JIT_FLAGS_BOTH,
 };
 
-struct jit_slow_path { uint8_t *jump[8], *back; uint8_t jumps; uint8_t index; uint16_t off; bool reload, ends, vec, falls; };
+struct jit_slow_path { uint8_t *jump[8], *back; uint8_t jumps; uint8_t index; uint16_t off; bool reload, ends, vec, x87, falls; };
 struct jit_refill { uint8_t *jump, *back; uint16_t limit; uint8_t index; bool write, bails; };
 /* Accesses that share one lookup (group.c). low: from the register as it was when the group began. */
 #define JIT_GROUPS 8u
@@ -86,6 +86,7 @@ struct soft_jit {
     const uint8_t *thunk_spill;  /* EFLAGS -> aflags; uses R13 */
     const uint8_t *thunk_refill[2]; /* stack lookup missed its way: read, write */
     const uint8_t *thunk_vec_load, *thunk_vec_save, *thunk_vec_enter; /* simd.c; NULL: none */
+    const uint8_t *thunk_x87_load, *thunk_x87_save, *thunk_x87_enter; /* x87.c */
     unsigned no_simd;            /* the guest has exceptions unmasked: handlers, until blocks were forgotten so often */
     struct soft_jit_counters count;
     uint32_t slow_count[SOFT_OP_COUNT + 1];
@@ -105,6 +106,7 @@ struct jit_gen {
     unsigned word;               /* 8 or 4: bytes of a stack slot */
     uint32_t wide;               /* O_W or 0: operations on addresses */
     bool vec;                    /* the guest's vector registers are known to be in the host's here */
+    bool x87;                    /* so is the x87 state */
     bool plain;                  /* this is the version without groups */
     unsigned slow_count, exit_count, refill_count, group_count, bail_count;
     struct jit_group group[JIT_GROUPS];
@@ -217,6 +219,10 @@ bool jit_x87(struct jit_gen *g, const struct soft_insn *in);    /* x87.c */
  * that change nothing else but EFLAGS, R13 and R15. save is called with the GPRs already stored. */
 void jit_simd_thunks(struct jit_gen *g);
 void jit_simd_enter_thunk(struct jit_gen *g); /* after thunk_head */
+/* x87.c: thunk_x87_load and thunk_x87_save, subroutines between soft_cpu and the host's unit. load keeps the pinned
+ * registers, not the vector registers and EFLAGS; before save the guest's registers are stored; it keeps R15 only. */
+void jit_x87_thunks(struct jit_gen *g);
+void jit_x87_enter_thunk(struct jit_gen *g); /* after thunk_head */
 
 void jit_make_thunks(struct soft_cpu *cpu, struct soft_jit *j);   /* thunks.c */
 /* What thunk_one calls: runs instruction what >> 16 of b at page offset what & 0xffff by its handler.

@@ -17,7 +17,7 @@
 struct entry { uint64_t host; uint32_t bytes, unused; uint8_t old[48]; };
 _Static_assert(sizeof(struct entry) == 64, "emitted");
 
-struct state { uint64_t gpr[16], rip; soft_aflags aflags; uint32_t rest, mxcsr; struct soft_ymm ymm[16]; };
+struct state { uint64_t gpr[16], rip; soft_aflags aflags; uint32_t rest, mxcsr; struct soft_ymm ymm[16]; uint8_t x87[sizeof ((struct soft_cpu *)0)->x87]; };
 
 struct lockstep { struct entry log[LOG_ENTRIES]; uint8_t new[LOG_ENTRIES][48]; };
 
@@ -53,6 +53,7 @@ static struct state take(const struct soft_cpu *cpu)
     struct state s = { .rip = cpu->rip, .aflags = cpu->aflags, .rest = cpu->rflags_rest, .mxcsr = cpu->mxcsr };
     memcpy(s.gpr, cpu->gpr, sizeof s.gpr);
     memcpy(s.ymm, cpu->ymm, sizeof s.ymm);
+    memcpy(s.x87, &cpu->x87, sizeof s.x87);
     return s;
 }
 
@@ -64,6 +65,7 @@ static void give(struct soft_cpu *cpu, const struct state *s)
     cpu->rflags_rest = s->rest;
     cpu->mxcsr = s->mxcsr;
     memcpy(cpu->ymm, s->ymm, sizeof s->ymm);
+    memcpy(&cpu->x87, s->x87, sizeof s->x87);
 }
 
 /* Flags to compare. Shifts by a constant above 1 leave OF (and AF) undefined, and processors answer differently
@@ -128,7 +130,8 @@ void jit_lockstep_run(struct soft_cpu *cpu, const struct soft_block *b)
     again = take(cpu);
     bool same = !memcmp(after.gpr, again.gpr, sizeof after.gpr) && after.rip == again.rip &&
                 !((after.aflags ^ again.aflags) & defined_flags(b)) && after.rest == again.rest &&
-                after.mxcsr == again.mxcsr && !memcmp(after.ymm, again.ymm, sizeof after.ymm);
+                after.mxcsr == again.mxcsr && !memcmp(after.ymm, again.ymm, sizeof after.ymm) &&
+                !memcmp(after.x87, again.x87, sizeof after.x87);
     for (unsigned i = n; i-- && same;)       /* later stores may cover earlier ones: the last word counts */
         for (unsigned k = 0; k < l->log[i].bytes; k++) {
             uint64_t at = l->log[i].host + k;

@@ -60,6 +60,12 @@ static bool reg_is_general(unsigned op)
     }
 }
 
+/* RAX, RDX and RCX, which they use implicitly, are in the same host registers. */
+static bool compares_strings(unsigned op)
+{
+    return op == SOFT_OP_pcmpestrm || op == SOFT_OP_pcmpestri || op == SOFT_OP_pcmpistrm || op == SOFT_OP_pcmpistri;
+}
+
 static bool host_has(unsigned op)
 {
     switch (op) {
@@ -81,6 +87,8 @@ static uint32_t opcode_of(const struct soft_insn *in, const struct soft_op_row *
     uint32_t op = in->imm2;
     op |= r->map == M_38 ? O_38 : r->map == M_3A ? O_3A : O_0F;
     op |= r->prefix == P_66 ? O_66 : r->prefix == P_F3 ? O_F3 : r->prefix == P_F2 ? O_F2 : 0;
+    if (compares_strings(in->op)) /* REX.W: lengths of 64 bits */
+        op |= in->prefixes & SOFT_P_REXW ? O_W : 0;
     return op | (r->size == S_Y && in->opsize == 8 ? O_W : 0);
 }
 
@@ -112,7 +120,7 @@ static void memory(struct jit_gen *g, const struct soft_insn *in, const struct s
 {
     unsigned bytes = operand_bytes[in->op] ? operand_bytes[in->op] : in->opsize;
     jit_operand(g, in, bytes, r->attr & A_ST);
-    if (bytes != 16 || unaligned_allowed(in->op))
+    if (bytes != 16 || unaligned_allowed(in->op) || compares_strings(in->op))
         return;
     jit_rr(g, 0xf6 | O_BRM, 0, JIT_A);       /* test r13b, 15 */
     jit_e8(g, 15);
@@ -126,7 +134,7 @@ bool jit_simd(struct jit_gen *g, const struct soft_insn *in)
         (g->b->key & SIMD_KEYS) != SOFT_KEY_OSFXSR || (in->is_mem && !jit_can_address(g, in)))
         return false;
     uint32_t op = opcode_of(in, r);
-    bool general = in->klass == K_SSE_GPR;
+    bool general = in->klass == K_SSE_GPR && !compares_strings(in->op);
     enter(g);
     if (in->is_mem)
         memory(g, in, r);

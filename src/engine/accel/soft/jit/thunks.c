@@ -31,8 +31,20 @@ static void host_rsp_add(struct jit_gen *g, int n)
 static void store_state(struct jit_gen *g)
 {
     jit_store_all(g);
-    if (!g->jit->thunk_vec_save)
-        return;
+    jit_env(g, 0x83, 7, JIT_ENV_OF(jit.x87_live));
+    jit_e8(g, 0);
+    uint8_t *no_x87 = jit_jcc(g, CC_E);
+    push_host(g, JIT_A);
+    push_host(g, JIT_B);
+    jit_env(g, 0x83, 7, JIT_ENV_OF(jit.vec_live)); /* C code may use the vector registers */
+    jit_e8(g, 0);
+    uint8_t *no_vec = jit_jcc(g, CC_E);
+    jit_call(g, g->jit->thunk_vec_save);
+    jit_patch(no_vec, g->at);
+    jit_call(g, g->jit->thunk_x87_save);
+    pop_host(g, JIT_B);
+    pop_host(g, JIT_A);
+    jit_patch(no_x87, g->at);
     jit_env(g, 0x83, 7, JIT_ENV_OF(jit.vec_live));
     jit_e8(g, 0);
     uint8_t *skip = jit_jcc(g, CC_E);
@@ -197,6 +209,7 @@ void jit_make_thunks(struct soft_cpu *cpu, struct soft_jit *j)
 {
     struct jit_gen g = { .jit = j, .cpu = cpu, .at = j->rw };
     jit_simd_thunks(&g);
+    jit_x87_thunks(&g);
     align(&g);
     make_enter(&g);
     align(&g);
@@ -205,6 +218,8 @@ void jit_make_thunks(struct soft_cpu *cpu, struct soft_jit *j)
     make_head(&g);
     align(&g);
     jit_simd_enter_thunk(&g);
+    align(&g);
+    jit_x87_enter_thunk(&g);
     align(&g);
     make_link(&g);
     align(&g);

@@ -77,7 +77,7 @@ void jit_call_handler(struct jit_gen *g, const struct soft_insn *in)
     jit_flags_to_env(g);
     call_one(g, g->index, g->off, 0);
     g->flags = JIT_FLAGS_ENV;
-    g->vec = false;
+    g->vec = g->x87 = false;
 }
 
 static bool begins_group(const struct jit_gen *g, unsigned index)
@@ -126,10 +126,12 @@ static void emit_slow_paths(struct jit_gen *g)
             g->bail[g->bail_count++] = (struct jit_bail){ g->at - 4, (uint8_t)s->index, (uint16_t)s->off };
             continue;
         }
-        bool late = s->vec && s->reload;     /* loading the vector registers destroys EFLAGS */
+        bool late = (s->vec || s->x87) && s->reload; /* loading the other registers destroys EFLAGS */
         call_one(g, s->index, s->off, s->reload && !late ? JIT_ONE_RELOAD : 0);
         if (s->ends)
             continue;
+        if (s->x87)
+            jit_call(g, g->jit->thunk_x87_load);
         if (s->vec)
             jit_call(g, g->jit->thunk_vec_load);
         if (late) {
@@ -290,7 +292,7 @@ static void emit_insn(struct jit_gen *g, const struct soft_insn *in)
     if (g->plain && (g->access[g->index][0].group >= 0 || g->access[g->index][1].group >= 0)) { /* where the other version may come in: nothing is known but the state in soft_cpu's form */
         jit_flags_to_env(g);
         g->plain_at[g->index] = (uint32_t)(g->at - g->jit->rw);
-        g->vec = false;
+        g->vec = g->x87 = false;
     }
     jit_family f = in->op == SOFT_OP_INVALID ? NULL : family_of(in->klass);
     unsigned slow_before = g->slow_count;
@@ -302,6 +304,7 @@ static void emit_insn(struct jit_gen *g, const struct soft_insn *in)
         s->reload = g->flags != JIT_FLAGS_ENV;
         s->ends = in->flags & SOFT_F_END;
         s->vec = g->vec;
+        s->x87 = g->x87;
     }
 }
 
