@@ -107,6 +107,13 @@ with Engine("appliances") as e:
         check(code == 1 and f"[{id_}]" in err, f"{os.path.basename(path)}: {err.strip()}")
     check(sorted(os.listdir(e.machines)) == left, "and nothing is left in the machines' folder")
 
+    # A client that is no gasthausctl: a path is a path, never an option.
+    ask = ("import sys; from gi.repository import Gio, GLib; c = Gio.DBusConnection.new_for_address_sync(sys.argv[1], "
+           "Gio.DBusConnectionFlags.AUTHENTICATION_CLIENT, None, None); c.call_sync(None, '/org/gasthaus/Engine1', 'org.gasthaus.Engine1', "
+           "'InspectAppliance', GLib.Variant('(sa{sv})', ('--allow=/', {})), None, 0, 9000, None)")
+    p = subprocess.run(["/usr/bin/python3", "-c", ask, f"unix:path={e.env['XDG_RUNTIME_DIR']}/gasthaus/bus"], capture_output=True, text=True, env=e.env)
+    check("PathInvalid" in p.stderr, f"a path that looks like an option: {p.stderr.strip().splitlines()[-1:]}")
+
     # Cancel leaves nothing: a large disk, and Ctrl+C in the middle.
     big = f"{e.folder}/big"
     os.mkdir(big)

@@ -56,7 +56,7 @@ void gh_appliance_inspect(struct gh_daemon *d, const char *path, GVariant *optio
     g_variant_lookup(options, "allow", "&s", &allow);
     g_mkdir_with_parents(d->machines_folder, 0755);
     const char *const args[] = { "inspect", path, allow ? "--allow" : NULL, allow, NULL };
-    if (!gh_child_run(args, NULL, NULL, inspected, i, &err)) {
+    if (gh_paths_check(path, &err) < 0 || !gh_child_run(args, NULL, NULL, inspected, i, &err)) {
         gh_return_error(inv, &err);
         g_free(i);
     }
@@ -165,6 +165,9 @@ int gh_appliance_import(struct gh_daemon *d, const char *path, GVariant *options
     g_variant_lookup(options, "allow", "&s", &allow);
     g_variant_lookup(options, "name", "&s", &name);
     g_variant_lookup(options, "in-place", "b", &in_place);
+    int checked = gh_paths_check(path, err);
+    if (checked < 0)
+        return checked;
     if (name) { /* better now than after copying */
         g_autoptr(GVariant) settings = g_variant_ref_sink(g_variant_new_parsed("{'name': <%s>}", name));
         struct gh_definition *def = gh_definition_new();
@@ -245,6 +248,9 @@ int gh_appliance_export(struct gh_daemon_machine *m, const char *path, GVariant 
 
     if (m->instance)
         return gh_error_set(err, -EBUSY, "MachineRunning", "“%s” is running; stop it before it is exported.", m->definition->name);
+    int checked = gh_paths_check(path, err);
+    if (checked < 0)
+        return checked;
     g_variant_lookup(options, "force", "b", &force);
     g_variant_lookup(options, "ovf", "u", &version);
     struct gh_appliance *a = describe(m, err);

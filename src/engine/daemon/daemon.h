@@ -48,6 +48,7 @@ struct gh_daemon {
 
 /* paths.c */
 char *gh_paths_runtime(struct gh_error *err);       /* made 0700; checked to be ours */
+int  gh_paths_check(const char *path, struct gh_error *err);   /* what a client gave: absolute, so that it is no option of a program */
 char *gh_paths_machines(void);
 char *gh_paths_program(const char *name);           /* beside this program, in the build tree, or in PATH */
 

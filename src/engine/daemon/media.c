@@ -286,6 +286,9 @@ int gh_media_action(struct gh_daemon *d, const char *name, const char *path, GVa
     for (unsigned i = 0; i < G_N_ELEMENTS(verbs); i++)
         if (!strcmp(verbs[i].name, name))
             verb = &verbs[i];
+    int checked = gh_paths_check(path, err);
+    if (checked < 0)
+        return checked;
     if (!strcmp(name, "restore")) {
         int r = gh_trash_restore(path, err);
         if (r < 0)

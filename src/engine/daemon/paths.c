@@ -29,6 +29,13 @@ char *gh_paths_runtime(struct gh_error *err)
     return g_steal_pointer(&path);
 }
 
+int gh_paths_check(const char *path, struct gh_error *err)
+{
+    if (g_path_is_absolute(path) && strlen(path) < 4096)
+        return 0;
+    return gh_error_set(err, -EINVAL, "PathInvalid", "“%.200s” is not a whole path; it must begin with “/”.", path);
+}
+
 char *gh_paths_machines(void)
 {
     const char *chosen = g_getenv("GASTHAUS_MACHINES");
