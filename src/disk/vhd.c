@@ -27,6 +27,7 @@ struct vhd {
     uint32_t type, blocks;
     uint64_t table_at, block, bitmap, end;    /* end: where the next block goes */
     uint32_t *table;                          /* host order, sectors */
+    uint8_t *whole;                           /* blocks whose bitmap is known to be all ones */
     uint8_t footer[FOOTER], header[DYNAMIC_HEADER];
 };
 
@@ -131,7 +132,8 @@ static int open_dynamic(struct gh_image *img, struct gh_error *err)
         return gh_image_bad(img, err, "%u blocks do not make %llu bytes", v->blocks, (unsigned long long)img->bytes);
     v->bitmap = gh_round_up(v->block / 512 / 8, 512);
     v->table = gh_file_memory((uint64_t)v->blocks * 4, TABLE_MAX_BYTES);
-    if (!v->table)
+    v->whole = gh_file_memory(v->blocks, TABLE_MAX_BYTES);
+    if (!v->table || !v->whole)
         return gh_error_set(err, -ENOMEM, "OutOfMemory", "There is not enough memory for the table of “%s”.", img->label);
     r = gh_file_read(img->file, v->table_at, v->table, (size_t)v->blocks * 4);
     v->end = gh_round_up(v->table_at + (uint64_t)v->blocks * 4, 512);
@@ -224,6 +226,8 @@ static void vhd_close(struct gh_image *img)
     struct vhd *v = img->state;
     if (v)
         free(v->table);
+    if (v)
+        free(v->whole);
     free(v);
     img->state = NULL;
 }
@@ -247,6 +251,25 @@ static int map_sectors(struct gh_image *img, uint64_t place, uint64_t within, ui
     return 0;
 }
 
+/* We read a dynamic disk's block whatever its bitmap says, other programs do not: before the first write into a
+ * block all its bits have to be set. Not so after a power loss, and in images of programs that set them singly. */
+static int bitmap_whole(struct gh_image *img, uint64_t i, uint64_t place)
+{
+    struct vhd *v = img->state;
+    uint8_t bits[512];
+    if (__atomic_load_n(&v->whole[i], __ATOMIC_RELAXED))
+        return 1;
+    for (uint64_t at = 0; at < v->bitmap; at += sizeof bits) {
+        int r = gh_file_read(img->file, place + at, bits, sizeof bits);
+        if (r < 0)
+            return r;
+        if (bits[0] != 0xff || memcmp(bits, bits + 1, sizeof bits - 1))
+            return 0;
+    }
+    __atomic_store_n(&v->whole[i], 1, __ATOMIC_RELAXED);
+    return 1;
+}
+
 static int vhd_map(struct gh_image *img, uint64_t off, uint64_t len, struct gh_extent *ret)
 {
     struct vhd *v = img->state;
@@ -265,7 +288,11 @@ static int vhd_map(struct gh_image *img, uint64_t off, uint64_t len, struct gh_e
     if (v->type == TYPE_DIFF)
         return map_sectors(img, place, within, ret->bytes, ret);
     ret->file_offset = place + v->bitmap + within;
-    return 0;
+    if (!img->writable)
+        return 0;
+    int whole = bitmap_whole(img, i, place);
+    ret->in_place = whole > 0;
+    return whole < 0 ? whole : 0;
 }
 
 static int write_bitmap(struct gh_image *img, uint64_t place)

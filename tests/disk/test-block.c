@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "../check.h"
+#include "base/bytes.h"
 #include "disk/block.h"
 #include "disk/file.h"
 
@@ -295,6 +296,44 @@ static void test_locks(void)
     CHECK_STR(err.id, "DiskFormatUnknown");
 }
 
+/* A VHD whose block bitmap does not say what is there (power loss, or a program that sets single bits): the
+ * first write sets all of it and keeps the block's other data, for other programs go by it. */
+static void test_vhd_bitmap(void)
+{
+    struct gh_error err = { 0 };
+    struct gh_image_create how = { .format = "vhd", .bytes = 8 << 20 };
+    uint8_t buf[4096], bits[512], table[4];
+    int fd = temp_file("bits.vhd");
+    CHECK_FATAL(gh_image_create(dup(fd), "bits.vhd", &how, &err) == 0);
+    struct gh_image_spec spec = { .format = "vhd", .label = "bits.vhd", .fd = dup(fd), .writable = true, .unlocked = true };
+    struct gh_image *img = gh_image_open(&spec, &err);
+    CHECK_FATAL(img);
+    memset(buf, 0x11, sizeof buf);
+    CHECK_EQ(gh_image_write(img, 64 << 10, buf, sizeof buf), 0);
+    CHECK_EQ(gh_image_close(img), 0);
+    CHECK_EQ(pread(fd, table, 4, 1536), 4);
+    off_t place = (off_t)gh_be32_get(table) * 512;
+    memset(bits, 0, sizeof bits);
+    CHECK_EQ(pwrite(fd, bits, sizeof bits, place), (ssize_t)sizeof bits);
+    spec.fd = dup(fd);
+    img = gh_image_open(&spec, &err);
+    CHECK_FATAL(img);
+    CHECK_EQ(gh_image_read(img, 64 << 10, buf, sizeof buf), 0);
+    CHECK_EQ(buf[0], 0x11);
+    CHECK_EQ(pread(fd, bits, sizeof bits, place), (ssize_t)sizeof bits);
+    CHECK_EQ(bits[0], 0);                     /* reading changes nothing */
+    memset(buf, 0x22, sizeof buf);
+    CHECK_EQ(gh_image_write(img, 128 << 10, buf, sizeof buf), 0);
+    CHECK_EQ(gh_image_read(img, 64 << 10, buf, sizeof buf), 0);
+    CHECK_EQ(buf[4095], 0x11);
+    CHECK_EQ(gh_image_close(img), 0);
+    CHECK_EQ(pread(fd, bits, sizeof bits, place), (ssize_t)sizeof bits);
+    CHECK(bits[0] == 0xff && !memcmp(bits, bits + 1, sizeof bits - 1));
+    CHECK_EQ(pread(fd, buf, sizeof buf, place + 512 + (128 << 10)), (ssize_t)sizeof buf);
+    CHECK_EQ(buf[0], 0x22);
+    close(fd);
+}
+
 static void test_media(void)
 {
     struct gh_error err = { 0 };
@@ -334,6 +373,7 @@ int main(void)
     test_disk();
     test_policies();
     test_locks();
+    test_vhd_bitmap();
     test_media();
     char cmd[64];
     snprintf(cmd, sizeof cmd, "rm -r %s", folder);
