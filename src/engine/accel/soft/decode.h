@@ -156,3 +156,5 @@ enum soft_op {
 unsigned soft_decode(uint64_t key, const uint8_t *bytes, unsigned avail, struct soft_insn *ret);
 /* Mnemonic of a decoded instruction, for traces and tests. */
 const char *soft_insn_name(const struct soft_insn *in);
+/* The whole instruction as text, at linear address rip; always terminated. disasm.c */
+void soft_insn_text(const struct soft_insn *in, uint64_t rip, char *ret, size_t size);

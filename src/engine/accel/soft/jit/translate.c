@@ -384,6 +384,11 @@ bool jit_translate(struct soft_cpu *cpu, struct soft_block *b)
         fprintf(stderr, "soft:disasm block %" PRIx64 " key %" PRIx64 " at %zx\n", cpu->rip, b->key,
                 (size_t)(g.entry - j->rw));
         print_bytes("guest", b->host, b->bytes);
+        for (unsigned i = 0, off = 0; i < b->count; off += b->insn[i++].len) {
+            char text[96];
+            soft_insn_text(&b->insn[i], cpu->rip + off, text, sizeof text);
+            fprintf(stderr, "soft:disasm %6x  %s\n", off, text);
+        }
         print_bytes("host", g.entry, (size_t)(j->rw + j->used - g.entry));
     }
     return true;
