@@ -148,6 +148,7 @@ static int new_block_here(struct qcow2 *q, uint64_t index, uint64_t at)
         free(block);
         return r;
     }
+    free(q->refblock[index]);                  /* a damaged table may have lost one that was loaded */
     q->refblock[index] = block;
     q->reftable[index] = at * q->cluster;
     uint8_t entry[8];
@@ -251,6 +252,8 @@ int qcow2_alloc(struct qcow2 *q, uint64_t n, uint64_t *ret_host, bool *fresh)
         q->pool_left--;
         return 0;
     }
+    if (!q->free_hint)                         /* the header's cluster is in use, whatever its count says */
+        q->free_hint = 1;
     uint64_t start = q->free_hint, run = 0;
     uint64_t limit = (QCOW2_OFFSET >> q->cluster_bits) - n;
     uint64_t end = gh_round_up(gh_file_bytes(q->file), q->cluster) / q->cluster;

@@ -76,5 +76,18 @@ for fmt, qemu in (("qcow2", "qcow2"), ("vdi", None), ("vmdk", "vmdk"), ("vhd", N
             run("qemu-img", "create", "-q", "-f", "qcow2", f"{d}/other.qcow2", "12M")
             code, out = run(TOOL, "create", f"{d}/bad.{fmt}", "0", "--to", fmt, "--parent", "other.qcow2", "--parent-format", "qcow2")
             check(code != 0 and not os.path.exists(f"{d}/bad.{fmt}"), f"{fmt}: a foreign parent: {out}")
+# A damaged parent whose header is not counted: nothing may be put where the header is.
+with tempfile.TemporaryDirectory(prefix="gh-children-") as d:
+    run("qemu-img", "create", "-q", "-f", "qcow2", f"{d}/base.qcow2", "12M")
+    with open(f"{d}/base.qcow2", "r+b") as f:
+        head = f.read(72)
+        table = int.from_bytes(head[48:56], "big")
+        f.seek(table)
+        f.write(bytes(8))
+    run("qemu-img", "create", "-q", "-f", "qcow2", "-u", "-F", "qcow2", "-b", "base.qcow2", f"{d}/top.qcow2", "12M")
+    run("qemu-io", "-f", "qcow2", "-c", "write -P 7 0 4M", f"{d}/top.qcow2")
+    code, out = run(TOOL, "commit", f"{d}/top.qcow2")
+    check(code in (0, 1) and open(f"{d}/base.qcow2", "rb").read(4) == head[:4], f"an uncounted header is overwritten: {code} {out}")
+
 print(f"{checks} checks, {failed} failed")
 sys.exit(1 if failed else 0)
