@@ -53,6 +53,8 @@ with Engine("bad-input") as e:
     check(names == ["first"], "a broken definition does not hide the other machines")
 
     # The program alone.
+    with open(f"{d}/file", "w") as f:
+        f.write("mine")
     for args, id_ in ((["--memory", "0"], "MemoryOutOfRange"), (["--cdrom", f"{d}/missing.iso"], "FileMissing"),
                       (["--cdrom", f"{d}/folder.iso"], "FileIsFolder"), (["--cdrom", f"{d}/empty.iso"], "FileEmpty"),
                       (["--cpus", "1000"], "CpusOutOfRange"), (["--accel", "magic"], "AcceleratorUnknown"),
@@ -60,11 +62,14 @@ with Engine("bad-input") as e:
                       (["--disk", f"{good},format=raw,readonly,cache=fast"], "DiskOptionUnknown"),
                       (["--disk", f"{good},format=raw,readonly,iops=0"], "DiskOptionUnknown"),
                       (["--disk", f"{good},format=raw,readonly,hotplug"], "BusUnknown"),
-                      (["--kernel", "/etc/passwd"], "Kernel"), (["--nonsense"], "OptionUnknown")):
+                      (["--kernel", "/etc/passwd"], "Kernel"), (["--nonsense"], "OptionUnknown"),
+                      (["--serial", f"unix:{d}/file"], "SocketFailed"), (["--display", f"unix:{d}/file"], "SocketFailed")):
         p = subprocess.run([VM, "--accel", "soft", "--memory", "64M", *args], capture_output=True, text=True, timeout=30,
                            stdin=subprocess.DEVNULL)
         last = p.stderr.strip().splitlines()[-1] if p.stderr.strip() else ""
         check(p.returncode != 0 and id_ in last, f"gasthaus-vm {' '.join(args)}: {last}")
+
+    check(open(f"{d}/file").read() == "mine", "a file in a socket's place is left alone")
 
     # A full disk while creating.
     full = f"{d}/full"

@@ -408,7 +408,9 @@ int gh_listen_unix(const char *option, const char *path, int type, struct gh_err
         return gh_error_option(err, -EINVAL, "SocketFailed", option, "“%s” is too long for a socket's path.", path);
     }
     memcpy(a.sun_path, path, strlen(path) + 1);
-    unlink(path);
+    struct stat st;
+    if (!lstat(path, &st) && S_ISSOCK(st.st_mode)) /* anything else there is somebody's file: bind refuses */
+        unlink(path);
     mode_t old = umask(0177);
     int r = bind(fd, (struct sockaddr *)&a, sizeof a) < 0 || listen(fd, 8) < 0 ? -errno : 0;
     umask(old);
