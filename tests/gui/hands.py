@@ -118,5 +118,10 @@ def menu(app, button, item, shot=None):
     g = dict(re.findall(r"(\w+)=(-?\d+)", xdotool("getwindowgeometry", "--shell", popup)))
     (x, y, width, height), (left, top, _, _) = extents(entry), extents(own)
     wait(f"“{item}” to be allowed", lambda: sensitive(entry))
-    click_at(int(g["X"]) + x - left + width / 2, int(g["Y"]) + y - top + height / 2)
+    for _ in range(4):  # a menu that has only just come up may miss a click
+        click_at(int(g["X"]) + x - left + width / 2, int(g["Y"]) + y - top + height / 2)
+        for _ in range(30):
+            if popup not in popovers(before):
+                return
+            time.sleep(0.1)
     wait("the menu to close", lambda: popup not in popovers(before))
