@@ -20,6 +20,8 @@ struct bare {
     unsigned vcpus, timeout_s;
     _Atomic bool done;
     uint64_t mmio_word;
+    uint8_t *ram;
+    uint32_t dma_at;                     /* of one vCPU at a time */
     bool restless;
     _Atomic unsigned moves;
     size_t console_used;
@@ -52,6 +54,11 @@ static void pio(void *opaque, unsigned vcpu, uint16_t port, bool write, unsigned
         memcpy(&v, (uint8_t *)data + i * width, width);
         if (port == 0xe9 && b->console_used + 1 < sizeof b->result->console) {
             b->result->console[b->console_used++] = (char)v;
+        } else if (port == 0xd0) {
+            b->dma_at = v;
+        } else if (port == 0xd4 && b->dma_at <= BARE_RAM - 4) {
+            memcpy(b->ram + b->dma_at, &v, width);
+            gh_accel_soft.dma_written(b->vm, b->dma_at, width);
         } else if (port == 0x92) {
             gh_accel_soft.set_a20(b->vm, v & 2);
         } else if (port == 0xf4 && !b->done) {
@@ -199,6 +206,7 @@ int bare_run(const char *path, unsigned vcpus, const char *model_name, const cha
         return -EINVAL;
     uint8_t *ram = mmap(NULL, BARE_RAM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     int rc = ram == MAP_FAILED ? -ENOMEM : load(path, ram);
+    b.ram = ram;
     if (rc == 0)
         rc = gh_cpu_model_build(model_name, "soft", vcpus, &model, &err);
     struct gh_accel_config cfg = { .env = &env, .model = &model, .vcpu_count = vcpus, .ram_bytes = BARE_RAM, .options = options };

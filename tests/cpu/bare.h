@@ -2,7 +2,8 @@
 /*
  * Bare-metal guests in-process: a flat binary at 0x7c00 in real mode, 32 MiB of RAM, a console at port
  * 0xe9, an exit port at 0xf4 (any thread of the guest), a page of MMIO at 0xfed00000 that remembers
- * what was written. Runs any accelerator class that calls its env inline (soft).
+ * what was written. Port 0xd0 takes an address and 0xd4 writes there as a device does. Runs any accelerator class
+ * that calls its env inline (soft).
  */
 #pragma once
 #include "engine/accel/accel.h"

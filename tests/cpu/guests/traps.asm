@@ -240,6 +240,24 @@ main:
     ret
 .rep_end:
 
+    ; A device writes the code.
+    xor ebx, ebx
+    begin .device
+    mov edx, 0xd0
+    mov eax, .device_code + 1
+    out dx, eax
+    mov dl, 0xd4
+    mov eax, r15d
+    out dx, eax
+    call .device_code
+    add ebx, eax
+    again .device
+    check "written by a device", ebx, ROUNDS * (ROUNDS + 1) / 2
+    jmp .device_end
+.device_code: mov eax, 0
+    ret
+.device_end:
+
     ; An instruction across two pages: 182ffe..183002, and its second half changes.
     mov dword [0x182ffc], 0x00b89090
     mov dword [0x183000], 0xc3000000
