@@ -433,9 +433,12 @@ void gh_adapter_row_show (GhAdapterRow *self, GVariant *card, GVariant *all)
     g_variant_lookup (card, "mac", "&s", &mac);
     g_variant_lookup (card, "connected", "b", &connected);
     g_variant_lookup (card, "limit-kbits", "u", &kbits);
-    g_autoptr (GVariant) old_card = self->card, old_all = self->all;
-    self->card = g_variant_ref (card);
-    self->all = g_variant_ref (all);
+    g_variant_ref (card); /* they may be the ones that are let go */
+    g_variant_ref (all);
+    g_clear_pointer (&self->card, g_variant_unref);
+    g_clear_pointer (&self->all, g_variant_unref);
+    self->card = card;
+    self->all = all;
     g_free (self->id);
     self->id = g_strdup (id);
     self->filling = TRUE;
