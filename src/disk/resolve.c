@@ -86,14 +86,14 @@ static int follow(const char *from, const char *name, const char *root, const ch
     return 0;
 }
 
-/* VDI images name their parent by UUID alone: it lies beside them, or above a folder “Snapshots”. */
-static int find_by_uuid(const char *from, const char *uuid, char *root, char *ret, struct gh_error *err)
+/* VDI images name their parent by UUID alone: it lies beside them, above a folder “Snapshots”, or in the granted folder. */
+static int find_by_uuid(const char *from, const char *uuid, char *root, const char *grant, char *ret, struct gh_error *err)
 {
     char dir[PATH_MAX];
     snprintf(dir, sizeof dir, "%s", from);
     char *end = strrchr(dir, '/');
     *end = 0;
-    for (unsigned up = 0; up < 2; up++) {
+    for (bool granted = false;;) {
         DIR *d = opendir(dir[0] ? dir : "/");
         for (struct dirent *e; d && (e = readdir(d));) {
             uint8_t h[0x198];
@@ -112,9 +112,16 @@ static int find_by_uuid(const char *from, const char *uuid, char *root, char *re
         if (d)
             closedir(d);
         end = strrchr(dir, '/');
-        if (!end || strcmp(end, "/Snapshots"))
+        if (granted)
             break;
-        *end = 0;
+        if (end && !strcmp(end, "/Snapshots")) {
+            *end = 0;
+        } else if (grant[0]) {
+            snprintf(dir, sizeof dir, "%s", grant);
+            granted = true;
+        } else {
+            break;
+        }
     }
     return gh_error_set(err, -ENOENT, "DiskParentMissing", "“%s” builds on the disk %s, which is not in its folder. Restore that file or choose its new place.",
                         from, uuid);
@@ -222,7 +229,7 @@ static int gather(const char *path, const struct gh_image_open_how *how, struct 
         if (r < 0 || how->top_only || !info.has_parent)
             break;
         r = info.parent_name[0] || !info.parent_uuid[0] ? follow(l->path, info.parent_name, root, grant, next, err)
-                                                        : find_by_uuid(l->path, info.parent_uuid, root, next, err);
+                                                        : find_by_uuid(l->path, info.parent_uuid, root, grant, next, err);
         static const char *const formats[] = { "raw", "qcow2", "vdi", "vmdk", "vhd", "vhdx", "qed", "hdd", "dmg" };
         format = NULL;
         for (unsigned i = 0; i < sizeof formats / sizeof *formats; i++)

@@ -116,5 +116,17 @@ with tempfile.TemporaryDirectory(prefix="gh-appl-") as d:
     code, out, err = image("inspect", "--json", "--allow", f"{d}/vm", f"{d}/elsewhere/guest.xml")
     check(code == 0, f"outside, allowed: {out}{err}")
 
+# VirtualBox's base disk may lie elsewhere: found by its UUID in the folder that is granted.
+with tempfile.TemporaryDirectory(prefix="gh-appl-") as d:
+    path, raw = samples.vbox(d, TOOL)
+    os.mkdir(f"{d}/disks")
+    os.rename(f"{os.path.dirname(path)}/Win Machine.vdi", f"{d}/disks/renamed.vdi")
+    os.mkdir(f"{d}/out")
+    code, out, err = image("import", "--json", path, f"{d}/out")
+    check(code == 1 and json.loads(out)["error"]["id"] == "DiskParentMissing" and os.listdir(f"{d}/out") == [], f"a base disk elsewhere: {out}{err}")
+    code, out, err = image("import", "--json", "--allow", f"{d}/disks", path, f"{d}/out")
+    p = subprocess.run(["qemu-img", "compare", "-f", "raw", "-F", "qcow2", raw, f"{d}/out/disk.qcow2"], capture_output=True, text=True)
+    check(code == 0 and p.returncode == 0, f"a base disk elsewhere, allowed: {out}{err}{p.stdout}{p.stderr}")
+
 print(f"{checks} checks, {failed} failed")
 sys.exit(1 if failed else 0)
