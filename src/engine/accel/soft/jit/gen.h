@@ -228,6 +228,7 @@ void jit_make_thunks(struct soft_cpu *cpu, struct soft_jit *j);   /* thunks.c */
 /* What thunk_one calls: runs instruction what >> 16 of b at page offset what & 0xffff by its handler.
  * 0: go on after it; 1: leave to the run loop. */
 #define JIT_ONE_RELOAD 0x80000000u  /* bit of what: 2 instead of 0: and load the flags into EFLAGS */
+/* 3: go to jit.tmp[0], the code at rip. */
 int soft_jit_one(struct soft_cpu *cpu, struct soft_block *b, uint32_t what);
 bool jit_translate(struct soft_cpu *cpu, struct soft_block *b);   /* translate.c */
 bool jit_translate_plain(struct soft_cpu *cpu, struct soft_block *b);

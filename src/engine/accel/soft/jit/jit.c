@@ -170,6 +170,20 @@ static inline void refresh_salts(struct soft_cpu *cpu)
     cpu->jit.salt_high = cpu->tlb_gen_high << 24 | cpu->state_key;
 }
 
+/* A handler ended its block: the code at rip, where an earlier jump there left it in the table. */
+static bool find_next(struct soft_cpu *cpu, const struct soft_jit *j)
+{
+    const struct soft_jit_target *t = &j->target[jit_target_hash(cpu->rip)];
+    if (t->linear != cpu->rip || !t->code || cpu->jit.vec_refused || j->mode != SOFT_JIT_ON)
+        return false;
+    refresh_salts(cpu);
+    if (t->salt != (cpu->rip >> 63 ? cpu->jit.salt_high : cpu->jit.salt_low))
+        return false;
+    cpu->jit.rip_page = t->page;
+    cpu->jit.tmp[0] = (uintptr_t)t->code;
+    return true;
+}
+
 int soft_jit_one(struct soft_cpu *cpu, struct soft_block *b, uint32_t what)
 {
     const struct soft_insn *in = &b->insn[what >> 16 & 0xff];
@@ -179,9 +193,13 @@ int soft_jit_one(struct soft_cpu *cpu, struct soft_block *b, uint32_t what)
     cpu->rip = cpu->jit.rip_page + (what & 0xffff);
     j->count.slow++;
     j->slow_count[in->op < SOFT_OP_COUNT ? in->op : SOFT_OP_COUNT]++;
+    if (ends) {
+        in->fn(cpu, in);
+        return find_next(cpu, j) ? 3 : 1;
+    }
     soft_insn_run(cpu, in);
     /* A device may have published another memory map: what the block knows of host addresses is gone. */
-    if (ends || b->key == SOFT_DEAD_KEY || map != cpu->map_generation)
+    if (b->key == SOFT_DEAD_KEY || map != cpu->map_generation)
         return 1;
     return what & JIT_ONE_RELOAD ? 2 : 0;
 }

@@ -108,12 +108,19 @@ static void make_one(struct jit_gen *g)
     jit_load_all(g);
     jit_e8(g, 0xc3);
     jit_patch(reload, g->at);
+    jit_rr(g, 0x83, 7, H_RAX);
+    jit_e8(g, 2);
+    uint8_t *next = jit_jcc(g, CC_A);
     jit_load_all(g);
     g->flags = JIT_FLAGS_ENV;
     jit_flags_to_host(g, JIT_A);
     jit_e8(g, 0xc3);
-    jit_patch(leave, g->at);
+    jit_patch(next, g->at);
     host_rsp_add(g, 8);                      /* the return address */
+    jit_load_all(g);
+    jit_env(g, 0xff, 4, JIT_ENV_OF(jit.tmp[0]));
+    jit_patch(leave, g->at);
+    host_rsp_add(g, 8);
     leave_null(g);
 }
 
