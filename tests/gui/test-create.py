@@ -24,8 +24,11 @@ try:
     wait("the refusal with its id", lambda: any(app.find("label", s) for s in ("[MediumMissing]",)))
     next_button = app.wait("push button", "Next")
     assert not next_button.getState().contains(pyatspi.STATE_SENSITIVE), "a medium that is refused leads on"
+    write(medium, os.path.abspath(__file__))
+    wait("a word about a file that nothing starts from", lambda: app.find("label", "Nothing to start from was found on this medium"))
     iso = "/usr/lib/grub-rescue/grub-rescue-cdrom.iso"
     write(medium, iso if os.path.exists(iso) else "")
+    wait("no such word about a CD that starts", lambda: not app.find("label", "Nothing to start from was found on this medium"))
     allowed(next_button)
     press(next_button)
     name = app.wait("text", "Name")

@@ -165,7 +165,7 @@ GVariant *gh_osinfo_identify(const char *path, struct gh_error *err)
     g_variant_dict_insert(&dict, "path", "s", path);
     g_variant_dict_insert(&dict, "recognized", "b", os != NULL);
     g_variant_dict_insert(&dict, "is-iso", "b", medium != NULL);
-    g_variant_dict_insert(&dict, "bootable", "b", medium && osinfo_entity_get_param_value_boolean(OSINFO_ENTITY(medium), "is-bootable"));
+    g_variant_dict_insert(&dict, "bootable", "b", medium && osinfo_media_is_bootable(medium));
     g_variant_dict_insert(&dict, "volume", "s", medium && osinfo_media_get_volume_id(medium) ? osinfo_media_get_volume_id(medium) : "");
     g_variant_dict_insert(&dict, "arch", "s", best && osinfo_media_get_architecture(best) ? osinfo_media_get_architecture(best) : "");
     g_variant_dict_insert(&dict, "live", "b", best && osinfo_media_get_live(best));
