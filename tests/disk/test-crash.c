@@ -600,7 +600,8 @@ int main(int argc, char **argv)
 {
     unsigned kills = 15, crashes = 150, step = 7;
     const char *only = NULL;
-    if (getenv("GH_ALL")) {                    /* ./test --all */
+    const char *everything = getenv("GH_ALL");
+    if (everything && *everything) {                    /* ./test --all */
         kills = 10000;
         crashes = 1000000;
         step = 1;

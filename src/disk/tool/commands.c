@@ -118,7 +118,7 @@ int tool_info(struct tool *t)
     return 0;
 }
 
-/* Copies src into a new image at path, under a temporary name until it is complete. */
+/* Copies src into a new image at path; with --force what was there is gone from the start. */
 static int copy_to(struct tool *t, struct gh_image *src, const char *path, const struct gh_image_create *how, bool verify,
                    struct gh_error *err)
 {
