@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * Runs a fuzz target without libFuzzer: over the files that are named, and over inputs of a seeded
- * generator, so that every build compiles and exercises the targets. Arguments: [-n INPUTS] [FILE]...
+ * generator, so that every build compiles and exercises the targets. Arguments: [-n INPUTS] [FILE|FOLDER]...
  */
+#include <dirent.h>
 #include <stdio.h>
 
 #include "fuzz.h"
@@ -29,6 +30,28 @@ static int run_file(const char *path)
     return 0;
 }
 
+/* A corpus; a file that is no folder is run itself. */
+static int run_path(const char *path, unsigned *runs)
+{
+    DIR *folder = opendir(path);
+    struct dirent *e;
+    int bad = 0;
+    if (!folder) {
+        ++*runs;
+        return run_file(path);
+    }
+    while ((e = readdir(folder))) {
+        char name[4096];
+        if (e->d_name[0] == '.')
+            continue;
+        snprintf(name, sizeof name, "%s/%s", path, e->d_name);
+        bad |= run_file(name);
+        ++*runs;
+    }
+    closedir(folder);
+    return bad;
+}
+
 int main(int argc, char **argv)
 {
     static uint8_t data[2048];
@@ -39,8 +62,7 @@ int main(int argc, char **argv)
             inputs = (unsigned)strtoul(argv[++i], NULL, 10);
             continue;
         }
-        bad |= run_file(argv[i]);
-        runs++;
+        bad |= run_path(argv[i], &runs);
     }
     for (unsigned i = 0; i < inputs; i++, runs++) {
         size_t n = roll(sizeof data);
