@@ -269,6 +269,8 @@ static void counters(struct gh_accel_vm *v, void (*visit)(void *opaque, const ch
             jit.slow += j->slow;
             jit.kills += j->kills;
             jit.forgets += j->forgets;
+            jit.plain += j->plain;
+            jit.bails += j->bails;
             insns += v->soft.cpu[i]->insn_count;
         }
     visit(opaque, "interpreted-instructions", insns);
@@ -281,6 +283,8 @@ static void counters(struct gh_accel_vm *v, void (*visit)(void *opaque, const ch
     visit(opaque, "jit-slow", jit.slow);
     visit(opaque, "jit-kills", jit.kills);
     visit(opaque, "jit-forgets", jit.forgets);
+    visit(opaque, "jit-plain-blocks", jit.plain);
+    visit(opaque, "jit-bails", jit.bails);
     for (unsigned i = 0; i < sizeof list / sizeof list[0]; i++)
         visit(opaque, list[i].name, atomic_load_explicit(list[i].value, memory_order_relaxed));
 }

@@ -4,10 +4,13 @@
  * block.c (kills, forgets), interp.c (the run loop) and soft.c (life, counters).
  *
  * Registers: the guest's RAX RCX RDX RBX RBP RSI RDI R8 R9 are in the same host registers, RSP in R12, R12 and R13 in
- * R10 and R11; R10, R11, R14, R15, which compilers use least, are in soft_cpu.gpr. Host R14 is the address of soft_cpu + SOFT_JIT_BIAS, R13 and
- * R15 are scratch, RSP is the host's stack. Everything is in soft_cpu when C code runs.
- * Arithmetic flags: in soft_cpu.aflags at block boundaries; inside a block in the host's EFLAGS after
- * a producer, stored before anything that may fault or destroys them.
+ * R10 and R11; R10, R11, R14, R15, which compilers use least, are in soft_cpu.gpr. Host R14 is the address of
+ * soft_cpu + SOFT_JIT_BIAS, R13 and R15 are scratch, RSP is the host's stack. Everything is in soft_cpu when C
+ * code runs.
+ * Arithmetic flags: in soft_cpu.aflags at block boundaries, or in EFLAGS between linked blocks of which the second
+ * writes them before it reads them; inside a block in EFLAGS after a producer, stored before what destroys
+ * them. Flags that no instruction will read are not stored: the frame of an exception or of an interrupt may
+ * then hold older ones. That is the one difference to the interpreter.
  * Code is independent of the linear address: rip is soft_jit_env.rip_page + a constant.
  *
  * What has no template, and every access that misses the TLB, runs the interpreter's handler for
