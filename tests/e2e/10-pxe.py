@@ -6,11 +6,11 @@ kernel by HTTP from the host, and Linux comes up. Without a network the machine 
 import http.server
 import os
 import shutil
-import subprocess
 import tempfile
 import threading
+import time
 
-from guestlib import OUT, VM, Alone, Process, check, guest
+from guestlib import VM, Alone, Process, check, guest
 
 folder = tempfile.mkdtemp(prefix="gh-pxe-")
 image = guest("linux")
@@ -48,4 +48,15 @@ with Alone("pxe-unplugged", "--net", "none,model=e1000,link=off", "--boot", "nc"
     check("Link:down" in text, "iPXE drives the card and sees that the cable is not plugged in")
     vm.wait_text(r"No bootable device|Boot failed", 120)
     check(True, "the machine goes on to the disk")
+
+# UEFI finds the card's driver in its ROM, and the network with it.
+code, store = "/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"
+if os.path.exists(code) and os.path.exists(store):
+    shutil.copyfile(store, f"{folder}/vars.fd")
+    with Alone("pxe-uefi", "--bios", code, "--nvram", f"{folder}/vars.fd", "--net", "nat,model=e1000", memory="512M") as vm:
+        deadline = time.time() + 180
+        while time.time() < deadline and not vm.ask("net-status", adapter="net0")["ok"].get("address"):
+            time.sleep(1)
+        check(vm.ask("net-status", adapter="net0")["ok"]["address"] == "10.0.2.15", "under UEFI the e1000's ROM takes an address by DHCP")
+        vm.screenshot()
 shutil.rmtree(folder)

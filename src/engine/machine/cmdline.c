@@ -650,11 +650,14 @@ static int add_nic_roms(struct state *s, struct gh_error *err)
 {
     static const char *const folders[] = { "/usr/lib/ipxe/qemu", "/usr/share/qemu", "/usr/share/ipxe/qemu" };
 
+    bool uefi = gh_launch_rom_fd(s->l, "vars") >= 0;
+
     for (unsigned i = 0; i < s->l->device_count; i++) {
         const char *name = gh_nic_rom_name(s->l->devices[i].class_name);
         for (unsigned k = 0; name && gh_launch_rom_fd(s->l, name) < 0 && k < GH_ARRAY_LEN(folders); k++) {
             char path[128];
-            snprintf(path, sizeof path, "%s/%s.rom", folders[k], name);
+            /* The image for UEFI has a driver for the card too; that of virtio is in the firmware already. */
+            snprintf(path, sizeof path, "%s/%s%s.rom", folders[k], uefi && !strcmp(name, "pxe-e1000") ? "efi" : "pxe", name + 3);
             int fd = open(path, O_RDONLY | O_CLOEXEC);
             if (fd >= 0 && !gh_launch_add_rom(s->l, name, fd))
                 return fail_memory(err);
