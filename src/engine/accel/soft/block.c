@@ -398,7 +398,18 @@ static struct soft_block *decode_block(struct soft_cpu *cpu, const uint8_t *host
             if (!len)
                 break;
             at += len;
-            if (insn[count++].flags & SOFT_F_END)
+            struct soft_insn *last = &insn[count++];
+            if (last->op == SOFT_OP_sti && count < max) { /* one more, and the shadow needs no bookkeeping */
+                len = soft_decode(cpu->state_key, copy + at, size - at < 15 ? size - at : 15, &insn[count]);
+                if (len) {
+                    last->fn = soft_op_sti_held;
+                    last->flags &= (uint8_t)~SOFT_F_END;
+                    at += len;
+                    count++;
+                }
+                break;
+            }
+            if (last->flags & SOFT_F_END)
                 break;
         }
         if (!count || !mark_code(cpu->vm, host, at))

@@ -151,6 +151,14 @@ SOFT_OP(cli)
     cpu->rflags_rest &= ~FL_IF;
 }
 
+/* Interrupts are looked at between blocks only: what follows in the block is in the shadow of its own. */
+SOFT_OP(sti_held)
+{
+    (void)in;
+    check_if_rights(cpu);
+    soft_set_rflags(cpu, FL_IF, FL_IF);
+}
+
 SOFT_OP(sti)
 {
     check_if_rights(cpu);

@@ -215,6 +215,7 @@ bool jit_flow(struct jit_gen *g, const struct soft_insn *in);   /* flow.c */
 bool jit_stack(struct jit_gen *g, const struct soft_insn *in);  /* stack.c */
 bool jit_simd(struct jit_gen *g, const struct soft_insn *in);   /* simd.c: K_SSE, K_SSE_GPR, K_MMX */
 bool jit_x87(struct jit_gen *g, const struct soft_insn *in);    /* x87.c */
+bool jit_sys(struct jit_gen *g, const struct soft_insn *in);    /* sys.c */
 /* simd.c: emits thunk_vec_load and thunk_vec_save: subroutines for env <-> host vector registers and MXCSR
  * that change nothing else but EFLAGS, R13 and R15. save is called with the GPRs already stored. */
 void jit_simd_thunks(struct jit_gen *g);

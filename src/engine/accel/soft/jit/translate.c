@@ -44,6 +44,8 @@ static jit_family family_of(unsigned klass)
         return jit_simd;
     case K_X87:
         return jit_x87;
+    case K_SYS: case K_CALL:
+        return jit_sys;
     default:
         return NULL;
     }
