@@ -47,7 +47,7 @@ struct gh_image *gh_image_open(const struct gh_image_spec *spec, struct gh_error
 /* Makes an empty qcow2 in fd (an unnamed temporary file) on top of base: an immutable disk, whose changes go
  * with the file. Takes both over in every case. */
 struct gh_image *gh_image_overlay(int fd, const char *label, struct gh_image *base, struct gh_error *err);
-/* Writes clean marks, flushes, unlocks, closes. The error is that of the flush. */
+/* Writes clean marks and what belongs at the end, flushes, unlocks, closes. The error is the first of these. */
 int gh_image_close(struct gh_image *img);
 
 struct gh_image_info {

@@ -41,6 +41,7 @@ struct gh_image {
     bool marked;                               /* first_write was done */
     pthread_rwlock_t lock;
     void *state;                               /* the driver's, freed by its close */
+    int close_error;                           /* set by close: what it could not write; 0 or negative errno */
     struct gh_image_info info;
     char label[192];
 };

@@ -141,9 +141,9 @@ int gh_image_close(struct gh_image *img)
     int r = gh_image_flush_locked(img);
     if (img->driver->close)
         img->driver->close(img);
-    int again = gh_image_flush_locked(img);
+    int again = gh_image_flush_locked(img), unfinished = img->close_error;
     image_free(img);
-    return r < 0 ? r : again;
+    return r < 0 ? r : unfinished < 0 ? unfinished : again;
 }
 
 static int check_access(int fd, bool writable, const char *label, struct gh_error *err)

@@ -250,7 +250,7 @@ static void vmdk_close(struct gh_image *img)
     if (!v)
         return;
     if (v->stream && img->writable)
-        vmdk_stream_finish(img);
+        img->close_error = vmdk_stream_finish(img);
     for (unsigned i = 0; i < v->extents; i++) {
         struct vmdk_extent *e = &v->extent[i];
         for (uint64_t k = 0; e->table && k < e->tables; k++)
