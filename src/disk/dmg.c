@@ -124,7 +124,8 @@ static int dmg_open(struct gh_image *img, struct gh_error *err)
     free(table);
     if (r < 0)
         return r;
-    qsort(d->chunk, d->count, sizeof *d->chunk, by_offset);
+    if (d->count)
+        qsort(d->chunk, d->count, sizeof *d->chunk, by_offset);
     for (size_t i = 0; i < d->count; i++) {
         uint64_t end = d->chunk[i].off + d->chunk[i].bytes;
         if (i + 1 < d->count && end > d->chunk[i + 1].off)
