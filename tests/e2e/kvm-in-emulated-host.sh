@@ -7,7 +7,8 @@
 #   1. the kvm accelerator's own test runs against real nested paging,
 #   2. gasthaus-vm boots Debian's kernel through KVM to a marker, sandboxed, with one and two processors, and
 #      ends with status 0,
-#   3. --accel auto chooses kvm there.
+#   3. --accel auto chooses kvm there,
+#   4. a guest on KVM gets an address from the NAT with each network card, and moves data both ways.
 # The verdict is the host's serial output; a marker is printed only after the step before it was checked.
 set -uo pipefail
 top=${GH_TOP:-$(cd "$(dirname "$0")/../.." && pwd)}
@@ -35,7 +36,7 @@ ln -s busybox "$root/bin/sh"
 cp "$host"/*.ko "$root/m/"
 cp "$guest/vmlinuz" "$guest/initrd.gz" "$root/g/"
 cp -L /usr/share/seabios/bios-256k.bin /usr/share/seabios/vgabios-stdvga.bin "$root/usr/share/seabios/"
-for program in "$vm" "$build/tests/guest/test-kvm"; do
+for program in "$vm" "$build/tests/guest/test-kvm" "$build/src/engine/backend/gasthaus-backend"; do
     cp "$program" "$root/bin/"
     strip "$root/bin/$(basename "$program")" 2>/dev/null
     ldd "$program" | grep -o '/[^ ]*' | while read -r lib; do
@@ -64,6 +65,17 @@ boot --accel kvm && echo HOST-KVM-BOOT-PASSED
 boot --accel kvm --cpus 2 --append "console=ttyS0 gh.test=boot" && grep -q 'Brought up 1 node, 2 CPUs' /tmp/out &&
     echo HOST-KVM-SMP-PASSED
 GH_LOG=info boot --accel auto && grep -q 'KVM runs guest' /tmp/out && echo HOST-AUTO-CHOSE-KVM
+ip link set lo up
+mkdir -p /srv; dd if=/dev/urandom of=/srv/data bs=1M count=4 2>/dev/null
+sum=$(md5sum < /srv/data | cut -d' ' -f1)
+httpd -h /srv -p 127.0.0.1:8080
+for card in virtio-net e1000; do
+    rm -f /tmp/back; sleep 600 | nc -l -p 8081 > /tmp/back & n=$! # an open input: nc would send an end
+    boot --accel kvm --net nat,model=$card,host-loopback --append "console=ttyS0 quiet gh.test=net" &&
+        grep -q 'GUEST-ADDRESS 10.0.2.15' /tmp/out && grep -q "GUEST-GOT $sum" /tmp/out && sleep 1 &&
+        [ "$(md5sum < /tmp/back | cut -d' ' -f1)" = "$sum" ] && echo "HOST-KVM-NET-$card-PASSED"
+    kill $n 2>/dev/null
+done
 dmesg | grep -E 'BUG:|Oops|WARNING: CPU|general protection' && echo HOST-KERNEL-COMPLAINED
 echo "HOST-END $(cut -d' ' -f1 /proc/uptime)"
 sync; sleep 1; poweroff -f
@@ -85,7 +97,8 @@ for attempt in 1 2; do
 done
 
 status=0
-for marker in HOST-KVM-THERE HOST-ACCEL-TEST-PASSED HOST-KVM-BOOT-PASSED HOST-KVM-SMP-PASSED HOST-AUTO-CHOSE-KVM HOST-END; do
+for marker in HOST-KVM-THERE HOST-ACCEL-TEST-PASSED HOST-KVM-BOOT-PASSED HOST-KVM-SMP-PASSED HOST-AUTO-CHOSE-KVM \
+    HOST-KVM-NET-virtio-net-PASSED HOST-KVM-NET-e1000-PASSED HOST-END; do
     if grep -aq "$marker" "$log"; then echo "ok: $marker"; else echo "FAILED: no $marker"; status=1; fi
 done
 if grep -aq HOST-KERNEL-COMPLAINED "$log"; then echo "FAILED: the host's kernel complained"; status=1; fi
