@@ -40,7 +40,7 @@ def find(node, role, name, window=None):
     return None
 
 
-def wait(what, look, timeout=15, every=0.05):
+def wait(what, look, timeout=60, every=0.05):
     deadline = time.time() + timeout
     while time.time() < deadline:
         found = look()
@@ -91,7 +91,7 @@ class App:
         inside = next((w for w in children(self.node) if w.name == window), None)
         return inside and find(inside, role, name, window)
 
-    def wait(self, role, name, timeout=15, window=None):
+    def wait(self, role, name, timeout=60, window=None):
         return wait(f"{role} “{name}”", lambda: self.find(role, name, window), timeout)
 
     def rows(self):

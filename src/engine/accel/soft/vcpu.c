@@ -130,6 +130,11 @@ bool soft_attend(struct soft_cpu *cpu)
         soft_vcpu_reset(cpu, true);
     if (atomic_exchange(&cpu->sipi_pending, false) && cpu->run_state == GH_RUN_WAIT_SIPI)
         start_from_sipi(cpu);
+    /* A #DB held back by MOV SS is not part of the state that others see: that instruction's successor first. */
+    if (cpu->kicked && cpu->int_shadow && cpu->pending_db && cpu->run_state == GH_RUN_RUNNABLE) {
+        atomic_fetch_or(&cpu->attention, SOFT_ATTN_IRQ);
+        return true;
+    }
     if (cpu->kicked || cpu->run_state == GH_RUN_SHUTDOWN || cpu->run_state == GH_RUN_WAIT_SIPI)
         return false;
     if ((cpu->pending_db & SOFT_DB_TRAP) && !cpu->int_shadow) {
