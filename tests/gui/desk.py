@@ -55,6 +55,8 @@ def wait(what, look, timeout=60, every=0.05):
 
 
 def press(node):
+    """As the button's key does: it must be sensitive, and what it does begins a quarter of a second later. Wait for that before reading."""
+    wait(f"“{node.name}” to be sensitive", lambda: node.getState().contains(pyatspi.STATE_SENSITIVE))
     actions = node.queryAction()
     for i in range(actions.nActions):
         if actions.getName(i) == "click":

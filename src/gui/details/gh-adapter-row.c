@@ -20,6 +20,7 @@ struct _GhAdapterRow {
     GhForwardForm *form;
     gboolean form_shown;
     GhForward edited;              /* host_port 0: the form makes a new one */
+    GhForward replaced;            /* taken away for the one that is being added; host_port 0: none */
     GPtrArray *forward_rows;
     GVariant *card, *all;          /* as last told */
     GVariant *forwards, *all_forwards;
@@ -150,18 +151,42 @@ static void close_form (GhAdapterRow *self)
     show_form (self, FALSE);
 }
 
-static void on_added (GObject *source, GAsyncResult *result, gpointer data)
+static void add (GhAdapterRow *self, const GhForward *f, GAsyncReadyCallback done)
+{
+    gh_engine1_machine_call_add_forward (proxy (self), self->id, f->protocol, f->address, f->host_port, f->guest_port, NULL, done, g_object_ref (self));
+}
+
+static void on_restored (GObject *source, GAsyncResult *result, gpointer data)
 {
     g_autoptr (GhAdapterRow) self = data;
     g_autoptr (GError) error = NULL;
 
-    if (gh_engine1_machine_call_add_forward_finish (GH_ENGINE1_MACHINE (source), result, &error)) {
+    if (gh_engine1_machine_call_add_forward_finish (GH_ENGINE1_MACHINE (source), result, &error))
+        return;
+    gh_toast_error (GTK_WIDGET (self), error);
+    self->edited.host_port = 0;    /* nothing is left to be replaced */
+}
+
+static void on_added (GObject *source, GAsyncResult *result, gpointer data)
+{
+    g_autoptr (GhAdapterRow) self = data;
+    g_autoptr (GError) error = NULL;
+    const GhForward old = self->replaced;
+
+    gboolean added = gh_engine1_machine_call_add_forward_finish (GH_ENGINE1_MACHINE (source), result, &error);
+    self->replaced.host_port = 0;
+    if (added) {
         close_form (self);
         return;
     }
     g_autofree char *message = gh_error_message (error);
-    if (self->form)
-        gh_forward_form_refuse (self->form, message);
+    if (!self->machine)
+        return;                    /* the row is gone */
+    gh_forward_form_refuse (self->form, message);
+    if (old.host_port) {           /* what was edited stays as it was */
+        self->edited = old;
+        add (self, &old, on_restored);
+    }
 }
 
 static void add_typed (GhAdapterRow *self)
@@ -169,7 +194,7 @@ static void add_typed (GhAdapterRow *self)
     GhForward f;
 
     gh_forward_form_get (self->form, &f);
-    gh_engine1_machine_call_add_forward (proxy (self), self->id, f.protocol, f.address, f.host_port, f.guest_port, NULL, on_added, g_object_ref (self));
+    add (self, &f, on_added);
 }
 
 static void on_old_gone (GObject *source, GAsyncResult *result, gpointer data)
@@ -181,6 +206,7 @@ static void on_old_gone (GObject *source, GAsyncResult *result, gpointer data)
     if (!self->machine)
         return;                    /* the row is gone */
     if (gone) {
+        self->replaced = self->edited;
         self->edited.host_port = 0;
         add_typed (self);
         return;
@@ -393,12 +419,21 @@ static GVariant *all_forwards (GVariant *all)
     return g_variant_ref_sink (g_variant_builder_end (&list));
 }
 
+/* What a person has typed and not yet applied stays. */
 static void set_text (GtkWidget *row, const char *text)
 {
-    gboolean typing = gtk_widget_get_state_flags (row) & GTK_STATE_FLAG_FOCUS_WITHIN;
+    const char *told = g_object_get_data (G_OBJECT (row), "told"), *now = gtk_editable_get_text (GTK_EDITABLE (row));
 
-    if (!typing && !gtk_widget_has_css_class (row, "error") && !g_str_equal (gtk_editable_get_text (GTK_EDITABLE (row)), text))
+    if (!told || g_str_equal (now, told))
         gtk_editable_set_text (GTK_EDITABLE (row), text);
+    if (g_str_equal (gtk_editable_get_text (GTK_EDITABLE (row)), text))
+        g_object_set_data_full (G_OBJECT (row), "told", g_strdup (text), g_free);
+}
+
+/* Digits that are not a value yet. */
+static gboolean is_typed (GtkSpinButton *spin)
+{
+    return g_ascii_strtod (gtk_editable_get_text (GTK_EDITABLE (spin)), NULL) != gtk_spin_button_get_value (spin);
 }
 
 static char *describe (GVariant *card, gboolean on)
@@ -449,7 +484,7 @@ void gh_adapter_row_show (GhAdapterRow *self, GVariant *card, GVariant *all)
     set_text (self->mac, mac);
     gtk_widget_set_visible (self->network, g_str_equal (mode, "internal"));
     gtk_switch_set_active (GTK_SWITCH (self->cable), connected);
-    if (!self->limit_timer)
+    if (!self->limit_timer && !is_typed (GTK_SPIN_BUTTON (self->limit)))
         gtk_spin_button_set_value (GTK_SPIN_BUTTON (self->limit), kbits);
     GtkWidget *const needs_off[] = { self->model, self->mode, self->network, self->mac, self->remove };
     for (guint i = 0; i < G_N_ELEMENTS (needs_off); i++)

@@ -9,7 +9,7 @@
 struct _GhNetworkGroup {
     AdwPreferencesGroup parent_instance;
     GhMachine *machine;
-    GPtrArray *rows; /* one for each card, made anew when their number changes */
+    GPtrArray *rows; /* one for each card */
     GtkWidget *none, *add;
     GVariant *shown;
     gboolean shown_on;
@@ -25,11 +25,15 @@ static void clear (GhNetworkGroup *self)
     g_clear_pointer (&self->shown, g_variant_unref);
 }
 
+/* Rows that stay are left alone: a person may be typing into one. */
 static void fill (GhNetworkGroup *self, guint count)
 {
-    clear (self);
-    for (guint i = 0; i < count; i++) {
-        GtkWidget *row = gh_adapter_row_new (self->machine, i + 1);
+    while (self->rows->len > count) {
+        adw_preferences_group_remove (ADW_PREFERENCES_GROUP (self), g_ptr_array_index (self->rows, self->rows->len - 1));
+        g_ptr_array_set_size (self->rows, (int) self->rows->len - 1);
+    }
+    while (self->rows->len < count) {
+        GtkWidget *row = gh_adapter_row_new (self->machine, self->rows->len + 1);
         adw_preferences_group_add (ADW_PREFERENCES_GROUP (self), row);
         adw_expander_row_set_expanded (ADW_EXPANDER_ROW (row), count == 1);
         g_ptr_array_add (self->rows, row);
