@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # gasthaus-test: short 1800
 """Systems of every kind to their screens, read as text: a floppy system of ours on three formats and as an
-El Torito floppy, GRUB's rescue CD and floppy, memtest86+, iPXE, and a 32-bit Debian kernel.
+El Torito floppy, GRUB's rescue CD and floppy, memtest86+, iPXE, a 32-bit Debian kernel, Xen with a Debian
+guest, GNU Mach.
 Words on the command line choose some of them; without GH_ALL a quick few run."""
 import os
 import re
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 
-from guestlib import TOP, Alone, check, guest, linux
+from guestlib import TOP, VM, Alone, Process, check, guest, linux
 
 work = tempfile.mkdtemp(prefix="gh-systems-")
 DATA_BYTES = {"720K": (80, 2, 9), "1440K": (80, 2, 18), "2880K": (80, 2, 36)}
@@ -168,9 +169,46 @@ def linux32():
     check(vm.wait(60) == 0, f"a 32-bit Debian kernel runs a shell ({m.group(0)})")
 
 
+def grub_iso(name, files, menu):
+    """A CD whose GRUB starts these files by this menu entry."""
+    tree = f"{work}/{name}-tree"
+    os.makedirs(f"{tree}/boot/grub")
+    for source, to in files:
+        subprocess.run(["cp", source, f"{tree}/boot/{to}"], check=True)
+    with open(f"{tree}/boot/grub/grub.cfg", "w") as f:
+        f.write(f"set timeout=0\nmenuentry {name} {{\n{menu}\n}}\n")
+    subprocess.run(["grub-mkrescue", "-o", f"{work}/{name}.iso", tree], check=True, capture_output=True)
+    return f"{work}/{name}.iso"
+
+
+def xen():
+    """A hypervisor that keeps the rings, segments and page tables of its guest for itself, and Debian as that guest."""
+    made, debian = guest("kernels"), guest("linux")
+    iso = grub_iso("xen", [(f"{made}/xen.gz", "xen.gz"), (f"{debian}/vmlinuz", "vmlinuz"), (f"{debian}/initrd.gz", "initrd")],
+                   "multiboot2 /boot/xen.gz console=com1 com1=115200,8n1 dom0_mem=512M dom0_max_vcpus=1\n"
+                   "module2 /boot/vmlinuz console=hvc0\nmodule2 /boot/initrd")
+    vm = Process([VM, "--accel", "soft", "--memory", "1G", "--cdrom", iso, "--boot", "d", "--serial", "stdio"], "xen")
+    vm.expect(r"Xen version 4", 120)
+    vm.expect(r"GUEST-READY", 300)
+    vm.expect(r"[#$] ", 60, after=vm.text.index("GUEST-READY"))
+    vm.send("echo dom0-$((6 * 7)) $(cat /sys/hypervisor/type); poweroff -f\n")
+    vm.expect(r"^dom0-42 xen", 60)
+    check(vm.wait(60) == 0, "Xen starts Debian as its first guest, which powers the machine off")
+
+
+def mach():
+    made = guest("kernels")
+    vm = Process([VM, "--accel", "soft", "--memory", "512M", "--cdrom", grub_iso("mach", [(f"{made}/mach.gz", "mach.gz")],
+                  "multiboot /boot/mach.gz console=com0"), "--boot", "d", "--serial", "stdio"], "mach")
+    vm.expect(r"^GNU Mach 1", 90)
+    vm.expect(r"No bootstrap code loaded", 60)
+    vm.kill()
+    check(True, "GNU Mach starts, and misses the servers it was not given")
+
+
 systems = {"floppy-720K": lambda: floppy("720K"), "floppy-1440K": lambda: floppy("1440K"), "floppy-2880K": lambda: floppy("2880K"),
            "eltorito": eltorito, "grub-cd": grub_cd, "grub-floppy": grub_floppy, "memtest": memtest_kernels,
-           "memtest-cd": memtest_cd, "ipxe": ipxe, "at": at_system, "old-floppies": old_floppies, "linux32": linux32}
+           "memtest-cd": memtest_cd, "ipxe": ipxe, "at": at_system, "old-floppies": old_floppies, "linux32": linux32, "xen": xen, "mach": mach}
 QUICK = ["floppy-1440K", "eltorito", "grub-cd", "at", "ipxe"]
 chosen = sys.argv[1:] or (list(systems) if os.environ.get("GH_ALL") else QUICK)
 try:
