@@ -233,6 +233,10 @@ static void write_lvt(struct gh_lapic *l, uint32_t reg, uint32_t value)
 {
     uint32_t old_mode = timer_mode(l);
 
+    /* A one-shot that has run down stays down whatever the new mode: settle it before the mode changes. */
+    if (reg == GH_LAPIC_LVT_TIMER && old_mode != TIMER_DEADLINE)
+        gh_lapic_expire(l, l->env.now_ns(l->env.opaque));
+
     value &= lvt_mask[reg - GH_LAPIC_LVT_TIMER];
     if (!(l->regs[GH_LAPIC_SVR] & SVR_ENABLE))
         value |= GH_LAPIC_LVT_MASKED;

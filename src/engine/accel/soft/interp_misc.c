@@ -5,6 +5,7 @@
 #include "engine/accel/soft/flags.h"
 #include "engine/accel/soft/handlers.h"
 #include "engine/accel/soft/rmw.h"
+#include "engine/accel/soft/vm.h"
 
 /* One for the process: it orders rare accesses only, so machines sharing it do not matter. */
 static pthread_mutex_t split_mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -224,5 +225,11 @@ SOFT_OP(lfence) { __asm__ volatile("lfence" ::: "memory"); }
 SOFT_OP(mfence) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 SOFT_OP(sfence) { __asm__ volatile("sfence" ::: "memory"); }
 SOFT_OP(clflush) { soft_ldm8(cpu, in); } /* caches are coherent; the access check remains */
+SOFT_OP(clwb)
+{
+    if (!soft_cpu_has(cpu, 7, GH_RBX, 24))
+        soft_ud(cpu);
+    soft_ldm8(cpu, in);
+}
 SOFT_OP(invalid) { soft_ud(cpu); }
 SOFT_OP(too_long) { soft_gp(cpu, 0); }

@@ -18,6 +18,7 @@ enum {
     MSR_X2APIC = 0x800, MSR_XSS = 0xda0,
     MSR_EFER = 0xc0000080u, MSR_STAR, MSR_LSTAR, MSR_CSTAR, MSR_SFMASK, MSR_FS_BASE = 0xc0000100u, MSR_GS_BASE,
     MSR_KERNEL_GS_BASE, MSR_TSC_AUX,
+    MSR_WALL_CLOCK_OLD = 0x11, MSR_CLOCK_PAGE_OLD = 0x12, MSR_WALL_CLOCK = 0x4b564d00, MSR_CLOCK_PAGE,
 };
 #define MTRR_COUNT 8
 #define MISC_ENABLE_DEFAULT 1ull  /* fast strings */
@@ -75,6 +76,8 @@ bool soft_msr_read(struct soft_cpu *cpu, uint32_t msr, uint64_t *ret)
     case MSR_KERNEL_GS_BASE: *ret = cpu->kernel_gs_base; return true;
     case MSR_TSC_AUX: *ret = cpu->tsc_aux; return true;
     case MSR_MCG_STATUS: *ret = cpu->mcg_status; return true;
+    case MSR_CLOCK_PAGE: case MSR_CLOCK_PAGE_OLD: *ret = cpu->clock_page; return true;
+    case MSR_WALL_CLOCK: case MSR_WALL_CLOCK_OLD: *ret = 0; return true;
     case MSR_UCODE_REV: *ret = 0x100000000ull; return true;
     case MSR_ARCH_CAPABILITIES: *ret = ARCH_CAPS; return has_arch_caps(cpu);
     case MSR_PLATFORM_ID: case MSR_PLATFORM_INFO: case MSR_MCG_CAP: case MSR_DEBUGCTL: *ret = 0; return true;
@@ -136,12 +139,14 @@ bool soft_msr_write(struct soft_cpu *cpu, uint32_t msr, uint64_t value)
         uint64_t delta = value - soft_rdtsc(cpu);
         cpu->tsc_offset += delta;
         cpu->tsc_adjust += delta;
+        soft_clock_page(cpu);
         soft_apic_written(cpu);
         return true;
     }
     case MSR_TSC_ADJUST:
         cpu->tsc_offset += value - cpu->tsc_adjust;
         cpu->tsc_adjust = value;
+        soft_clock_page(cpu);
         soft_apic_written(cpu);
         return true;
     case MSR_APIC_BASE:
@@ -178,6 +183,11 @@ bool soft_msr_write(struct soft_cpu *cpu, uint32_t msr, uint64_t value)
     case MSR_KERNEL_GS_BASE: return write_address(cpu, &cpu->kernel_gs_base, value);
     case MSR_TSC_AUX: cpu->tsc_aux = (uint32_t)value; return true;
     case MSR_MCG_STATUS: cpu->mcg_status = value; return true;
+    case MSR_CLOCK_PAGE: case MSR_CLOCK_PAGE_OLD:
+        cpu->clock_page = value;
+        soft_clock_page(cpu);
+        return true;
+    case MSR_WALL_CLOCK: case MSR_WALL_CLOCK_OLD: soft_clock_wall(cpu, value); return true;
     case MSR_UCODE_REV: case MSR_UCODE_TRIGGER: case MSR_DEBUGCTL: return true;
     default: return false;
     }

@@ -8,11 +8,12 @@
 #include "engine/accel/soft/vm.h"
 
 /* MSRs that travel in gh_cpu_state.msr. TSC last: it is compared with a running clock. */
+#define CLOCK_PAGE 0x4b564d01 /* after the TSC, which its contents are made from */
 static const uint32_t saved_msrs[] = {
     0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084, 0xc0000102, 0xc0000103, 0x174, 0x175, 0x176, 0x277, 0x1a0, 0x2ff,
     0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f,
     0x200, 0x201, 0x202, 0x203, 0x204, 0x205, 0x206, 0x207, 0x208, 0x209, 0x20a, 0x20b, 0x20c, 0x20d, 0x20e, 0x20f,
-    0x3a, 0x3b, 0x17a, 0x6e0, 0x10,
+    0x3a, 0x3b, 0x17a, 0x6e0, 0x10, CLOCK_PAGE,
 };
 
 static uint64_t now_ns(const struct soft_cpu *cpu)
@@ -67,7 +68,7 @@ int soft_state_get(struct soft_cpu *cpu, unsigned groups, struct gh_cpu_state *r
         for (unsigned i = 0; i < sizeof saved_msrs / sizeof saved_msrs[0] && ret->msr_count < GH_MSR_MAX; i++) {
             struct gh_msr *m = &ret->msr[ret->msr_count];
             m->index = saved_msrs[i];
-            if (soft_msr_read(cpu, m->index, &m->value))
+            if (soft_msr_read(cpu, m->index, &m->value) && (m->index != CLOCK_PAGE || m->value))
                 ret->msr_count++;
         }
     }

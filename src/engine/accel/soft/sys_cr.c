@@ -5,7 +5,7 @@
 
 #define CR0_WRITABLE (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
 #define CR4_WRITABLE (CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE | CR4_OSFXSR |      \
-                      CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE | CR4_OSXSAVE | CR4_SMEP | CR4_SMAP | CR4_PCIDE)
+                      CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE | CR4_SMEP | CR4_SMAP | CR4_PCIDE)
 
 static void need_ring0(struct soft_cpu *cpu)
 {
@@ -78,11 +78,17 @@ static void write_cr3(struct soft_cpu *cpu, uint64_t value)
         soft_tlb_flush(cpu, false);
 }
 
+/* Bits of CR4 that the model has. */
+static uint64_t cr4_writable(const struct soft_cpu *cpu)
+{
+    return CR4_WRITABLE | (soft_cpu_has(cpu, 1, GH_RCX, 26) ? CR4_OSXSAVE : 0);
+}
+
 static void write_cr4(struct soft_cpu *cpu, uint64_t value)
 {
     uint64_t old = cpu->cr4;
 
-    if ((value & ~CR4_WRITABLE) || (cpu->long_mode && !(value & CR4_PAE)))
+    if ((value & ~cr4_writable(cpu)) || (cpu->long_mode && !(value & CR4_PAE)))
         soft_gp(cpu, 0);
     if (((value ^ old) & (CR4_PAE | CR4_PSE | CR4_PGE | CR4_SMEP)) &&
         !soft_load_pdptes(cpu, cpu->cr0, cpu->cr3, value))

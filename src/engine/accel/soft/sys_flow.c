@@ -71,15 +71,19 @@ static void flat_segments(struct soft_cpu *cpu, uint16_t cs, uint16_t ss, unsign
     cpu->cpl = (uint8_t)cpl;
 }
 
+/* Also from compatibility mode, to CSTAR, as half of the processors have it: a program that must not use it
+ * there looks at its CPUID first. */
 SOFT_OP(syscall)
 {
-    if (cpu->code_mode != 64 || !(cpu->efer & EFER_SCE))
+    if (!cpu->long_mode || !(cpu->efer & EFER_SCE))
         soft_ud(cpu);
-    cpu->gpr[GH_RCX] = cpu->rip + in->len;
+    uint64_t target = cpu->code_mode == 64 ? cpu->lstar : cpu->cstar;
+    cpu->gpr[GH_RCX] = next_rip(cpu, in);
     cpu->gpr[GH_R11] = soft_get_rflags(cpu) & ~(uint64_t)FL_RF;
     soft_set_rflags(cpu, 0, cpu->sfmask | FL_RF);
+    cpu->step_taken = !(cpu->rflags_rest & FL_TF); /* the single step is decided by TF at the end */
     flat_segments(cpu, (uint16_t)(cpu->star >> 32), (uint16_t)((cpu->star >> 32) + 8), 0, true);
-    cpu->rip = cpu->lstar;
+    cpu->rip = target;
     soft_update_mode(cpu);
 }
 
@@ -97,8 +101,14 @@ SOFT_OP(sysret)
         soft_gp(cpu, 0);
     flat_segments(cpu, (uint16_t)(wide ? base + 16 : base), (uint16_t)(base + 8), 3, wide);
     cpu->rip = target;
+    bool tf_was_set = cpu->rflags_rest & FL_TF;
     soft_set_rflags(cpu, cpu->gpr[GH_R11], SYSRET_FLAGS | FL_RF);
     cpu->rflags_rest &= ~FL_RF;
+    cpu->step_taken = !(cpu->rflags_rest & FL_TF);
+    if (!tf_was_set && !cpu->step_taken) { /* TF at the end counts: the trap comes before the caller's first instruction */
+        cpu->pending_db |= 1u << 14 | SOFT_DB_TRAP;
+        soft_attention_set(cpu, SOFT_ATTN_IRQ);
+    }
     soft_update_mode(cpu);
 }
 

@@ -209,6 +209,9 @@ int soft_state_set(struct soft_cpu *cpu, unsigned groups, const struct gh_cpu_st
 uint64_t soft_xcr0_allowed(const struct soft_cpu *cpu);
 /* Bit of a leaf's register (GH_RAX, GH_RBX, GH_RCX, GH_RDX) in the model. */
 bool soft_cpu_has(const struct soft_cpu *cpu, uint32_t leaf, unsigned reg, unsigned bit);
+/* ---- hypercall.c ----------------------------------------------------------------------------------- */
+void soft_clock_page(struct soft_cpu *cpu);              /* writes the page of cpu->clock_page, if that is on */
+void soft_clock_wall(struct soft_cpu *cpu, uint64_t gpa);
 /* ---- msr.c ----------------------------------------------------------------------------------------- */
 /* false: no such MSR or a value it refuses (#GP). Also the accelerator's get and set of state. */
 bool soft_msr_read(struct soft_cpu *cpu, uint32_t msr, uint64_t *ret);
