@@ -97,7 +97,7 @@ int dt_guest_init(void)
     struct gh_slot slot = {.size = RAM_PAGES * DT_PAGE, .host = ram, .flags = GH_SLOT_WRITABLE};
     struct gh_flat_map flat = {.generation = 1, .slot_count = 1, .slots = &slot};
     struct gh_accel_config cfg = {.env = &env, .model = &model, .vcpu_count = 1, .ram_bytes = slot.size};
-    int r = gh_cpu_model_build(wide ? "x86-64-v3" : "x86-64-v2", "soft", 1, &model, &err);
+    int r = gh_cpu_model_build(wide ? "host" : "x86-64-v2", "soft", 1, &model, &err);
     if (r < 0 || (r = gh_accel_soft.vm_new(-1, &cfg, &vm, &err)) < 0 ||
         (r = gh_accel_soft.publish(vm, &flat, &err)) < 0 || (r = gh_accel_soft.vcpu_new(vm, 0, &vcpu, &err)) < 0)
         return r;
