@@ -18,12 +18,15 @@ struct gh_accel_vm { int unused; };
 static struct gh_accel_vm the_vm;
 static struct gh_vcpu vcpus[CPUS];
 static atomic_uint resets[CPUS], ran_before_reset, kicked[CPUS], rounds, lockless_reads;
-static atomic_bool use_hpet;
+static atomic_bool use_hpet, use_exit;
+static atomic_uint runs_of_0, stop_status;
+static const struct gh_accel_env *the_env;
 
 static void nap(unsigned ms) { nanosleep(&(struct timespec){ ms / 1000, (long)(ms % 1000) * 1000000 }, NULL); }
 
 static int vm_new(int fd, const struct gh_accel_config *cfg, struct gh_accel_vm **ret, struct gh_error *err)
 {
+    the_env = cfg->env;
     *ret = &the_vm;
     return 0;
 }
@@ -54,6 +57,21 @@ static void run(struct gh_vcpu *vcpu, struct gh_exit *ret)
             atomic_fetch_add(&ran_before_reset, 1);
     atomic_fetch_add(&rounds, 1);
     ret->reason = GH_EXIT_KICKED;
+    if (vcpu->index == 0 && atomic_load(&use_exit)) {
+        static _Atomic uint32_t second = 0x22;
+        uint32_t first = 0x21;
+        atomic_fetch_add(&runs_of_0, 1);
+        if (atomic_exchange(&kicked[0], 0))
+            return;
+        the_env->pio(the_env->opaque, 0, 0xf4, true, 1, 1, &first); /* as soft does: inside run */
+        ret->reason = GH_EXIT_PIO;                                    /* as kvm does: after it */
+        ret->pio.port = 0xf4;
+        ret->pio.write = true;
+        ret->pio.width = 1;
+        ret->pio.count = 1;
+        ret->pio.data = (void *)&second;
+        return;
+    }
     if (vcpu->index == 0 && atomic_load(&use_hpet) && !atomic_load(&kicked[0])) {
         atomic_fetch_add(&lockless_reads, 1);
         ret->reason = GH_EXIT_MMIO;
@@ -77,15 +95,22 @@ static const struct gh_accel_class counting = {
     .run = run, .kick = kick, .reset = reset, .set_intr = set_intr, .msi = msi, .dirty_harvest = harvest,
 };
 
+static void stopped(void *opaque, int status)
+{
+    atomic_store(&stop_status, (unsigned)status);
+    gh_loop_quit(opaque, 0);
+}
+
 static struct gh_machine *machine(struct gh_loop *loop)
 {
     static uint8_t bios[65536];
     struct gh_machine_config cfg = { .name = "counting", .memory_bytes = 16 << 20, .cpus = CPUS, .accel = &counting,
                                      .accel_fd = -1, .bios = { bios, sizeof bios } };
     struct gh_error err = { 0 };
+    struct gh_machine_events events = { .opaque = loop, .stopped = stopped };
     struct gh_machine *m = NULL;
 
-    CHECK_EQ(gh_machine_new(&cfg, loop, NULL, &m, &err), 0);
+    CHECK_EQ(gh_machine_new(&cfg, loop, &events, &m, &err), 0);
     CHECK_EQ(gh_machine_start(m, &err), 0);
     return m;
 }
@@ -130,6 +155,21 @@ static void counters_are_read_without_the_machine_lock(struct gh_machine *m)
     atomic_store(&use_hpet, false);
 }
 
+/* The main thread is slow to look: until it does, the guest goes no further, and its first word counts. */
+static void the_end_comes_before_the_next_instruction(struct gh_machine *m, struct gh_loop *loop)
+{
+    atomic_store(&kicked[0], 0);
+    atomic_store(&use_exit, true);
+    gh_machine_resume(m);
+    for (unsigned i = 0; i < 20000 && atomic_load(&runs_of_0) < 2; i++)
+        nap(1);
+    nap(50);
+    CHECK_EQ(atomic_load(&runs_of_0), 2); /* the access is completed, and nothing follows */
+    CHECK_EQ(gh_loop_run(loop), 0);
+    CHECK_EQ(atomic_load(&stop_status), 0x43);
+    CHECK_EQ(atomic_load(&runs_of_0), 2);
+}
+
 int main(void)
 {
     struct gh_error err = { 0 };
@@ -139,6 +179,7 @@ int main(void)
     struct gh_machine *m = machine(loop);
     nobody_runs_before_all_have_reset(m);
     counters_are_read_without_the_machine_lock(m);
+    the_end_comes_before_the_next_instruction(m, loop);
     gh_machine_free(m);
     gh_loop_free(loop);
     return check_result();

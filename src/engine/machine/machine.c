@@ -65,20 +65,18 @@ static bool resumes_after_init(struct gh_machine *m)
 static void reset_cpus(struct gh_machine *m)
 {
     gh_machine_lock(m);
-    gh_vcpus_stop_others(m, -1);
+    gh_vcpus_park(m);
     gh_vcpus_reset(m, true);
-    gh_vcpus_go(m);
+    gh_vcpus_unpark(m);
     gh_machine_unlock(m);
 }
 
-/* Main thread: what devices and vCPUs asked for. */
-static void serve_requests(void *opaque)
-{
-    struct gh_machine *m = opaque;
-    uint32_t bits = atomic_exchange(&m->requests, 0);
+/* Requests after which no guest instruction may follow before they are served. */
+#define REQUESTS_HALT (1u << GH_REQUEST_DEBUG_EXIT | 1u << GH_REQUEST_POWEROFF | 1u << GH_REQUEST_RESET | 1u << GH_REQUEST_INIT | \
+                       1u << GH_REQUEST_PAUSE)
 
-    if (m->state == GH_MACHINE_STOPPED)
-        return;
+static void serve(struct gh_machine *m, uint32_t bits)
+{
     if (bits & (1u << GH_REQUEST_GUEST_PANIC) && m->events.guest_panic)
         m->events.guest_panic(m->events.opaque, m->request_arg[GH_REQUEST_GUEST_PANIC]);
     if (bits & (1u << GH_REQUEST_DEBUG_EXIT)) {
@@ -99,6 +97,23 @@ static void serve_requests(void *opaque)
     }
 }
 
+/* Main thread: what devices and vCPUs asked for. */
+static void serve_requests(void *opaque)
+{
+    struct gh_machine *m = opaque;
+    uint32_t bits = atomic_exchange(&m->requests, 0);
+
+    if (m->state == GH_MACHINE_STOPPED)
+        return;
+    serve(m, bits);
+    gh_machine_lock(m);
+    atomic_store(&m->halting, false);
+    if (atomic_load(&m->requests) & REQUESTS_HALT) /* another one came, and its task follows */
+        atomic_store(&m->halting, true);
+    pthread_cond_broadcast(&m->vcpu_cond);
+    gh_machine_unlock(m);
+}
+
 void gh_machine_request(struct gh_machine *m, enum gh_request what, uint64_t arg, const struct gh_error *why)
 {
     if (what == GH_REQUEST_A20) {
@@ -106,6 +121,10 @@ void gh_machine_request(struct gh_machine *m, enum gh_request what, uint64_t arg
             m->cfg.accel->set_a20(m->vm, arg != 0);
         return;
     }
+    if ((what == GH_REQUEST_DEBUG_EXIT || what == GH_REQUEST_POWEROFF) && atomic_exchange(&m->ending, true))
+        return;
+    if (1u << what & REQUESTS_HALT)
+        atomic_store(&m->halting, true);
     m->request_arg[what] = arg;
     if (what == GH_REQUEST_PAUSE && why)
         m->pause_reason = *why;
@@ -252,9 +271,9 @@ void gh_machine_pause(struct gh_machine *m)
     gh_machine_lock(m);
     if (!m->paused) {
         m->paused = true;
-        gh_vcpus_stop_others(m, -1);
+        gh_vcpus_park(m);
         gh_clock_stop(&m->clock);
-        gh_vcpus_go(m); /* they stay out: paused is set */
+        gh_vcpus_unpark(m); /* they stay out: paused is set */
     }
     gh_machine_unlock(m);
     if (m->state == GH_MACHINE_RUNNING)
@@ -278,12 +297,12 @@ void gh_machine_resume(struct gh_machine *m)
 void gh_machine_reset(struct gh_machine *m)
 {
     gh_machine_lock(m);
-    gh_vcpus_stop_others(m, -1);
+    gh_vcpus_park(m);
     gh_board_reset(m, GH_RESET_WARM);
     gh_vcpus_reset(m, false);
     gh_memmap_render(&m->map);
     m->cfg.accel->publish(m->vm, &m->map.slots, NULL);
-    gh_vcpus_go(m);
+    gh_vcpus_unpark(m);
     gh_machine_unlock(m);
     if (m->events.reset)
         m->events.reset(m->events.opaque);

@@ -20,6 +20,8 @@ struct gh_machine_vcpu {
     pthread_t thread;
     unsigned index;
     bool started, in_guest;            /* in_guest: may touch guest memory without the lock */
+    bool running;                      /* inside run, or in the middle of an instruction outside it */
+    bool midway;                       /* out of run, which has to complete an access when it goes on */
     bool reset_pending, keep_lapic;
     bool held;                         /* a debugger keeps it where it is while others run */
     uint64_t exits[GH_EXIT_COUNT_];
@@ -38,6 +40,7 @@ struct gh_machine {
     enum gh_machine_state state;
     bool     paused, quit;
     unsigned stop_requests;            /* somebody needs all other vCPUs out of the guest */
+    unsigned park_requests;            /* somebody needs them between two instructions */
     unsigned resets_pending;           /* vCPUs that have not reset themselves yet; nobody runs before the last has */
 
     struct gh_ram ram;
@@ -69,6 +72,9 @@ struct gh_machine {
     uint64_t bios_bytes;
 
     _Atomic uint32_t requests;         /* 1 << enum gh_request; taken by the main thread */
+    /* A reset, a pause or the end was asked for and not served yet: no vCPU starts another instruction, as after the
+     * write to a real chip's port. ending: the end was asked for; the first one who did says how. */
+    _Atomic bool halting, ending;
     uint64_t request_arg[8];
     struct gh_error pause_reason;
     /* A debugger's: called on the vCPU's thread with the lock when it met a debug point. NULL without one. */
@@ -88,6 +94,9 @@ void gh_vcpus_kick(struct gh_machine *m);
 /* Lock held. Returns with every vCPU but self (-1: none) out of the guest until _go is called. */
 void gh_vcpus_stop_others(struct gh_machine *m, int self);
 void gh_vcpus_go(struct gh_machine *m);
+/* Lock held; not on a vCPU's thread. Returns with every vCPU between two instructions until _unpark is called. */
+void gh_vcpus_park(struct gh_machine *m);
+void gh_vcpus_unpark(struct gh_machine *m);
 /* Lock held, all out of the guest: each resets itself, and none goes on before all have. */
 void gh_vcpus_reset(struct gh_machine *m, bool keep_lapic);
 void gh_vcpu_env_init(struct gh_machine *m);

@@ -5,6 +5,9 @@
  * A vCPU is "in the guest" while it may read the published map or guest memory without the machine
  * lock. It is out while it waits for the lock, runs a device's handler, or is paused. A publisher
  * kicks all others and waits until they are out; they come back only after it has finished.
+ *
+ * Out of the guest may be in the middle of an instruction: one whose access a handler answers. Who pauses, resets
+ * or looks at registers needs more: vCPUs that have left `run` between two instructions ("parked").
  */
 #include <errno.h>
 #include <signal.h>
@@ -52,6 +55,22 @@ static void wait_for_publisher(struct gh_machine_vcpu *v)
         pthread_cond_wait(&v->machine->vcpu_cond, &v->machine->lock);
 }
 
+/* Lock held. What it asked for (a reset, the end) or others want of it comes before its next instruction. */
+static bool wants_parked(const struct gh_machine_vcpu *v)
+{
+    const struct gh_machine *m = v->machine;
+
+    return m->quit || m->paused || m->park_requests || v->reset_pending || atomic_load(&m->halting);
+}
+
+/* Lock held. A vCPU between two instructions stays there. */
+static bool stays_parked(const struct gh_machine_vcpu *v)
+{
+    const struct gh_machine *m = v->machine;
+
+    return m->paused || m->park_requests || atomic_load(&m->halting) || ((m->resets_pending || v->held) && !v->reset_pending);
+}
+
 static void env_access(struct gh_machine_vcpu *v, enum gh_range_space space, uint64_t address, bool write,
                        unsigned width, unsigned count, void *data)
 {
@@ -68,6 +87,8 @@ static void env_access(struct gh_machine_vcpu *v, enum gh_range_space space, uin
     if (m->map.edited)
         gh_machine_publish(m, (int)v->index, NULL);
     wait_for_publisher(v);
+    if (was_in_guest && wants_parked(v))
+        m->cfg.accel->kick(v->accel);  /* nobody kicked it in here; it leaves after this instruction's block */
     if (was_in_guest)
         enter_guest(v);
     else
@@ -186,17 +207,21 @@ static void *vcpu_main(void *opaque)
     gh_sandbox_thread(GH_SANDBOX_VCPU, NULL); /* before the first guest instruction */
     pthread_mutex_lock(&m->lock);
     for (;;) {
-        while (!m->quit && (m->paused || m->stop_requests || ((m->resets_pending || v->held) && !v->reset_pending)))
+        /* In the middle of an instruction it may only be held up by a publisher: it completes that one first. */
+        while (!m->quit && (m->stop_requests || (!v->midway && stays_parked(v))))
             pthread_cond_wait(&m->vcpu_cond, &m->lock);
         if (m->quit)
             break;
-        if (v->reset_pending) {
+        if (v->reset_pending && !v->midway) {
             v->reset_pending = false;
             reset_cpu(v);
             if (--m->resets_pending == 0)
                 pthread_cond_broadcast(&m->vcpu_cond);
             continue;
         }
+        if (v->midway && wants_parked(v))
+            m->cfg.accel->kick(v->accel);
+        v->running = true;
         enter_guest(v);
         do {
             e.reason = GH_EXIT_KICKED;
@@ -204,13 +229,18 @@ static void *vcpu_main(void *opaque)
             m->cfg.accel->run(v->accel, &e);
             v->exits[e.reason]++;
         } while (serve_lockless(v, &e));
+        v->midway = e.reason == GH_EXIT_PIO || e.reason == GH_EXIT_MMIO;
         leave_guest(v);
         if (e.reason != GH_EXIT_KICKED) {
             pthread_mutex_unlock(&m->lock);
             exit_table[e.reason](v, &e);
             pthread_mutex_lock(&m->lock);
         }
+        v->running = v->midway;
+        if (!v->running && m->park_requests)
+            pthread_cond_broadcast(&m->vcpu_cond);
     }
+    v->running = false;
     pthread_mutex_unlock(&m->lock);
     return NULL;
 }
@@ -282,6 +312,29 @@ void gh_vcpus_stop_others(struct gh_machine *m, int self)
             return;
         pthread_cond_wait(&m->vcpu_cond, &m->lock);
     }
+}
+
+void gh_vcpus_park(struct gh_machine *m)
+{
+    m->park_requests++;
+    for (;;) {
+        bool busy = false;
+        for (unsigned i = 0; i < m->cfg.cpus; i++) {
+            if (!m->vcpu[i].running)
+                continue;
+            busy = true;
+            m->cfg.accel->kick(m->vcpu[i].accel);
+        }
+        if (!busy)
+            return;
+        pthread_cond_wait(&m->vcpu_cond, &m->lock);
+    }
+}
+
+void gh_vcpus_unpark(struct gh_machine *m)
+{
+    if (--m->park_requests == 0)
+        pthread_cond_broadcast(&m->vcpu_cond);
 }
 
 void gh_vcpus_go(struct gh_machine *m)
