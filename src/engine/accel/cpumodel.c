@@ -118,6 +118,28 @@ static void add_host_features(struct gh_cpu_model *m, const struct host *h)
             m->leaf[i].ebx |= h->leaf7_ebx & (BIT(18) /* RDSEED */ | BIT(19) /* ADX */ | BIT(24) /* CLWB */ | BIT(29) /* SHA */);
 }
 
+/* "max" on the software CPU: "host", and what the software CPU implements without the host's help. */
+static void add_everything(struct gh_cpu_model *m)
+{
+    bool xsave = false;
+
+    m->name = "max";
+    for (unsigned i = 0; i < m->leaf_count; i++)
+        xsave |= m->leaf[i].leaf == 0xd;
+    if (!xsave)                        /* the keys of user pages are kept by XSAVE */
+        return;
+    for (unsigned i = 0; i < m->leaf_count; i++) {
+        struct gh_cpuid_leaf *l = &m->leaf[i];
+        if (l->leaf == 7)
+            l->ecx |= BIT(3) /* PKU */ | BIT(31) /* PKS */;
+        if (l->leaf == 0xd && l->subleaf == 0) {
+            l->eax |= BIT(9);
+            l->ecx = 2696;
+        }
+    }
+    add(m, 0xd, 9, 8, 2688, 0, 0);
+}
+
 static void build(struct gh_cpu_model *m, bool v3, unsigned vcpus)
 {
     unsigned cores = 1u << bits_for(vcpus);
@@ -162,12 +184,13 @@ int gh_cpu_model_build(const char *name, const char *accel, unsigned vcpus, stru
     memset(ret, 0, sizeof *ret);
     if (!name || !*name)
         name = soft ? "x86-64-v2" : "host";
-    if (!strcmp(name, "host") && !soft) {
+    bool max = !strcmp(name, "max");
+    if ((max || !strcmp(name, "host")) && !soft) {
         ret->name = "host";          /* no leaves: the accelerator shows what it supports */
         return 0;
     }
     const struct host h = read_host();
-    bool host = !strcmp(name, "host"), v3 = host ? can_v3(&h) : !strcmp(name, "x86-64-v3");
+    bool host = max || !strcmp(name, "host"), v3 = host ? can_v3(&h) : !strcmp(name, "x86-64-v3");
     if (soft && v3 && !can_v3(&h))
         return gh_error_option(err, -ENOTSUP, "CpuModelHost", "cpu",
                                "The CPU model “%s” needs a host processor with AVX2, FMA, BMI, F16C, MOVBE and AES, and this one lacks "
@@ -176,8 +199,10 @@ int gh_cpu_model_build(const char *name, const char *accel, unsigned vcpus, stru
         build(ret, v3, vcpus ? vcpus : 1);
         if (host)
             add_host_features(ret, &h);
+        if (max)
+            add_everything(ret);
         return 0;
     }
     return gh_error_option(err, -EINVAL, "CpuModelUnknown", "cpu",
-                           "There is no CPU model “%s”; use x86-64-v2, x86-64-v3 or host.", name);
+                           "There is no CPU model “%s”; use x86-64-v2, x86-64-v3, host or max.", name);
 }

@@ -70,7 +70,7 @@ struct gh_cpu_state {
 struct gh_cpuid_leaf { uint32_t leaf, subleaf; bool use_subleaf; uint32_t eax, ebx, ecx, edx; };
 #define GH_CPUID_MAX 96
 struct gh_cpu_model {
-    const char *name;                 /* "x86-64-v2", "x86-64-v3", "host" */
+    const char *name;                 /* "x86-64-v2", "x86-64-v3", "host", "max" */
     unsigned leaf_count;
     struct gh_cpuid_leaf leaf[GH_CPUID_MAX];
 };

@@ -582,7 +582,7 @@ static const struct row { const char *name, *arg; int (*fn)(struct state *, cons
     { "memory", "SIZE", opt_memory, "guest memory, such as 512M or 2G (default 512M)" },
     { "cpus", "N", opt_cpus, "virtual CPUs (default 1)" },
     { "accel", "NAME", opt_accel, "auto, kvm or soft (default auto)" },
-    { "cpu", "MODEL", opt_cpu, "CPU model: x86-64-v2, x86-64-v3 or host" },
+    { "cpu", "MODEL", opt_cpu, "CPU model: x86-64-v2, x86-64-v3, host or max" },
     { "boot", "ORDER", opt_boot, "letters in order: d CD, c disk, a floppy, n network" },
     { "cdrom", "FILE[,bus=B]", opt_cdrom, "a CD drive with this image on bus ide or ahci; “none”: an empty drive" },
     { "disk", "FILE[,…]", opt_disk, "a disk; format=raw|qcow2|… (else its name must tell), bus=ide|ahci|nvme|virtio, cache=writeback|writethrough|unsafe, bps=, iops=, discard=off, hotplug, readonly, snapshot" },

@@ -148,6 +148,7 @@ struct soft_cpu {
     uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
     uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_phys[16], tsc_offset, tsc_adjust;
     uint64_t feature_control, mcg_status, spec_ctrl, clock_page;
+    uint32_t pkru, pkrs;             /* protection keys: of user pages, of supervisor pages */
     bool     long_mode;              /* EFER.LMA */
 
     /* ---- floating point and vectors: values, in the host's own formats ------------------- */

@@ -28,7 +28,13 @@ bool soft_cpu_has(const struct soft_cpu *cpu, uint32_t leaf, unsigned reg, unsig
     return v >> bit & 1;
 }
 
-static uint32_t xsave_size(uint64_t xcr0) { return xcr0 & 4 ? 832 : 576; }
+/* Standard format: bytes up to the last component that is enabled; compacted: one after the other. */
+static uint32_t xsave_size(uint64_t xcr0, bool compact)
+{
+    if (compact)
+        return 576 + (xcr0 & 4 ? 256 : 0) + (xcr0 & 0x200 ? 8 : 0);
+    return xcr0 & 0x200 ? 2696 : xcr0 & 4 ? 832 : 576;
+}
 
 static void complete(const struct soft_cpu *cpu, struct gh_cpuid_leaf *l)
 {
@@ -42,12 +48,16 @@ static void complete(const struct soft_cpu *cpu, struct gh_cpuid_leaf *l)
         if (!(cpu->lapic.base_msr & GH_LAPIC_BASE_ENABLE))
             l->edx &= ~(1u << 9);
         break;
+    case 7:
+        if (l->subleaf == 0 && (cpu->cr4 & CR4_PKE))
+            l->ecx |= 1u << 4;
+        break;
     case 0xb: case 0x1f:
         l->edx = id;
         break;
     case 0xd:
         if (l->subleaf == 0 || (l->subleaf == 1 && l->eax))
-            l->ebx = xsave_size(cpu->xcr0);
+            l->ebx = xsave_size(cpu->xcr0, l->subleaf);
         break;
     default:
         break;

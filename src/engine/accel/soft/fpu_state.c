@@ -6,11 +6,12 @@
  *
  *     0  x87 control    24 MXCSR    32 ST(0)..ST(7)    160 XMM    512 header    576 YMM high halves
  *
- * State components are x87 (bit 0), SSE (bit 1) and AVX (bit 2); with these three the compacted
- * and the standard format have the same offsets. In use means: differs from the initial state.
+ * State components are x87 (bit 0), SSE (bit 1), AVX (bit 2) and PKRU (bit 9), which alone lies elsewhere in the
+ * compacted format. In use means: differs from the initial state.
  */
 #include "engine/accel/soft/fpu.h"
 #include "engine/accel/soft/simd.h"
+#include "engine/accel/soft/vm.h"
 
 #include <errno.h>
 
@@ -20,7 +21,9 @@
 #define OFF_HEADER 512
 #define OFF_YMM    576
 #define AREA_BYTES 832
-enum { PART_X87 = 1, PART_SSE = 2, PART_AVX = 4 };
+#define OFF_PKRU   2688
+#define PKRU_BYTES 8
+enum { PART_X87 = 1, PART_SSE = 2, PART_AVX = 4, PART_PKRU = 0x200 };
 #define COMPACTED (1ull << 63)
 
 /* ---- Building and taking the parts ----------------------------------------------------------- */
@@ -88,7 +91,7 @@ static void build_mxcsr(const struct soft_cpu *cpu, uint8_t *p)
 
 static unsigned in_use(const struct soft_cpu *cpu, unsigned xmms)
 {
-    unsigned parts = 0;
+    unsigned parts = cpu->pkru ? PART_PKRU : 0;
     if (cpu->x87.fcw != 0x37f || cpu->x87.fsw || cpu->x87.ftw_abridged || cpu->x87.fop ||
         cpu->x87.fip || cpu->x87.fdp)
         parts |= PART_X87;
@@ -156,7 +159,20 @@ static unsigned xsave_enter(struct soft_cpu *cpu)
         soft_ud(cpu);
     if (cpu->cr0 & SOFT_CR0_TS)
         soft_raise(cpu, SOFT_NM);
-    return (uint32_t)cpu->gpr[GH_RAX] & cpu->xcr0 & (PART_X87 | PART_SSE | PART_AVX);
+    return (uint32_t)cpu->gpr[GH_RAX] & cpu->xcr0 & (PART_X87 | PART_SSE | PART_AVX | PART_PKRU);
+}
+
+static unsigned offset_of_pkru(bool compact, uint64_t layout)
+{
+    return !compact ? OFF_PKRU : layout & PART_AVX ? AREA_BYTES : OFF_YMM;
+}
+
+/* Where an area with these components ends. */
+static unsigned end_of(unsigned wanted, bool compact, uint64_t layout)
+{
+    if (wanted & PART_PKRU)
+        return offset_of_pkru(compact, layout) + PKRU_BYTES;
+    return wanted & PART_AVX ? AREA_BYTES : OFF_YMM;
 }
 
 /* Writes the parts; mxcsr says whether MXCSR is written too. */
@@ -191,7 +207,8 @@ static void save(struct soft_cpu *cpu, const struct soft_insn *in, enum save_kin
 {
     unsigned wanted = xsave_enter(cpu);
     unsigned used = in_use(cpu, xmm_count(cpu));
-    unsigned bytes = wanted & PART_AVX ? AREA_BYTES : OFF_YMM;
+    bool compact = kind == SAVE_COMPACT;
+    unsigned bytes = end_of(wanted, compact, wanted);
     uint64_t linear = area_address(cpu, in, bytes, 64, true);
     uint64_t header[2];
     soft_check_write(cpu, linear, bytes);
@@ -200,6 +217,8 @@ static void save(struct soft_cpu *cpu, const struct soft_insn *in, enum save_kin
     unsigned parts = kind == SAVE_PLAIN ? wanted : wanted & used;
     bool mxcsr = kind == SAVE_COMPACT ? (parts & PART_SSE) != 0 : (wanted & (PART_SSE | PART_AVX)) != 0;
     write_parts(cpu, linear, parts, mxcsr, in->opsize == 8);
+    if (parts & PART_PKRU)
+        soft_st64(cpu, linear + offset_of_pkru(compact, wanted), cpu->pkru);
     if (kind == SAVE_COMPACT) {
         header[0] = wanted & used;
         header[1] = COMPACTED | wanted;
@@ -256,7 +275,11 @@ SOFT_OP(xrstor)
     if ((wanted & PART_AVX) && (present & PART_AVX))
         soft_read(cpu, soft_ea(cpu, in, AREA_BYTES, false) + OFF_YMM, area + OFF_YMM,
                   AREA_BYTES - OFF_YMM);
-    uint32_t mxcsr = cpu->mxcsr;
+    uint32_t mxcsr = cpu->mxcsr, pkru = wanted & PART_PKRU ? 0 : cpu->pkru;
+    if (wanted & present & PART_PKRU) {
+        unsigned off = offset_of_pkru(compact, layout);
+        pkru = soft_ld32(cpu, soft_ea(cpu, in, off + PKRU_BYTES, false) + off);
+    }
     if (compact) {
         if (wanted & PART_SSE) {
             mxcsr = MXCSR_DEFAULT;
@@ -270,6 +293,8 @@ SOFT_OP(xrstor)
         soft_gp(cpu, 0);
     take_parts(cpu, area, wanted, present, in->opsize == 8, xmm_count(cpu));
     cpu->mxcsr = mxcsr;
+    soft_next(cpu, in);
+    soft_set_pkru(cpu, pkru);
 }
 
 /* ---- MXCSR ----------------------------------------------------------------------------------- */
@@ -324,8 +349,10 @@ void soft_fpu_reset(struct soft_cpu *cpu, bool init_only)
 
 void soft_fpu_get(const struct soft_cpu *cpu, uint8_t *xsave)
 {
-    uint64_t present = PART_X87 | PART_SSE | PART_AVX;
+    uint64_t present = PART_X87 | PART_SSE | PART_AVX | (cpu->pkru ? PART_PKRU : 0);
     memset(xsave, 0, AREA_BYTES);
+    memset(xsave + OFF_PKRU, 0, PKRU_BYTES);
+    memcpy(xsave + OFF_PKRU, &cpu->pkru, 4);
     build_x87(cpu, true, xsave);
     build_mxcsr(cpu, xsave);
     memcpy(xsave + OFF_HEADER, &present, 8);
@@ -346,5 +373,8 @@ int soft_fpu_set(struct soft_cpu *cpu, const uint8_t *xsave)
         return -EINVAL;
     take_parts(cpu, xsave, PART_X87 | PART_SSE | PART_AVX, present, true, 16);
     cpu->mxcsr = mxcsr;
+    cpu->pkru = 0;
+    if (present & PART_PKRU)
+        memcpy(&cpu->pkru, xsave + OFF_PKRU, 4);
     return 0;
 }

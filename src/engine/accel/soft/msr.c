@@ -15,7 +15,7 @@ enum {
     MSR_SYSENTER_ESP, MSR_SYSENTER_EIP, MSR_MCG_CAP = 0x179, MSR_MCG_STATUS, MSR_MISC_ENABLE = 0x1a0,
     MSR_DEBUGCTL = 0x1d9, MSR_MTRR_PHYS = 0x200, MSR_MTRR_FIX64K = 0x250, MSR_MTRR_FIX16K = 0x258,
     MSR_MTRR_FIX4K = 0x268, MSR_PAT = 0x277, MSR_MTRR_DEF_TYPE = 0x2ff, MSR_TSC_DEADLINE = 0x6e0,
-    MSR_X2APIC = 0x800, MSR_XSS = 0xda0,
+    MSR_PKRS = 0x6e1, MSR_X2APIC = 0x800, MSR_XSS = 0xda0,
     MSR_EFER = 0xc0000080u, MSR_STAR, MSR_LSTAR, MSR_CSTAR, MSR_SFMASK, MSR_FS_BASE = 0xc0000100u, MSR_GS_BASE,
     MSR_KERNEL_GS_BASE, MSR_TSC_AUX,
     MSR_WALL_CLOCK_OLD = 0x11, MSR_CLOCK_PAGE_OLD = 0x12, MSR_WALL_CLOCK = 0x4b564d00, MSR_CLOCK_PAGE,
@@ -76,6 +76,7 @@ bool soft_msr_read(struct soft_cpu *cpu, uint32_t msr, uint64_t *ret)
     case MSR_KERNEL_GS_BASE: *ret = cpu->kernel_gs_base; return true;
     case MSR_TSC_AUX: *ret = cpu->tsc_aux; return true;
     case MSR_MCG_STATUS: *ret = cpu->mcg_status; return true;
+    case MSR_PKRS: *ret = cpu->pkrs; return soft_cpu_has(cpu, 7, GH_RCX, 31);
     case MSR_CLOCK_PAGE: case MSR_CLOCK_PAGE_OLD: *ret = cpu->clock_page; return true;
     case MSR_WALL_CLOCK: case MSR_WALL_CLOCK_OLD: *ret = 0; return true;
     case MSR_UCODE_REV: *ret = 0x100000000ull; return true;
@@ -183,6 +184,12 @@ bool soft_msr_write(struct soft_cpu *cpu, uint32_t msr, uint64_t value)
     case MSR_KERNEL_GS_BASE: return write_address(cpu, &cpu->kernel_gs_base, value);
     case MSR_TSC_AUX: cpu->tsc_aux = (uint32_t)value; return true;
     case MSR_MCG_STATUS: cpu->mcg_status = value; return true;
+    case MSR_PKRS:
+        if (value >> 32 || !soft_cpu_has(cpu, 7, GH_RCX, 31))
+            return false;
+        cpu->pkrs = (uint32_t)value;
+        soft_tlb_flush(cpu, true);
+        return true;
     case MSR_CLOCK_PAGE: case MSR_CLOCK_PAGE_OLD:
         cpu->clock_page = value;
         soft_clock_page(cpu);

@@ -81,7 +81,8 @@ static void write_cr3(struct soft_cpu *cpu, uint64_t value)
 /* Bits of CR4 that the model has. */
 static uint64_t cr4_writable(const struct soft_cpu *cpu)
 {
-    return CR4_WRITABLE | (soft_cpu_has(cpu, 1, GH_RCX, 26) ? CR4_OSXSAVE : 0);
+    return CR4_WRITABLE | (soft_cpu_has(cpu, 1, GH_RCX, 26) ? CR4_OSXSAVE : 0) |
+           (soft_cpu_has(cpu, 7, GH_RCX, 3) ? CR4_PKE : 0) | (soft_cpu_has(cpu, 7, GH_RCX, 31) ? CR4_PKS : 0);
 }
 
 static void write_cr4(struct soft_cpu *cpu, uint64_t value)
@@ -98,7 +99,7 @@ static void write_cr4(struct soft_cpu *cpu, uint64_t value)
     cpu->cr4 = value;
     if ((old & ~value) & CR4_PCIDE)
         soft_tlb_switch(cpu, 0, false);
-    if ((value ^ old) & (CR4_PCIDE | CR4_PAE | CR4_PSE | CR4_PGE | CR4_SMEP | CR4_SMAP))
+    if ((value ^ old) & (CR4_PCIDE | CR4_PAE | CR4_PSE | CR4_PGE | CR4_SMEP | CR4_SMAP | CR4_PKE | CR4_PKS))
         soft_tlb_flush(cpu, true);
 }
 
@@ -284,4 +285,38 @@ SOFT_OP(xsetbv)
     cpu->xcr0 = v;
     soft_next(cpu, in);
     soft_update_mode(cpu);
+}
+
+/* ---- Protection keys ---------------------------------------------------------------------------------- */
+void soft_set_pkru(struct soft_cpu *cpu, uint32_t value)
+{
+    if (cpu->pkru == value)
+        return;
+    cpu->pkru = value;
+    if (cpu->cr4 & CR4_PKE)
+        soft_tlb_flush(cpu, true);     /* the TLB's rights are those with the keys */
+}
+
+static void need_keys(struct soft_cpu *cpu)
+{
+    if (!(cpu->cr4 & CR4_PKE))
+        soft_ud(cpu);
+    if ((uint32_t)cpu->gpr[GH_RCX])
+        soft_gp(cpu, 0);
+}
+
+SOFT_OP(rdpkru)
+{
+    need_keys(cpu);
+    cpu->gpr[GH_RAX] = cpu->pkru;
+    cpu->gpr[GH_RDX] = 0;
+}
+
+SOFT_OP(wrpkru)
+{
+    need_keys(cpu);
+    if ((uint32_t)cpu->gpr[GH_RDX])
+        soft_gp(cpu, 0);
+    soft_set_pkru(cpu, (uint32_t)cpu->gpr[GH_RAX]);
+    soft_next(cpu, in);
 }

@@ -160,6 +160,8 @@ static inline unsigned soft_mode_cpl(const struct soft_cpu *cpu, unsigned cpl)
 #define CR4_OSXSAVE (1ull << 18)
 #define CR4_SMEP (1ull << 20)
 #define CR4_SMAP (1ull << 21)
+#define CR4_PKE  (1ull << 22)
+#define CR4_PKS  (1ull << 24)
 #define EFER_SCE (1ull << 0)
 #define EFER_LME (1ull << 8)
 #define EFER_LMA (1ull << 10)
@@ -191,6 +193,7 @@ void soft_vcpu_run(struct soft_cpu *cpu, struct gh_exit *ret);
 void soft_vcpu_reset(struct soft_cpu *cpu, bool init);   /* init: INIT, not power-on */
 /* ---- sys_cr.c -------------------------------------------------------------------------------------- */
 void soft_load_pdptes_quiet(struct soft_cpu *cpu);       /* restored state: bad entries become not present */
+void soft_set_pkru(struct soft_cpu *cpu, uint32_t value); /* at the end of a block: flushes the TLB */
 /* ---- debug.c --------------------------------------------------------------------------------------- */
 void soft_debug_set(struct soft_vm *vm, const struct gh_debug *debug);
 void soft_debug_step(struct soft_cpu *cpu, bool on);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * Page walks: no paging, 32-bit with PSE-36, PAE, 4-level. Intel SDM volume 3, chapter "Paging".
- * PAT, PCD and PWT are ignored: memory types do not exist here. Protection keys, LA57 and shadow stacks
- * are not modelled and not advertised.
+ * Protection keys of user and of supervisor pages. PAT, PCD and PWT are ignored: memory types do not exist here.
+ * LA57 and shadow stacks are not modelled and not advertised.
  */
 #include "engine/accel/soft/mmu.h"
 #include "engine/accel/soft/vm.h"
@@ -21,6 +21,7 @@
 #define PF_U    (1u << 2)
 #define PF_RSVD (1u << 3)
 #define PF_I    (1u << 4)
+#define PF_PK   (1u << 5)
 #define MAX_LEVELS 4
 #define MAX_RETRIES 64 /* another vCPU keeps changing the entry: then set A/D without compare */
 
@@ -143,6 +144,19 @@ static unsigned rights_of(const struct soft_cpu *cpu, unsigned mode, uint64_t ac
     return r;
 }
 
+/* Rights that the page's protection key takes from data accesses; entry: of the page itself. */
+static unsigned key_takes(const struct soft_cpu *cpu, unsigned mode, uint64_t acc, uint64_t entry)
+{
+    bool user_page = acc & PTE_US;
+
+    if (!cpu->long_mode || !(cpu->cr4 & (user_page ? CR4_PKE : CR4_PKS)))
+        return 0;
+    unsigned bits = (user_page ? cpu->pkru : cpu->pkrs) >> (entry >> 59 & 15) * 2 & 3;
+    if (bits & 1)
+        return SOFT_R_READ | SOFT_R_WRITE;
+    return bits && (mode == SOFT_MMU_USER || (cpu->cr0 & CR0_WP)) ? SOFT_R_WRITE : 0;
+}
+
 static void fault(const struct soft_cpu *cpu, struct soft_walk *ret, enum soft_access access,
                   unsigned mode, uint32_t bits)
 {
@@ -191,10 +205,12 @@ static bool walk_once(struct soft_cpu *cpu, uint64_t linear, enum soft_access ac
         table = t.entry_bytes == 4 ? e & 0xfffff000u : e & PTE_ADDR;
     }
     unsigned rights = rights_of(cpu, mode, acc, nx);
-    if (!(rights & need[access])) {
-        fault(cpu, ret, access, mode, PF_P);
+    unsigned taken = key_takes(cpu, mode, acc, e);
+    if (!(rights & need[access] & ~taken)) {
+        fault(cpu, ret, access, mode, PF_P | (taken & need[access] ? PF_PK : 0));
         return true;
     }
+    rights &= ~taken;
     for (unsigned i = 0; i < n; i++) {
         uint64_t bits = PTE_A | (i == n - 1 && access == SOFT_WRITE ? PTE_D : 0);
         if (!set_bits(cpu, &ref[i], bits, t.entry_bytes, force))
