@@ -12,6 +12,7 @@
 #include "appliance/disk.h"
 #include "base/bytes.h"
 #include "base/cleanup.h"
+#include "disk/draft.h"
 #include "disk/resolve.h"
 
 enum { CHUNK = 1 << 20 };
@@ -133,6 +134,7 @@ static int unpack(struct gh_package *p, const struct gh_appliance_medium *m, con
 static int convert(struct gh_package *p, struct gh_appliance_medium *m, const char *unpacked, const char *path, struct share *s, struct gh_error *err)
 {
     struct gh_image_create how = { .format = "qcow2", .bytes = m->virtual_bytes };
+    struct gh_image_draft *d;
     struct gh_image *src = NULL, *dst;
     struct gh_progress progress = { tell, s };
     int r = 0;
@@ -144,15 +146,20 @@ static int convert(struct gh_package *p, struct gh_appliance_medium *m, const ch
         how.bytes = (gh_image_bytes(src) + 511) / 512 * 512;
         m->virtual_bytes = how.bytes;
     }
-    r = gh_image_create_path(path, &how, false, err);
+    d = gh_image_draft_new(path, &how, GH_DRAFT_NEW, err);
+    r = d ? 0 : err->code;
     if (!r && src) {
-        dst = gh_image_open_path(path, &(struct gh_image_open_how){ .format = "qcow2", .writable = true }, err);
+        dst = gh_image_draft_open(d, true, NULL, err);
         r = dst ? gh_image_copy(src, dst, true, false, &progress, err) : -EIO;
         int closed = gh_image_close(dst);
         if (!r && closed < 0)
             r = gh_error_set(err, closed, "DiskFlushFailed", "“%s” could not be completed: %s.", path, strerror(-closed));
     }
     gh_image_close(src);
+    if (!r)
+        r = gh_image_draft_publish(d, err);
+    else
+        gh_image_draft_drop(d);
     if (!r)
         snprintf(m->format, sizeof m->format, "qcow2");
     return r;

@@ -36,6 +36,7 @@ struct gh_image_spec {
     bool writable;
     bool unlocked;                             /* the caller holds or does not want the lock */
     bool shared_writers;                       /* several machines write it at once (raw, fixed size) */
+    bool draft;                                /* not published yet: nothing of it is made durable (draft.h) */
     bool repair;                               /* opened for check: damage that check can mend is accepted */
     uint64_t window_at, window_bytes;          /* window_at not 0: only this range of fd, an archive's member */
     const struct gh_image_part *parts;
@@ -117,6 +118,7 @@ struct gh_image_create {
     bool extended_l2;
     bool preallocate;                          /* metadata and space */
     uint64_t window_at;                        /* not 0: the image begins there in fd, and is the end of it */
+    bool draft;                                /* as in gh_image_spec */
 };
 /* Makes an image in the empty file fd (taken over) and closes it, flushed. */
 int gh_image_create(int fd, const char *label, const struct gh_image_create *how, struct gh_error *err);

@@ -108,6 +108,9 @@ void gh_uuid_text(char ret[37], const uint8_t uuid[16], bool le);
 bool gh_uuid_parse(uint8_t ret[16], const char *text, bool le);
 /* Compares what the child remembers of its parent; DiskParentChanged names both. Empty: not compared. */
 int  gh_image_check_parent(struct gh_image *img, struct gh_error *err);
+bool gh_is_zero(const void *data, size_t len);                          /* ops.c */
+/* Is this part known to read as zeros without reading it? *n: how far the answer goes. */
+int  gh_image_known_zero(struct gh_image *img, uint64_t off, uint64_t len, bool *zero, uint64_t *n);
 uint64_t gh_round_up(uint64_t v, uint64_t unit);
 static inline uint64_t gh_min_u64(uint64_t a, uint64_t b) { return a < b ? a : b; }
 static inline bool gh_is_pow2(uint64_t v) { return v && !(v & (v - 1)); }

@@ -222,7 +222,7 @@ int gh_file_flush(struct gh_file *f)
     if (r < 0)
         return r;
     uint64_t seen = atomic_load(&f->changes);
-    if (!f->writable || atomic_load(&f->synced) >= seen)
+    if (!f->writable || f->draft || atomic_load(&f->synced) >= seen)
         return 0;
     r = before(&ev);
     if (!r && fdatasync(f->fd) < 0)

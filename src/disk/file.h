@@ -22,6 +22,7 @@ struct gh_file {
     bool writable;
     bool device;                       /* block device: fixed size */
     bool no_punch, no_zero_range;      /* the file system refused once; not asked again */
+    bool draft;                        /* nobody counts on it yet: flush does nothing (draft.h) */
     bool window;                       /* a range of a larger file: from base on */
     uint64_t base;
     unsigned id;                       /* numbers files for the hook, in order of gh_file_new */

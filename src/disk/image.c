@@ -167,6 +167,7 @@ static int open_file(const struct gh_image_spec *spec, int fd, const char *label
     *ret = gh_file_new(fd, spec->writable, label, err);
     if (!*ret)
         return err && err->code ? err->code : -EINVAL;
+    (*ret)->draft = spec->draft;
     if (spec->window_at && fd == spec->fd)
         r = gh_file_set_window(*ret, spec->window_at, spec->window_bytes, err);
     if (r < 0 || spec->unlocked)
@@ -381,6 +382,7 @@ int gh_image_create(int fd, const char *label, const struct gh_image_create *how
     struct gh_file *file = gh_file_new(fd, true, label, err);
     if (!file)
         return err && err->code ? err->code : -EINVAL;
+    file->draft = how->draft;
     if (how->window_at)
         r = gh_file_set_window(file, how->window_at, 0, err);
     if (!r)

@@ -14,8 +14,22 @@
 #define WRITE_BACK_STEP (16ull << 20)
 enum { GRAIN = 4096, WORKERS = 4, STEP_NS = 10000000 };
 
-static bool is_zero(const uint8_t *p, size_t n)
-{ return !n || (!p[0] && !memcmp(p, p + 1, n - 1)); }
+bool gh_is_zero(const void *data, size_t len)
+{
+    typedef uint64_t lane __attribute__((vector_size(16), aligned(1), may_alias));
+    const uint8_t *p = data;
+    size_t i = 0;
+
+    for (; i + 64 <= len; i += 64) {
+        lane v = (*(const lane *)(p + i) | *(const lane *)(p + i + 16)) | (*(const lane *)(p + i + 32) | *(const lane *)(p + i + 48));
+        if (v[0] | v[1])
+            return false;
+    }
+    for (; i < len; i++)
+        if (p[i])
+            return false;
+    return true;
+}
 
 static bool tell(const struct gh_progress *p, uint64_t done, uint64_t total)
 { return !p || !p->fn || p->fn(p->opaque, done, total); }
@@ -32,8 +46,7 @@ struct copy {
     unsigned live;                        /* workers, with lock */
 };
 
-/* Is this part of the source known to be zeros without reading it? *n: how far the answer goes. */
-static int known_zero(struct gh_image *img, uint64_t off, uint64_t len, bool *zero, uint64_t *n)
+int gh_image_known_zero(struct gh_image *img, uint64_t off, uint64_t len, bool *zero, uint64_t *n)
 {
     struct gh_map m;
     int r = gh_image_map(img, off, len, &m);
@@ -53,14 +66,14 @@ static int write_runs(struct copy *c, uint64_t off, const uint8_t *buf, size_t l
         size_t at = from;
         while (at < len) {
             size_t n = (size_t)gh_min_u64(len - at, c->unit - (off + at) % c->unit);
-            if (!is_zero(buf + at, n))
+            if (!gh_is_zero(buf + at, n))
                 break;
             at += n;
         }
         size_t end = at;
         while (end < len) {
             size_t n = (size_t)gh_min_u64(len - end, c->unit - (off + end) % c->unit);
-            if (is_zero(buf + end, n))
+            if (gh_is_zero(buf + end, n))
                 break;
             end += n;
         }
@@ -85,7 +98,7 @@ static int copy_chunk(struct copy *c, uint64_t off, uint64_t len, uint8_t *buf)
     for (uint64_t at = 0; at < len;) {
         bool zero;
         uint64_t n = len - at;
-        int r = known_zero(c->src, off + at, n, &zero, &n);
+        int r = gh_image_known_zero(c->src, off + at, n, &zero, &n);
         if (!r && zero)
             memset(buf + at, 0, n);
         else if (!r)
@@ -209,7 +222,7 @@ static int read_padded(struct gh_image *img, uint64_t off, uint8_t *buf, uint64_
     for (uint64_t at = 0; at < inside;) {
         bool z;
         uint64_t n = inside - at;
-        int r = known_zero(img, off + at, n, &z, &n);
+        int r = gh_image_known_zero(img, off + at, n, &z, &n);
         if (!r && z)
             memset(buf + at, 0, n);
         else if (!r)
@@ -300,7 +313,7 @@ int gh_image_copy_difference(struct gh_image *src, struct gh_image *dst, const s
         for (uint64_t at = 0; at < len && !r; at += unit) {
             uint64_t n = gh_min_u64(unit, len - at);
             if (memcmp(want + at, have + at, n))
-                r = is_zero(want + at, n) ? gh_image_zero(dst, off + at, n) : gh_image_write(dst, off + at, want + at, n);
+                r = gh_is_zero(want + at, n) ? gh_image_zero(dst, off + at, n) : gh_image_write(dst, off + at, want + at, n);
         }
         if (!r && !tell(progress, off + len, src->bytes))
             r = -ECANCELED;

@@ -20,8 +20,6 @@ struct packing {
     _Atomic unsigned live;
 };
 
-static bool is_zero(const uint8_t *p, size_t n) { return !p[0] && !memcmp(p, p + 1, n - 1); }
-
 static int begin(struct gh_image *img)
 {
     if (img->marked)
@@ -42,7 +40,7 @@ static int one_cluster(struct packing *p, uint64_t off, uint8_t *plain, uint8_t 
         return r;
     memset(plain + n, 0, unit - n);
     r = gh_image_read(p->src, off, plain, n);
-    if (r < 0 || is_zero(plain, unit))
+    if (r < 0 || gh_is_zero(plain, unit))
         return r;
     size_t small = dst->driver->pack(dst, plain, packed, unit);
     if (!small)

@@ -23,6 +23,3 @@ int gh_image_resolve_path(const char *path, const struct gh_image_open_how *how,
                           int (*take)(void *opaque, const struct gh_image_spec *file), void *opaque, struct gh_error *err);
 /* Probes the open file; "raw" if nothing else fits. */
 int gh_image_probe_fd(int fd, const char *label, const char **ret_format, struct gh_error *err);
-/* Makes an image at path through a temporary name; exists: -EEXIST (FileExists) unless force. Parts of
- * split formats are made beside it. */
-int gh_image_create_path(const char *path, const struct gh_image_create *how, bool force, struct gh_error *err);

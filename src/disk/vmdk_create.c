@@ -80,6 +80,7 @@ static int make_part(const struct gh_image_create *how, const char *suffix, uint
     struct gh_file *f = gh_file_new(fd, true, suffix, err);
     if (!f)
         return -EIO;
+    f->draft = how->draft;
     int r = flat ? gh_file_truncate(f, sectors * 512) : make_sparse(f, sectors, NULL, false);
     if (!r && flat && how->preallocate) {
         r = gh_file_allocate(f, 0, sectors * 512);

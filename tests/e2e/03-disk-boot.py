@@ -13,7 +13,7 @@ from guestlib import BUILD, TOP, VM, Process, check, skip
 
 if not shutil.which("nasm"):
     skip("nasm is not installed")
-IMAGE = f"{BUILD}/src/disk/gasthaus-image"
+IMAGE = f"{BUILD}/src/image-tool/gasthaus-image"
 folder = tempfile.mkdtemp(prefix="gh-disk-boot-")
 subprocess.run(["nasm", "-f", "bin", f"{TOP}/tests/e2e/disk-boot.asm", "-o", f"{folder}/boot"], check=True)
 words = b"".join(struct.pack("<H", i) for i in range(64 * 256))

@@ -12,7 +12,7 @@ import time
 
 from guestlib import BUILD, check, linux
 
-IMAGE = f"{BUILD}/src/disk/gasthaus-image"
+IMAGE = f"{BUILD}/src/image-tool/gasthaus-image"
 folder = tempfile.mkdtemp(prefix="gh-trim-", dir="/var/tmp")
 disks = [("raw", "virtio", "/dev/vda"), ("qcow2", "virtio", "/dev/vdb"), ("vdi", "ahci", "/dev/sda"), ("vhd", "ahci", "/dev/sdb"),
          ("qcow2", "nvme", "/dev/nvme0n1"), ("vmdk", "ide", None)]

@@ -13,7 +13,7 @@ import time
 
 from guestlib import BUILD, check, fail, linux, skip
 
-IMAGE = f"{BUILD}/src/disk/gasthaus-image"
+IMAGE = f"{BUILD}/src/image-tool/gasthaus-image"
 if os.getuid():
     skip("needs root to mount a small file system")
 folder = tempfile.mkdtemp(prefix="gh-faults-", dir="/var/tmp")

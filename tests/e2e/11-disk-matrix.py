@@ -18,7 +18,7 @@ import time
 
 from guestlib import BUILD, Alone, check, guest
 
-IMAGE = f"{BUILD}/src/disk/gasthaus-image"
+IMAGE = f"{BUILD}/src/image-tool/gasthaus-image"
 BUSES, FORMATS = ("ide", "ahci", "nvme", "virtio"), ("vdi", "vmdk", "vhd", "qcow2", "raw")
 PARTITION = 2048 * 512
 cases = [tuple(a.split(":")) for a in sys.argv[1:]] or [(b, f) for f in FORMATS for b in BUSES]

@@ -16,7 +16,7 @@ from guestlib import BUILD, Engine, check
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "appliance"))
 import samples
 
-TOOL = f"{BUILD}/src/disk/gasthaus-image"
+TOOL = f"{BUILD}/src/image-tool/gasthaus-image"
 
 
 def tree(folder):

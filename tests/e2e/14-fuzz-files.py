@@ -24,7 +24,7 @@ targets = ["image-" + f for f in ("raw", "qcow2", "vdi", "vmdk", "vhd", "vhdx", 
 subprocess.run(["ninja", "-C", FUZZ, *[f"tests/fuzz/fuzz-{t}" for t in targets]], check=True, stdout=subprocess.DEVNULL)
 found = 0
 with tempfile.TemporaryDirectory(prefix="gh-fuzz-") as d:
-    subprocess.run([sys.executable, f"{TOP}/tests/fuzz/seeds.py", f"{d}/seeds", f"{BUILD}/src/disk/gasthaus-image"], check=True)
+    subprocess.run([sys.executable, f"{TOP}/tests/fuzz/seeds.py", f"{d}/seeds", f"{BUILD}/src/image-tool/gasthaus-image"], check=True)
     for t in targets:
         os.mkdir(f"{d}/{t}")
         p = subprocess.run([f"{FUZZ}/tests/fuzz/fuzz-{t}", f"-max_total_time={SECONDS}", "-timeout=25", "-rss_limit_mb=1500", "-len_control=0",

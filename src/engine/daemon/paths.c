@@ -47,7 +47,7 @@ char *gh_paths_program(const char *name)
 {
     /* In the build tree programs lie in their source folder's place; installed, beside each other. */
     static const char *const places[] = { "", "../machine", "../engine/machine", "../engine/daemon", "../../engine/daemon",
-                                          "../cli", "../disk", "../../disk", "../../cli", "../libexec/gasthaus" };
+                                          "../cli", "../image-tool", "../../image-tool", "../../cli", "../libexec/gasthaus" };
     char self[4096];
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
 

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "disk/file.h"
-#include "disk/tool/tool.h"
+#include "base/sha256.h"
+#include "disk/draft.h"
+#include "image-tool/tool.h"
 
 static struct gh_image *open_image(struct tool *t, const char *path, const char *format, bool writable, struct gh_error *err)
 {
@@ -118,36 +118,57 @@ int tool_info(struct tool *t)
     return 0;
 }
 
-/* Copies src into a new image at path; with --force what was there is gone from the start. */
-static int copy_to(struct tool *t, struct gh_image *src, const char *path, const struct gh_image_create *how, bool verify,
-                   struct gh_error *err)
+/* Copying takes the first half of the progress when a comparison follows. */
+struct stage { struct tool *t; unsigned from, to; };
+static bool staged(void *opaque, uint64_t done, uint64_t total)
+{
+    struct stage *s = opaque;
+    return tool_progress(s->t, s->from + (uint64_t)((double)(s->to - s->from) * (double)done / (double)(total ? total : 1)), 1000);
+}
+
+static int differs(struct gh_error *err, const char *path, struct gh_image *src, uint64_t at)
+{
+    return gh_error_set(err, -EIO, "DiskVerifyFailed", "The new file for “%s” differs from “%s” at byte %llu and was dropped.", path,
+                        gh_image_label(src), (unsigned long long)at);
+}
+
+/* Copies src into a new image, which takes its place at path when it is complete, durable and, if asked for, compared. */
+static int copy_to(struct tool *t, struct gh_image *src, const char *path, const struct gh_image_create *how, enum gh_draft_mode mode,
+                   bool packed, bool verify, struct gh_error *err)
 {
     bool stream = how->variant && !strcmp(how->variant, "stream-optimized");
-    int r = gh_image_create_path(path, how, t->force, err);
-    if (r < 0)
-        return r;
-    struct gh_image *dst = gh_image_open_path(path, &(struct gh_image_open_how){ .format = how->format, .writable = true }, err);
-    struct gh_progress p = { tool_progress, t };
-    r = !dst ? -EIO : how->compression ? gh_image_copy_packed(src, dst, &p, err) : gh_image_copy(src, dst, !how->parent_name, stream, &p, err);
+    struct stage stage = { t, 0, verify ? 500 : 1000 };
+    struct gh_progress p = { staged, &stage };
+    struct gh_check_report rep;
+    struct gh_image_draft *d = gh_image_draft_new(path, how, mode, err);
+    struct gh_image *dst = d ? gh_image_draft_open(d, true, NULL, err) : NULL;
+    int r = !dst ? -EIO : packed ? gh_image_copy_packed(src, dst, &p, err) : gh_image_copy(src, dst, gh_image_draft_blank(d), stream, &p, err);
+
     if (dst) {
         int closed = gh_image_close(dst);
         if (!r && closed < 0)
             r = gh_error_set(err, closed, "DiskFlushFailed", "“%s” could not be completed: %s.", path, strerror(-closed));
     }
-    if (!r && verify) {
-        uint64_t at;
-        dst = gh_image_open_path(path, &(struct gh_image_open_how){ .format = how->format }, err);
-        r = dst ? gh_image_compare(src, dst, &at, NULL, err) : -EIO;
-        if (r == 1)
-            r = gh_error_set(err, -EIO, "DiskVerifyFailed", "The new file differs from “%s” at byte %llu; the old one stays.",
-                             gh_image_label(src), (unsigned long long)at);
+    if (!r) { /* as others will open it */
+        dst = gh_image_draft_open(d, false, NULL, err);
+        r = dst ? gh_image_check(dst, false, &rep, err) : -EIO;
+        if (!r && rep.errors)
+            r = gh_error_set(err, -EIO, "DiskVerifyFailed", "The new file for “%s” is damaged (%s) and was dropped.", path, rep.first);
+        if (!r && verify) {
+            uint64_t at;
+            stage = (struct stage){ t, 500, 1000 };
+            r = gh_image_compare(src, dst, &at, &p, err);
+            if (r == 1)
+                r = differs(err, path, src, at);
+        }
         gh_image_close(dst);
     }
-    return r;
+    if (r < 0) {
+        gh_image_draft_drop(d);
+        return r;
+    }
+    return gh_image_draft_publish(d, err);
 }
-
-/* The files of an unfinished conversion go away again. */
-static void remove_image(const char *path) { unlink(path); }
 
 int tool_convert(struct tool *t)
 {
@@ -162,12 +183,8 @@ int tool_convert(struct tool *t)
     struct gh_image *src = open_image(t, t->arg[0], t->from, false, &err);
     if (!src)
         return tool_fail(t, &err);
-    how.bytes = gh_image_bytes(src);
-    how.bytes = (how.bytes + 511) / 512 * 512;
-    bool existed = !access(t->arg[1], F_OK);
-    int r = copy_to(t, src, t->arg[1], &how, false, &err);
-    if (r < 0 && (!existed || t->force))
-        remove_image(t->arg[1]);
+    how.bytes = (gh_image_bytes(src) + 511) / 512 * 512;
+    int r = copy_to(t, src, t->arg[1], &how, t->force ? GH_DRAFT_OVER : GH_DRAFT_NEW, how.compression != NULL, t->verify, &err);
     gh_image_close(src);
     return r < 0 ? tool_fail(t, &err) : 0;
 }
@@ -213,34 +230,52 @@ int tool_resize(struct tool *t)
     return r < 0 ? tool_fail(t, &err) : 0;
 }
 
+static bool has_packed(struct gh_image *img)
+{
+    struct gh_map m;
+    for (uint64_t off = 0, bytes = gh_image_bytes(img); off < bytes && !gh_image_map(img, off, bytes - off, &m); off += m.bytes)
+        if (m.kind == GH_MAP_PACKED)
+            return true;
+    return false;
+}
+
+/* How to make another one of the same kind. */
+static struct gh_image_create same_kind(const struct gh_image_info *i)
+{
+    static const struct { const char *states, *variant; } vmdk[] = {
+        { "twoGbMaxExtentSparse", "split-sparse" }, { "streamOptimized", "stream-optimized" },
+    };
+    struct gh_image_create how = { .format = i->format, .bytes = i->bytes, .cluster_bytes = strcmp(i->format, "raw") ? i->cluster_bytes : 0 };
+
+    for (size_t k = 0; k < sizeof vmdk / sizeof *vmdk; k++)
+        if (!strcmp(i->format, "vmdk") && !strcmp(i->variant, vmdk[k].states))
+            how.variant = vmdk[k].variant;
+    if (!strcmp(i->format, "qcow2")) {
+        how.version = i->variant[1] == '2' ? 2 : 3;
+        how.extended_l2 = strstr(i->variant, "extended L2");
+        how.compression = strstr(i->variant, "zstd") ? "zstd" : NULL;
+    }
+    return how;
+}
+
 int tool_compact(struct tool *t)
 {
     struct gh_error err = { 0 };
-    char temp[PATH_MAX];
     struct gh_image *src = open_image(t, t->arg[0], t->from, false, &err);
     if (!src)
         return tool_fail(t, &err);
     struct gh_image_info i;
     gh_image_info(src, &i);
+    struct gh_image_create how = same_kind(&i);
     int r = 0;
     if (i.has_parent || i.snapshots)
         r = gh_error_set(&err, -EBUSY, "DiskHasSnapshots", "“%s” belongs to a tree of snapshots and cannot be rewritten alone.", t->arg[0]);
-    struct gh_image_create how = { .format = i.format, .bytes = i.bytes, .cluster_bytes = i.cluster_bytes };
-    if (!strcmp(i.format, "raw"))
-        how.cluster_bytes = 0;
-    snprintf(temp, sizeof temp, "%s.compact", t->arg[0]);
-    t->force = true;
     if (!r)
-        r = copy_to(t, src, temp, &how, true, &err);
+        r = copy_to(t, src, t->arg[0], &how, GH_DRAFT_REWRITE, !strcmp(i.format, "qcow2") && !how.extended_l2 && has_packed(src), true, &err);
     gh_image_close(src);
-    if (!r)
-        r = gh_file_rename(AT_FDCWD, temp, t->arg[0]);
-    if (r < 0) {
-        unlink(temp);
+    if (r < 0)
         gh_error_set(&err, r, "DiskCompactFailed", "“%s” could not be replaced: %s.", t->arg[0], strerror(-r));
-        return tool_fail(t, &err);
-    }
-    return 0;
+    return r < 0 ? tool_fail(t, &err) : 0;
 }
 
 int tool_compare(struct tool *t)
@@ -335,7 +370,7 @@ int tool_rebase(struct tool *t)
 {
     struct gh_error err = { 0 };
     struct gh_image_info i = { 0 }, pi = { 0 };
-    char temp[PATH_MAX], path[PATH_MAX];
+    char path[PATH_MAX];
     if (!t->parent == !t->flatten) {
         fprintf(stderr, "gasthaus-image: rebase needs --parent FILE or --flatten\n");
         return 2;
@@ -358,25 +393,58 @@ int tool_rebase(struct tool *t)
     if (base)
         gh_image_info(base, &pi);
     /* A new file with what differs from the new parent, complete before it takes the old one's place. */
-    struct gh_image_create how = { .format = i.format, .bytes = i.bytes, .cluster_bytes = i.cluster_bytes,
-        .parent = base, .parent_name = base ? t->parent : NULL, .parent_format = base ? pi.format : NULL };
-    snprintf(temp, sizeof temp, "%s.rebase", t->arg[0]);
-    struct gh_progress p = { tool_progress, t };
-    r = gh_image_create_path(temp, &how, true, &err);
-    struct gh_image *dst = r ? NULL : gh_image_open_path(temp, &(struct gh_image_open_how){ .format = i.format, .writable = true,
-        .folder = t->allow }, &err);
-    if (!r)
-        r = dst ? gh_image_copy_difference(src, dst, &p, &err) : -EIO;
+    struct gh_image_create how = same_kind(&i);
+    how.parent = base;
+    how.parent_name = base ? t->parent : NULL;
+    how.parent_format = base ? pi.format : NULL;
+    struct stage stage = { t, 0, 500 };
+    struct gh_progress p = { staged, &stage };
+    struct gh_image_draft *d = gh_image_draft_new(t->arg[0], &how, GH_DRAFT_REWRITE, &err);
+    struct gh_image *dst = d ? gh_image_draft_open(d, true, base, &err) : NULL;
+    r = dst ? gh_image_copy_difference(src, dst, &p, &err) : -EIO;
     if (dst && gh_image_close(dst) < 0 && !r)
         r = -EIO;
-    gh_image_close(base);
-    gh_image_close(src);
-    if (!r)
-        r = gh_file_rename(AT_FDCWD, temp, t->arg[0]);
-    if (r < 0) {
-        unlink(temp);
-        gh_error_set(&err, r, "DiskRebaseFailed", "“%s” could not be rebased: %s.", base_name(t->arg[0]), strerror(-r));
-        return tool_fail(t, &err);
+    if (!d)
+        gh_image_close(base);
+    if (!r) {
+        uint64_t at;
+        stage = (struct stage){ t, 500, 1000 };
+        base = t->parent ? open_image(t, path, t->parent_format, false, &err) : NULL;
+        dst = t->parent && !base ? NULL : gh_image_draft_open(d, false, base, &err);
+        r = dst ? gh_image_compare(src, dst, &at, &p, &err) : -EIO;
+        if (r == 1)
+            r = differs(&err, t->arg[0], src, at);
+        gh_image_close(dst);
     }
+    gh_image_close(src);
+    if (r < 0) {
+        gh_error_set(&err, r, "DiskRebaseFailed", "“%s” could not be rebased: %s.", base_name(t->arg[0]), strerror(-r));
+        gh_image_draft_drop(d);
+    } else {
+        r = gh_image_draft_publish(d, &err);
+    }
+    return r < 0 ? tool_fail(t, &err) : 0;
+}
+
+int tool_hash(struct tool *t)
+{
+    struct gh_error err = { 0 };
+    struct gh_progress p = { tool_progress, t };
+    uint8_t digest[GH_IMAGE_HASH_BYTES];
+    char text[GH_SHA256_TEXT];
+    struct gh_image *img = open_image(t, t->arg[0], t->from, false, &err);
+    if (!img)
+        return tool_fail(t, &err);
+    int r = gh_image_hash(img, t->plain, digest, &p, &err);
+    uint64_t bytes = gh_image_bytes(img);
+    gh_image_close(img);
+    if (r < 0)
+        return tool_fail(t, &err);
+    const char *kind = t->plain ? "sha256" : "sha256-tree";
+    gh_sha256_text(digest, text);
+    if (t->json)
+        dump(json_pack("{s:s, s:I, s:s, s:s}", "file", t->arg[0], "bytes", (json_int_t)bytes, "algorithm", kind, "hash", text));
+    else
+        printf("%s:%s  %s\n", kind, text, t->arg[0]);
     return 0;
 }

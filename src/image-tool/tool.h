@@ -11,7 +11,7 @@ struct tool {
     unsigned ovf;
     const char *from, *to, *variant, *compression, *parent, *parent_format, *allow;
     uint64_t cluster;
-    bool flatten, unsafe, repair, shrink, force, json, progress, in_place;
+    bool flatten, unsafe, repair, shrink, force, json, progress, in_place, plain, verify;
     int last_percent;
 };
 int  tool_fail(struct tool *t, const struct gh_error *err);      /* prints; returns the exit status */
@@ -28,7 +28,8 @@ int tool_compare(struct tool *t);
 int tool_map(struct tool *t);
 int tool_rebase(struct tool *t);
 int tool_commit(struct tool *t);
-/* src/appliance/commands.c */
+int tool_hash(struct tool *t);
+/* src/image-tool/appliance.c */
 int tool_inspect(struct tool *t);
 int tool_import(struct tool *t);
 int tool_survey(struct tool *t);                                  /* paths come as JSON on standard input */

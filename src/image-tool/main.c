@@ -3,8 +3,8 @@
  * gasthaus-image: everything that can be done with a disk image, from a shell or for the daemon.
  * Exit status: 0 done, 1 failed or (compare, check) different or damaged, 2 wrong use.
  */
-#include "disk/tool/sandbox.h"
-#include "disk/tool/tool.h"
+#include "image-tool/sandbox.h"
+#include "image-tool/tool.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -31,6 +31,7 @@ static const struct { const char *name; int (*run)(struct tool *); const char *a
     { "map", tool_map, "FILE", "list which parts hold data" },
     { "rebase", tool_rebase, "FILE", "put FILE on --parent P, or on nothing with --flatten" },
     { "commit", tool_commit, "FILE", "merge FILE into its parent" },
+    { "hash", tool_hash, "FILE", "a number for what the image reads as, the same in every format" },
     { "inspect", tool_inspect, "FILE", "say what a machine of another program becomes here" },
     { "import", tool_import, "FILE FOLDER", "bring such a machine's disks into FOLDER; prints the machine" },
     { "survey", tool_survey, "", "look at many images; their paths come as JSON on standard input" },
@@ -90,6 +91,8 @@ static void usage(FILE *to)
                 "      --flatten        rebase: needs no parent any more\n"
                 "      --unsafe         rebase: only the reference changes, the content is the same\n"
                 "      --repair         check: mend what can be mended\n"
+                "      --verify         convert: compare the result before it takes its place\n"
+                "      --plain          hash: SHA-256 of all bytes in a row, as of a raw image\n"
                 "      --shrink         resize: allow a smaller size\n"
                 "      --allow FOLDER   references may lead there too\n"
                 "      --in-place       import: disks that can stay where they are stay\n"
@@ -187,7 +190,7 @@ static int enclose(struct tool *t, const char *name, struct gh_error *err)
 }
 
 enum { O_VARIANT = 256, O_CLUSTER, O_COMPRESSION, O_PARENT, O_PARENT_FORMAT, O_FLATTEN, O_UNSAFE, O_REPAIR, O_SHRINK,
-       O_ALLOW, O_FORCE, O_JSON, O_IN_PLACE, O_OVF, O_VERSION };
+       O_ALLOW, O_FORCE, O_JSON, O_IN_PLACE, O_OVF, O_VERSION, O_PLAIN, O_VERIFY };
 
 int main(int argc, char **argv)
 {
@@ -196,7 +199,8 @@ int main(int argc, char **argv)
         { "cluster", 1, NULL, O_CLUSTER }, { "compression", 1, NULL, O_COMPRESSION }, { "parent", 1, NULL, O_PARENT },
         { "parent-format", 1, NULL, O_PARENT_FORMAT }, { "flatten", 0, NULL, O_FLATTEN }, { "unsafe", 0, NULL, O_UNSAFE },
         { "repair", 0, NULL, O_REPAIR }, { "shrink", 0, NULL, O_SHRINK }, { "allow", 1, NULL, O_ALLOW },
-        { "in-place", 0, NULL, O_IN_PLACE }, { "ovf", 1, NULL, O_OVF }, { "force", 0, NULL, O_FORCE }, { "json", 0, NULL, O_JSON }, { "progress", 0, NULL, 'p' }, { "help", 0, NULL, 'h' },
+        { "in-place", 0, NULL, O_IN_PLACE }, { "ovf", 1, NULL, O_OVF }, { "force", 0, NULL, O_FORCE }, { "json", 0, NULL, O_JSON },
+        { "progress", 0, NULL, 'p' }, { "help", 0, NULL, 'h' }, { "plain", 0, NULL, O_PLAIN }, { "verify", 0, NULL, O_VERIFY },
         { "version", 0, NULL, O_VERSION }, { 0 },
     };
     struct tool t = { .last_percent = -1 };
@@ -223,6 +227,8 @@ int main(int argc, char **argv)
         case O_ALLOW: t.allow = optarg; break;
         case O_FORCE: t.force = true; break;
         case O_IN_PLACE: t.in_place = true; break;
+        case O_PLAIN: t.plain = true; break;
+        case O_VERIFY: t.verify = true; break;
         case O_OVF: t.ovf = (unsigned)strtoul(optarg, NULL, 10); break;
         case O_JSON: t.json = true; break;
         case O_VERSION: puts("gasthaus-image " GH_VERSION); return 0;

@@ -10,8 +10,8 @@
 #include "appliance/disk.h"
 #include "appliance/export.h"
 #include "appliance/i18n.h"
-#include "disk/tool/sandbox.h"
-#include "disk/tool/tool.h"
+#include "image-tool/sandbox.h"
+#include "image-tool/tool.h"
 
 enum { VERIFY_AT_ONCE_BYTES = 64 << 20 };
 
