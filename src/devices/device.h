@@ -131,6 +131,9 @@ struct gh_timer {                     /* embedded in the device's state; zeroed 
 /* ---- DMA: guest RAM only --------------------------------------------------------------------------- */
 struct gh_dma { void *host; uint64_t gpa; uint64_t bytes; bool write; };
 
+/* The guest rang doorbell number of the device: on a worker's thread, machine lock held. */
+typedef void (*gh_doorbell_fn)(struct gh_device *dev, unsigned number);
+
 enum gh_request {                     /* what a device asks of the whole machine */
     GH_REQUEST_RESET, GH_REQUEST_POWEROFF, GH_REQUEST_SUSPEND,
     GH_REQUEST_DEBUG_EXIT,            /* arg: the exit status */
@@ -191,6 +194,11 @@ struct gh_board_ops {
     void (*display_changed)(struct gh_board *, struct gh_device *); /* hint: something to show soon */
     void (*input_add)(struct gh_board *, struct gh_device *, unsigned kinds, const struct gh_input_ops *);
     struct gh_device *(*find)(struct gh_board *, const char *id);
+    /* From attach: writes of width bytes at offset of an MMIO range call fn, whatever is written, without the vCPU's
+     * waiting, where the accelerator can. Other widths, and all writes elsewhere, go on reaching the range's handler;
+     * a ring may be late (after a reset, with the queue gone) or stand for several. Optional. */
+    bool (*doorbell)(struct gh_board *, struct gh_device *, unsigned range, uint64_t offset, unsigned width,
+                     gh_doorbell_fn fn, unsigned number);
 };
 
 static inline int gh_range_add(struct gh_device *d, unsigned r, const struct gh_range_desc *desc, struct gh_error *e)
@@ -207,6 +215,8 @@ static inline void gh_timer_arm(struct gh_timer *t, uint64_t deadline_ns)
 static inline void gh_timer_disarm(struct gh_timer *t) { if (t->dev) t->dev->ops->timer_disarm(t->dev->board, t); }
 static inline void gh_defer(struct gh_device *d, void (*fn)(struct gh_device *, void *), void *arg)
 { d->ops->defer(d->board, d, fn, arg); }
+static inline bool gh_doorbell(struct gh_device *d, unsigned range, uint64_t offset, unsigned width, gh_doorbell_fn fn, unsigned number)
+{ return d->ops->doorbell && d->ops->doorbell(d->board, d, range, offset, width, fn, number); }
 static inline void *gh_lookup(struct gh_device *d, const char *service) { return d->ops->lookup(d->board, service); }
 
 /* device.c: helpers over the ops. */

@@ -1,7 +1,7 @@
 ; SPDX-License-Identifier: GPL-3.0-or-later
 ; Boot sector of a disk: reads 64 sectors from 128 through INT 13h extensions, compares them (each word is
 ; its index), writes them back inverted at 4096, resets the drive, reads those again and compares.
-; Ends through port F4h: 43h is success (status 67), 45h failure with the BIOS's code on the line.
+; Ends through port F4h: 43h is success (status 67), 45h failure. Built with STAY it halts after its last word.
 bits 16
 org 0x7c00
     jmp 0:start
@@ -51,6 +51,10 @@ start:
     call compare
     mov si, m_back
     call puts
+%ifdef STAY
+    hlt
+    jmp $ - 1
+%endif
     mov al, 0x21
     out 0xf4, al
 

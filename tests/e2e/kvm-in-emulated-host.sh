@@ -8,7 +8,8 @@
 #   2. gasthaus-vm boots Debian's kernel through KVM to a marker, sandboxed, with one and two processors, and
 #      ends with status 0,
 #   3. --accel auto chooses kvm there,
-#   4. a guest on KVM gets an address from the NAT with each network card, and moves data both ways.
+#   4. a guest on KVM writes and reads a disk on each bus, and the host finds in the image what it wrote,
+#   5. a guest on KVM gets an address from the NAT with each network card, and moves data both ways.
 # The verdict is the host's serial output; a marker is printed only after the step before it was checked.
 set -uo pipefail
 top=${GH_TOP:-$(cd "$(dirname "$0")/../.." && pwd)}
@@ -65,6 +66,12 @@ boot --accel kvm && echo HOST-KVM-BOOT-PASSED
 boot --accel kvm --cpus 2 --append "console=ttyS0 gh.test=boot" && grep -q 'Brought up 1 node, 2 CPUs' /tmp/out &&
     echo HOST-KVM-SMP-PASSED
 GH_LOG=info boot --accel auto && grep -q 'KVM runs guest' /tmp/out && echo HOST-AUTO-CHOSE-KVM
+for bus in ide ahci nvme virtio; do
+    rm -f /tmp/disk.raw; truncate -s 64M /tmp/disk.raw
+    boot --accel kvm --disk /tmp/disk.raw,format=raw,bus=$bus --append "console=ttyS0 quiet gh.test=disk" &&
+        grep -q "GUEST-DISK .* $(dd if=/tmp/disk.raw bs=1M skip=8 count=16 2>/dev/null | md5sum)" /tmp/out &&
+        echo "HOST-KVM-DISK-$bus-PASSED"
+done
 ip link set lo up
 mkdir -p /srv; dd if=/dev/urandom of=/srv/data bs=1M count=4 2>/dev/null
 sum=$(md5sum < /srv/data | cut -d' ' -f1)
@@ -98,6 +105,7 @@ done
 
 status=0
 for marker in HOST-KVM-THERE HOST-ACCEL-TEST-PASSED HOST-KVM-BOOT-PASSED HOST-KVM-SMP-PASSED HOST-AUTO-CHOSE-KVM \
+    HOST-KVM-DISK-ide-PASSED HOST-KVM-DISK-ahci-PASSED HOST-KVM-DISK-nvme-PASSED HOST-KVM-DISK-virtio-PASSED \
     HOST-KVM-NET-virtio-net-PASSED HOST-KVM-NET-e1000-PASSED HOST-END; do
     if grep -aq "$marker" "$log"; then echo "ok: $marker"; else echo "FAILED: no $marker"; status=1; fi
 done

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* vCPU threads on an accelerator that only counts: who runs when, and what needs no machine lock. */
+/* vCPU threads on an accelerator that only counts: who runs when, what needs no machine lock, and where doorbells are. */
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -90,9 +91,27 @@ static void set_intr(struct gh_vcpu *vcpu, bool level) {}
 static int msi(struct gh_accel_vm *vm, uint64_t address, uint32_t data) { return 0; }
 static int harvest(struct gh_accel_vm *vm, unsigned slot, uint64_t *bitmap, size_t pages) { return 0; }
 
+/* What the accelerator was told last: one doorbell is enough here. */
+static struct { int fd; uint64_t at; unsigned width, adds, removes; bool there; } bell;
+
+static int ioeventfd(struct gh_accel_vm *vm, int fd, uint64_t at, unsigned width, bool pio, bool match, uint64_t value, bool add)
+{
+    CHECK(!pio && !match);
+    CHECK_EQ(bell.there, !add);
+    if (!add)
+        CHECK_EQ(at, bell.at);
+    bell.there = add;
+    bell.fd = fd;
+    bell.at = at;
+    bell.width = width;
+    *(add ? &bell.adds : &bell.removes) += 1;
+    return 0;
+}
+
 static const struct gh_accel_class counting = {
     .name = "soft", .vm_new = vm_new, .vm_free = vm_free, .publish = publish, .vcpu_new = vcpu_new, .vcpu_free = vcpu_free,
     .run = run, .kick = kick, .reset = reset, .set_intr = set_intr, .msi = msi, .dirty_harvest = harvest,
+    .ioeventfd = ioeventfd,
 };
 
 static void stopped(void *opaque, int status)
@@ -101,11 +120,13 @@ static void stopped(void *opaque, int status)
     gh_loop_quit(opaque, 0);
 }
 
+static const struct gh_device_config disk = { .class = "virtio-blk", .id = "disk", .option = { { "addr", "9.0" } } };
+
 static struct gh_machine *machine(struct gh_loop *loop)
 {
     static uint8_t bios[65536];
     struct gh_machine_config cfg = { .name = "counting", .memory_bytes = 16 << 20, .cpus = CPUS, .accel = &counting,
-                                     .accel_fd = -1, .bios = { bios, sizeof bios } };
+                                     .accel_fd = -1, .bios = { bios, sizeof bios }, .devices = &disk, .device_count = 1 };
     struct gh_error err = { 0 };
     struct gh_machine_events events = { .opaque = loop, .stopped = stopped };
     struct gh_machine *m = NULL;
@@ -155,6 +176,54 @@ static void counters_are_read_without_the_machine_lock(struct gh_machine *m)
     atomic_store(&use_hpet, false);
 }
 
+static void pci_write(unsigned offset, uint32_t value)
+{
+    uint32_t address = 0x80000000u | 9u << 11 | (offset & ~3u);
+
+    the_env->pio(the_env->opaque, 0, 0xcf8, true, 4, 1, &address);
+    the_env->pio(the_env->opaque, 0, 0xcfc, true, 4, 1, &value);
+}
+
+static void find_rings(void *opaque, const char *name, uint64_t value)
+{
+    if (!strcmp(name, "disk.doorbell0"))
+        *(uint64_t *)opaque = value;
+}
+
+/* The machine is paused. */
+static void doorbells_follow_their_register(struct gh_machine *m)
+{
+    enum { COMMAND = 4, BAR4 = 0x20, BAR5 = 0x24, MEMORY = 2, NOTIFY = 0x4000 };
+    uint64_t rings = 0, one = 1;
+
+    CHECK_EQ(bell.adds, 0);
+    pci_write(BAR4, 0xe0000000);
+    pci_write(BAR5, 0);
+    CHECK_EQ(bell.adds, 0);              /* memory is not decoded yet */
+    pci_write(COMMAND, MEMORY);
+    CHECK_EQ(bell.adds, 1);
+    CHECK_EQ(bell.at, 0xe0000000 + NOTIFY);
+    CHECK_EQ(bell.width, 2);
+    CHECK_EQ(write(bell.fd, &one, sizeof one), (ssize_t)sizeof one);
+    for (unsigned i = 0; i < 20000 && !rings; i++) {
+        nap(1);
+        gh_machine_counters(m, find_rings, &rings);
+    }
+    CHECK_EQ(rings, 1);
+    pci_write(BAR4, 0xe8000000);
+    CHECK_EQ(bell.removes, 1);
+    CHECK_EQ(bell.at, 0xe8000000 + NOTIFY);
+    pci_write(COMMAND, 0);
+    CHECK(!bell.there);
+    pci_write(COMMAND, MEMORY);
+    CHECK(bell.there);
+    gh_machine_reset(m);                 /* the register is nowhere until firmware places it again */
+    CHECK(!bell.there);
+    pci_write(BAR4, 0x80000);            /* under RAM: nobody sees it there */
+    pci_write(BAR5, 0);
+    pci_write(COMMAND, MEMORY);
+}
+
 /* The main thread is slow to look: until it does, the guest goes no further, and its first word counts. */
 static void the_end_comes_before_the_next_instruction(struct gh_machine *m, struct gh_loop *loop)
 {
@@ -179,8 +248,10 @@ int main(void)
     struct gh_machine *m = machine(loop);
     nobody_runs_before_all_have_reset(m);
     counters_are_read_without_the_machine_lock(m);
+    doorbells_follow_their_register(m);
     the_end_comes_before_the_next_instruction(m, loop);
     gh_machine_free(m);
+    CHECK(!bell.there);
     gh_loop_free(loop);
     return check_result();
 }

@@ -25,6 +25,7 @@ struct gh_virtio_type {
     uint32_t class_code;
     uint64_t features;                    /* beyond the transport's own */
     unsigned config_bytes;                /* of gh_virtio.config that the driver sees */
+    bool doorbells;                       /* a worker for each queue serves its kicks, where the accelerator can */
     /* The driver has put chains into a queue. At most vq->size chains a call, see gh_virtio_again. */
     void (*kick)(struct gh_virtio *v, struct gh_virtq *vq);
     void (*started)(struct gh_virtio *v);                 /* DRIVER_OK; optional */

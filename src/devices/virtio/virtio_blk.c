@@ -253,7 +253,7 @@ static bool blk_stop(struct gh_virtio *v)
 }
 
 static const struct gh_virtio_type blk_type = {
-    .id = GH_VIRTIO_BLK, .class_code = 0x010000, .config_bytes = CFG_BYTES, .kick = blk_kick, .stop = blk_stop,
+    .id = GH_VIRTIO_BLK, .class_code = 0x010000, .config_bytes = CFG_BYTES, .kick = blk_kick, .stop = blk_stop, .doorbells = true,
     .features = 1ull << F_SEG_MAX | 1ull << F_BLK_SIZE | 1ull << F_FLUSH | 1ull << F_TOPOLOGY | 1ull << F_MQ,
 };
 

@@ -130,7 +130,7 @@ static bool net_stop(struct gh_virtio *v)
 
 #define F(name) (1ull << VNET_F_##name)
 static const struct gh_virtio_type net_type = {
-    .id = GH_VIRTIO_NET, .class_code = 0x020000, .config_bytes = VNET_CFG_BYTES, .kick = net_kick, .started = net_started,
+    .id = GH_VIRTIO_NET, .class_code = 0x020000, .config_bytes = VNET_CFG_BYTES, .kick = net_kick, .doorbells = true, .started = net_started,
     .stop = net_stop,
     .features = F(CSUM) | F(GUEST_CSUM) | F(MAC) | F(HOST_TSO4) | F(HOST_TSO6) | F(HOST_ECN) | F(MRG_RXBUF) | F(STATUS) | F(CTRL_VQ) |
                 F(CTRL_RX) | F(CTRL_VLAN) | F(CTRL_RX_EXTRA) | F(GUEST_ANNOUNCE) | F(CTRL_MAC_ADDR),

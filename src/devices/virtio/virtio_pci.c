@@ -204,6 +204,12 @@ static void kick(struct gh_virtio *v, unsigned index)
         v->type->kick(v, &v->queue[index]);
 }
 
+static void rung(struct gh_device *dev, unsigned queue)
+{
+    struct gh_virtio *v = dev->state;         /* at the start of every virtio device's state */
+    kick(v, queue);
+}
+
 static bool regs_access(struct gh_device *dev, struct gh_virtio *v, struct gh_access *a)
 {
     struct gh_access part = *a;
@@ -332,6 +338,9 @@ int gh_virtio_attach(struct gh_device *dev, struct gh_virtio *v, const struct gh
     v->pci.config[v->config_access + CAP_BAR] = 0;
     v->pci.writable[v->config_access + CAP_BAR] = 0xff;
     memset(v->pci.writable + v->config_access + CAP_OFFSET, 0xff, 12);
+    /* Drivers write the queue's number, 16 bits wide. */
+    for (unsigned i = 0; type->doorbells && i < queues; i++)
+        gh_doorbell(dev, GH_VIRTIO_RANGE_REGS, AT_NOTIFY + (uint64_t)i * NOTIFY_STEP, 2, rung, i);
     v->pci.config_read = virtio_config_read;
     v->pci.config_written = virtio_config_written;
     return 0;

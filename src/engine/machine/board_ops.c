@@ -153,6 +153,10 @@ static void op_input_add(struct gh_board *b, struct gh_device *dev, unsigned kin
 
 static struct gh_device *op_find(struct gh_board *b, const char *id) { return gh_machine_device(b->machine, id); }
 
+static bool op_doorbell(struct gh_board *b, struct gh_device *dev, unsigned range, uint64_t offset, unsigned width, gh_doorbell_fn fn,
+                        unsigned number)
+{ return gh_doorbell_add(b->machine, dev, range, offset, width, fn, number); }
+
 const struct gh_board_ops gh_machine_board_ops = {
     .range_add = op_range_add, .range_set = op_range_set, .range_host = op_range_host,
     .range_dirty = op_range_dirty, .ram_alloc = op_ram_alloc, .irq_set = op_irq_set,
@@ -160,5 +164,5 @@ const struct gh_board_ops gh_machine_board_ops = {
     .timer_disarm = op_timer_disarm, .dma_map = op_dma_map, .dma_unmap = op_dma_unmap,
     .defer = op_defer, .request = op_request, .lookup = op_lookup, .provide = op_provide,
     .display_add = op_display_add, .display_changed = op_display_changed, .input_add = op_input_add,
-    .find = op_find,
+    .find = op_find, .doorbell = op_doorbell,
 };

@@ -157,15 +157,22 @@ void gh_machine_post(struct gh_machine *m, void (*fn)(void *arg), void *arg)
         abort();
 }
 
+/* Lock held, all others out of the guest. */
+static int publish(struct gh_machine *m, struct gh_error *err)
+{
+    int r = gh_memmap_render(&m->map);
+
+    if (r == 0)
+        r = m->cfg.accel->publish(m->vm, &m->map.slots, err);
+    if (r == 0)
+        gh_doorbells_place(m);
+    return r;
+}
+
 int gh_machine_publish(struct gh_machine *m, int self, struct gh_error *err)
 {
     gh_vcpus_stop_others(m, self);
-    int r = 0;
-    if (m->map.edited) { /* another publisher may have been faster */
-        r = gh_memmap_render(&m->map);
-        if (r == 0)
-            r = m->cfg.accel->publish(m->vm, &m->map.slots, err);
-    }
+    int r = m->map.edited ? publish(m, err) : 0; /* another publisher may have been faster */
     gh_vcpus_go(m);
     return r;
 }
@@ -245,6 +252,7 @@ void gh_machine_free(struct gh_machine *m)
     if (!m)
         return;
     gh_vcpus_join(m);
+    gh_doorbells_free(m);
     gh_machine_lock(m);
     gh_clock_stop(&m->clock);
     gh_board_teardown(m);
@@ -300,8 +308,7 @@ void gh_machine_reset(struct gh_machine *m)
     gh_vcpus_park(m);
     gh_board_reset(m, GH_RESET_WARM);
     gh_vcpus_reset(m, false);
-    gh_memmap_render(&m->map);
-    m->cfg.accel->publish(m->vm, &m->map.slots, NULL);
+    publish(m, NULL);
     gh_vcpus_unpark(m);
     gh_machine_unlock(m);
     if (m->events.reset)
@@ -323,6 +330,7 @@ void gh_machine_counters(struct gh_machine *m, void (*visit)(void *opaque, const
 {
     gh_machine_lock(m);
     gh_board_counters(m, visit, opaque);
+    gh_doorbells_counters(m, visit, opaque);
     gh_machine_unlock(m);
     if (m->cfg.accel->counters)
         m->cfg.accel->counters(m->vm, visit, opaque);

@@ -50,6 +50,8 @@ struct gh_machine {
     struct gh_accel_vm *vm;
     struct gh_machine_vcpu vcpu[GH_CPUS_MAX];
 
+    struct gh_doorbell *doorbells;
+
     struct gh_device *device[64];
     unsigned device_count;
     struct gh_device self;             /* owner of the machine's own ranges */
@@ -111,6 +113,12 @@ void gh_board_counters(struct gh_machine *m, void (*visit)(void *, const char *,
 /* Lock held. Publishes an edited map; self: the calling vCPU or -1. */
 int  gh_machine_publish(struct gh_machine *m, int self, struct gh_error *err);
 void gh_machine_request(struct gh_machine *m, enum gh_request what, uint64_t arg, const struct gh_error *why);
+/* doorbell.c. Lock held, but for _free: before the devices go. _place: after each new view of the address space. */
+bool gh_doorbell_add(struct gh_machine *m, struct gh_device *dev, unsigned range, uint64_t offset, unsigned width, gh_doorbell_fn fn,
+                     unsigned number);
+void gh_doorbells_place(struct gh_machine *m);
+void gh_doorbells_free(struct gh_machine *m);
+void gh_doorbells_counters(struct gh_machine *m, void (*visit)(void *, const char *, uint64_t), void *opaque);
 /* irq.c: any thread. */
 void gh_machine_irq(struct gh_machine *m, unsigned gsi, bool level);
 void gh_irq_wire(struct gh_machine *m);
