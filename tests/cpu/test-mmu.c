@@ -7,7 +7,7 @@
 #include "engine/accel/soft/mmu.h"
 #include "engine/accel/soft/vm.h"
 
-#define RAM (8u << 20)
+#define RAM (32u << 20)    /* more than a TLB of pages */
 #define ROM_AT 0xf0000000u
 #define HOLE   0xe0000000u
 

@@ -186,6 +186,53 @@ main:
     mov rax, cr3
     mov cr3, rax
 
+; ---- An instruction across two pages: each half written, the second page another one at another address, absent
+    mov rdi, 0x184ff0
+    mov ecx, 14
+    mov al, 0x90
+    rep stosb
+    mov word [0x184ffe], 0x11b8             ; mov eax, 44332211h; ret
+    mov dword [0x185000], 0xc3443322
+    mov dword [0x188000], 0xc3776655
+    mov dword [PT + 0x186*8], 0x184007      ; the first page again, followed by another second one
+    mov dword [PT + 0x187*8], 0x188007
+    invlpg [0x186000]
+    invlpg [0x187000]
+%macro across 3
+    mov r12d, 24
+%%again:
+    mov ebx, %1
+    call rbx
+    cmp eax, %2
+    jne %%wrong
+    mov ebx, %1 + 0x2000
+    call rbx
+    cmp eax, %3
+    jne %%wrong
+    dec r12d
+    jnz %%again
+%%wrong:
+    check "across pages", r12d, 0
+%endmacro
+    across 0x184ff0, 0x44332211, 0x77665511
+    mov byte [0x185001], 0x99
+    across 0x184ff0, 0x44992211, 0x77665511
+    mov byte [0x188000], 0x88
+    across 0x184ff0, 0x44992211, 0x77668811
+    mov byte [0x184fff], 0x12
+    across 0x184ff0, 0x44992212, 0x77668812
+    mov dword [PT + 0x185*8], 0x188007
+    invlpg [0x185000]
+    across 0x184ff0, 0x77668812, 0x77668812
+    mov dword [PT + 0x185*8], 0
+    invlpg [0x185000]
+    mov ebx, 0x184ff0
+    attempt 14, 0x10, call rbx
+    mov rax, cr2
+    check "CR2 of the second half", eax, 0x185000
+    mov dword [PT + 0x185*8], 0x185007
+    across 0x184ff0, 0x44992212, 0x77668812
+
 ; ---- 2 MiB page and A/D
     mov qword [0x234560], 7
     mov eax, [0x102008]

@@ -17,7 +17,7 @@ _Thread_local struct soft_cpu *soft_current;
 #define CHUNK_BYTES (1u << 20)
 #define ARENA_DEFAULT (64ull << 20)
 #define PAGE_BUCKETS 4096u
-#define L1_SIZE 8192u
+#define L1_SIZE 16384u
 #define QUEUE_LEN 64u
 #define MAX_BLOCK_BYTES (SOFT_BLOCK_INSNS * 15)
 
@@ -38,6 +38,7 @@ struct cpu_page {
     uintptr_t host;
     struct cpu_page *next;
     struct soft_block *by_granule[64];  /* blocks that start there */
+    struct soft_block *entering;        /* blocks whose only instruction ends there */
 };
 struct chunk { struct chunk *next; size_t used; uint8_t data[]; };
 struct write_note { uint8_t *host; unsigned bytes; };
@@ -228,6 +229,9 @@ static void kill_range(struct cpu_blocks *s, uint8_t *host, unsigned bytes)
             *at = b->next;
             kill_block(s, b);
         }
+    /* Dead ones stay in the other page's list, where nobody finds them. */
+    for (; !first && p->entering; p->entering = p->entering->next_second)
+        kill_block(s, p->entering);
 }
 
 static void queue_kill(struct soft_cpu *cpu, uint8_t *host, unsigned bytes)
@@ -342,7 +346,7 @@ static uint64_t code_room(struct soft_cpu *cpu)
 
 static const struct soft_insn terminator = { .fn = soft_op_block_end, .op = SOFT_OP_INVALID, .flags = SOFT_F_END };
 
-/* One instruction that is never cached: across pages, in MMIO, near the segment limit. */
+/* One instruction that is never cached: in MMIO, near the segment limit. */
 static struct soft_block *single(struct soft_cpu *cpu, uint64_t linear, uint64_t room)
 {
     struct soft_block *b = state_of(cpu)->single;
@@ -381,9 +385,63 @@ static struct cpu_page *add_page(struct cpu_blocks *s, uintptr_t page)
     return p;
 }
 
-static struct soft_block *decode_block(struct soft_cpu *cpu, const uint8_t *host, unsigned avail)
+static struct cpu_page *page_of(struct cpu_blocks *s, const uint8_t *host)
+{
+    uintptr_t page = (uintptr_t)host & ~(uintptr_t)0xfff;
+    struct cpu_page *p = cpu_page(s, page);
+    return p ? p : add_page(s, page);
+}
+
+/* Decoded instructions become a block. NULL: out of memory. */
+static struct soft_block *add_block(struct soft_cpu *cpu, const uint8_t *host, const struct soft_insn *insn, unsigned count, unsigned bytes)
 {
     struct cpu_blocks *s = state_of(cpu);
+    struct cpu_page *p = page_of(s, host);
+    struct soft_block *b = p ? arena_take(s, sizeof *b + (count + 1) * sizeof *insn) : NULL;
+    if (!b)
+        return NULL;
+    *b = (struct soft_block){ .key = cpu->state_key, .host = host, .bytes = (uint16_t)bytes, .count = (uint16_t)count };
+    memcpy(b->insn, insn, count * sizeof *insn);
+    b->insn[count] = terminator;
+    struct soft_block **head = &p->by_granule[((uintptr_t)host & 0xfff) >> GRANULE_SHIFT];
+    b->next = *head;
+    *head = b;
+    return b;
+}
+
+/* NULL: not RAM. */
+static const uint8_t *next_page_host(struct soft_cpu *cpu, uint64_t linear)
+{
+    uint64_t next = (linear & ~SOFT_PAGE_MASK) + 0x1000;
+    return soft_exec_host(cpu, cpu->code_mode == 64 ? next : (uint32_t)next);
+}
+
+/* The one instruction at host that goes on in the page of second. NULL: it does not, or out of memory. */
+static struct soft_block *decode_across(struct soft_cpu *cpu, const uint8_t *host, const uint8_t *second)
+{
+    struct soft_insn insn;
+    uint8_t copy[15];
+    unsigned room = 0x1000 - ((uintptr_t)host & 0xfff), len;
+    do {
+        memcpy(copy, host, room);
+        memcpy(copy + room, second, sizeof copy - room);
+        len = soft_decode(cpu->state_key, copy, sizeof copy, &insn);
+        if (len <= room || !mark_code(cpu->vm, host, room) || !mark_code(cpu->vm, second, len - room))
+            return NULL;
+    } while (memcmp(copy, host, room) || memcmp(copy + room, second, len - room));
+
+    struct cpu_page *p = page_of(state_of(cpu), second);
+    struct soft_block *b = p ? add_block(cpu, host, &insn, 1, len) : NULL;
+    if (!b)
+        return NULL;
+    b->second = second;
+    b->next_second = p->entering;
+    p->entering = b;
+    return b;
+}
+
+static struct soft_block *decode_block(struct soft_cpu *cpu, const uint8_t *host, unsigned avail)
+{
     struct soft_insn insn[SOFT_BLOCK_INSNS];
     uint8_t copy[MAX_BLOCK_BYTES];
     unsigned max = cpu->state_key & SOFT_KEY_STEP ? 1 : SOFT_BLOCK_INSNS, count, at;
@@ -415,21 +473,26 @@ static struct soft_block *decode_block(struct soft_cpu *cpu, const uint8_t *host
         if (!count || !mark_code(cpu->vm, host, at))
             return NULL;
     } while (memcmp(copy, host, at));
+    return add_block(cpu, host, insn, count, at);
+}
 
-    uintptr_t page = (uintptr_t)host & ~(uintptr_t)0xfff;
-    struct cpu_page *p = cpu_page(s, page);
-    if (!p)
-        p = add_page(s, page);
-    struct soft_block *b = p ? arena_take(s, sizeof *b + (count + 1) * sizeof *insn) : NULL;
-    if (!b)
-        return NULL;
-    *b = (struct soft_block){ .key = cpu->state_key, .host = host, .bytes = (uint16_t)at, .count = (uint16_t)count };
-    memcpy(b->insn, insn, count * sizeof *insn);
-    b->insn[count] = terminator;
-    struct soft_block **head = &p->by_granule[((uintptr_t)host & 0xfff) >> GRANULE_SHIFT];
-    b->next = *head;
-    *head = b;
-    return b;
+/* The block at host among those decoded already. An instruction across two pages raises the second one's faults, and
+ * tells in *second where that is. */
+static struct soft_block *find_decoded(struct soft_cpu *cpu, uint64_t linear, const uint8_t *host, const uint8_t **second)
+{
+    struct cpu_page *p = cpu_page(state_of(cpu), (uintptr_t)host & ~(uintptr_t)0xfff);
+    struct soft_block *b = p ? p->by_granule[(linear & 0xfff) >> GRANULE_SHIFT] : NULL;
+    for (; b; b = b->next) {
+        if (b->host != host || b->key != cpu->state_key)
+            continue;
+        if (soft_likely(!b->second))
+            return b;
+        if (!*second)
+            *second = next_page_host(cpu, linear);
+        if (b->second == *second)
+            return b;
+    }
+    return NULL;
 }
 
 struct soft_block *soft_block_find(struct soft_cpu *cpu, uint64_t linear)
@@ -439,14 +502,15 @@ struct soft_block *soft_block_find(struct soft_cpu *cpu, uint64_t linear)
     const uint8_t *host = soft_exec_host(cpu, linear);
     if (!host || (soft_unlikely(cpu->debug_code) && soft_debug_page(cpu, linear)))
         return single(cpu, linear, room);
-    struct cpu_page *p = cpu_page(s, (uintptr_t)host & ~(uintptr_t)0xfff);
-    struct soft_block *b = p ? p->by_granule[(linear & 0xfff) >> GRANULE_SHIFT] : NULL;
-    while (b && (b->host != host || b->key != cpu->state_key))
-        b = b->next;
+    const uint8_t *second = NULL;
+    struct soft_block *b = find_decoded(cpu, linear, host, &second);
     if (!b) {
         if (s->arena_used > s->arena_limit)
             soft_blocks_forget(cpu); /* at the next block head: the caller still holds blocks */
-        b = decode_block(cpu, host, 0x1000 - (unsigned)(linear & 0xfff));
+        unsigned left = 0x1000 - (unsigned)(linear & 0xfff);
+        b = decode_block(cpu, host, left);
+        if (!b && left < 15 && room >= 15 && (second || (second = next_page_host(cpu, linear))))
+            b = decode_across(cpu, host, second);
         if (!b)
             return single(cpu, linear, room);
     }

@@ -2,7 +2,8 @@
 /*
  * Decoded blocks. Every vCPU has its own, found by linear address (one direct-mapped cache, valid for
  * one tlb_gen) or by host address of the code and state_key; so the same page seen through two
- * mappings shares its blocks, and a remapped page never runs old ones.
+ * mappings shares its blocks, and a remapped page never runs old ones. An instruction across two pages
+ * is a block of its own, which depends on both.
  *
  * Stores into code: the VM keeps, per host page, which 64-byte granules some vCPU has decoded. A
  * store there kills every block that touches the granule: the own vCPU's at once (the rest of a
@@ -19,15 +20,19 @@
 
 struct soft_block;
 struct soft_link { uint64_t linear, gen; struct soft_block *block; };
-struct soft_block {
+struct soft_block {                /* what lookups need comes first: one line of the host's cache */
     uint64_t key;                  /* state_key, or SOFT_DEAD_KEY */
     const uint8_t *host;           /* first byte */
+    const uint8_t *second;         /* an instruction across two pages, alone in its block: where the other one begins; or NULL */
     struct soft_block *next;       /* in its page's list */
-    struct soft_link link[2];      /* where it went last times; checked by address, generation, key */
+    void *jit;                     /* translated code (jit/), NULL: none */
+    uint8_t *jit_check;            /* of jit, with second: the mapping that it was entered in last */
     uint32_t runs;                 /* executions, for the translator's threshold */
     uint16_t bytes, count;
     bool jit_forgets;              /* of jit: writes the arithmetic flags before anything reads them */
-    void *jit, *jit_plain;         /* translated code (jit/), NULL: none */
+    struct soft_block *next_second; /* in the second page's list */
+    void *jit_plain;               /* jit.c */
+    struct soft_link link[2];      /* where it went last times; checked by address, generation, key */
     struct soft_insn insn[];       /* count of them, then one that ends the block */
 };
 

@@ -51,7 +51,7 @@ enum soft_vector { SOFT_DE, SOFT_DB, SOFT_NMI, SOFT_BP, SOFT_OF_, SOFT_BR, SOFT_
  * (an operand may reach into the next one), means: go to the slow path. page is the page's host address. Translated code
  * relies on the layout and on tags that no address of the way can match. */
 struct soft_tlb_entry { uint64_t tag_read, tag_write, tag_exec; uintptr_t page; };
-#define SOFT_TLB_BITS 10
+#define SOFT_TLB_BITS 12
 #define SOFT_TLB_SIZE (1u << SOFT_TLB_BITS)
 #define SOFT_TAG_NONE(way) (0x8000000000000000ull | (uint64_t)((way) ^ 2) << 12)
 /* What the slow path knows beside each way: rights from the last walk, so that MMIO, code and

@@ -4,7 +4,7 @@
  * what was filled and not what could have been, and a filter that tells INVLPG whether pieces of large
  * pages may be present.
  */
-#include "engine/accel/soft/decode.h"
+#include "engine/accel/soft/block.h"
 #include "engine/accel/soft/mmu.h"
 #include "engine/accel/soft/vm.h"
 
@@ -263,6 +263,17 @@ static void revoke_in(struct soft_tlb_entry *set, const uint8_t *host_page)
     }
 }
 
+/* The same for the own thread's, which may look at the log. */
+static void revoke_filled(struct soft_tlb_ctx *x, unsigned m, const uint8_t *host_page)
+{
+    for (unsigned n = 0; n < x->log_count[m]; n++) {
+        unsigned i = x->log[m][n];
+        struct soft_tlb_entry *e = &x->set[m][i];
+        if (e->page == (uintptr_t)host_page && tag_valid(e->tag_write, i))
+            __atomic_store_n(&e->tag_write, SOFT_TAG_NONE(i), __ATOMIC_SEQ_CST);
+    }
+}
+
 void soft_tlb_revoke_write(struct soft_vm *vm, const uint8_t *host_page)
 {
     for (unsigned v = 0; v < vm->vcpu_count; v++)
@@ -270,7 +281,10 @@ void soft_tlb_revoke_write(struct soft_vm *vm, const uint8_t *host_page)
             /* A context that turns valid meanwhile starts empty, and fills see that the page has code. */
             struct soft_tlb_ctx *x = &vm->cpu[v]->tlb_ctx[c];
             for (unsigned m = 0; x->valid && m < SOFT_MMU_MODES; m++)
-                revoke_in(x->set[m], host_page);
+                if (vm->cpu[v] == soft_current)
+                    revoke_filled(x, m, host_page);
+                else
+                    revoke_in(x->set[m], host_page);
         }
 }
 

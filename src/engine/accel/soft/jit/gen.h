@@ -53,7 +53,7 @@ struct jit_exit { uint8_t *site; int32_t target; bool flags; /* they are in EFLA
 
 /* Where indirect jumps went: see jit_indirect_find. 32 bytes; the layout is in the code. */
 struct soft_jit_target { uint64_t linear, salt; const uint8_t *code; uint64_t page; };
-#define JIT_TARGETS 4096u
+#define JIT_TARGETS 65536u
 static inline unsigned jit_target_hash(uint64_t linear) { return (unsigned)(linear ^ linear >> 11) & (JIT_TARGETS - 1); }
 
 /* Data behind an exit's call: what the run loop needs to patch it. */
@@ -70,6 +70,8 @@ struct soft_jit_link {
 } __attribute__((packed));
 /* Layout of the checked sequence: offsets of what connecting fills in. */
 enum { JIT_CROSS_GEN_DISP = 3, JIT_CROSS_GEN = 4, JIT_CROSS_PAGE = 12, JIT_CROSS_JMP = 38 };
+/* The same of soft_block.jit_check. */
+enum { JIT_CHECK_GEN_DISP = 3, JIT_CHECK_GEN = 4, JIT_CHECK_PAGE = 16 };
 
 struct soft_jit {
     uint8_t *rw;
@@ -79,7 +81,7 @@ struct soft_jit {
     bool full;                   /* forget was asked for */
     enum soft_jit_mode mode;
     unsigned threshold;
-    bool disasm, profile;
+    bool disasm, profile, perfmap;
     struct lockstep *lockstep;   /* lockstep.c; NULL: off */
     uint64_t max_blocks;         /* bisecting: translate so many */
     const uint8_t *thunk_enter, *thunk_one, *thunk_head, *thunk_link, *thunk_cross, *thunk_bail; /* in rw */

@@ -72,7 +72,7 @@ void soft_jit_new_default(struct soft_cpu *cpu)
     enum soft_jit_mode mode = SOFT_JIT_ON;
     unsigned threshold = DEFAULT_THRESHOLD;
     uint64_t max_blocks = UINT64_MAX;
-    bool disasm = false, lockstep = false, profile = false;
+    bool disasm = false, lockstep = false, profile = false, perfmap = false;
     const char *debug = getenv("GH_DEBUG");
     while (debug && *debug) {
         size_t n = strcspn(debug, ",");
@@ -89,6 +89,8 @@ void soft_jit_new_default(struct soft_cpu *cpu)
             profile = true;
         else if (!strncmp(debug, "soft:disasm", n))
             disasm = true;
+        else if (!strncmp(debug, "soft:perfmap", n))
+            perfmap = true;
         else if (!strncmp(debug, "soft:threshold=", 15))
             threshold = (unsigned)strtoul(debug + 15, NULL, 0);
         else if (!strncmp(debug, "soft:maxblocks=", 15))
@@ -100,6 +102,7 @@ void soft_jit_new_default(struct soft_cpu *cpu)
         jit_of(cpu)->max_blocks = max_blocks;
         jit_of(cpu)->disasm = disasm;
         jit_of(cpu)->profile = profile;
+        jit_of(cpu)->perfmap = perfmap;
         if (lockstep)
             jit_lockstep_new(jit_of(cpu));
     }
@@ -170,17 +173,39 @@ static inline void refresh_salts(struct soft_cpu *cpu)
     cpu->jit.salt_high = cpu->tlb_gen_high << 24 | cpu->state_key;
 }
 
-/* A handler ended its block: the code at rip, where an earlier jump there left it in the table. */
-static bool find_next(struct soft_cpu *cpu, const struct soft_jit *j)
+/* b was found for rip: its code is entered by that address from now on. */
+static const uint8_t *note_target(struct soft_cpu *cpu, struct soft_jit *j, const struct soft_block *b)
+{
+    const uint8_t *code = j->rx + ((uint8_t *)b->jit - j->rw);
+    if (j->mode == SOFT_JIT_ON)
+        j->target[jit_target_hash(cpu->rip)] = (struct soft_jit_target){
+            cpu->rip, cpu->rip >> 63 ? cpu->jit.salt_high : cpu->jit.salt_low, code, cpu->jit.rip_page };
+    if (soft_unlikely(b->jit_check != NULL)) {
+        uint32_t gen = (uint32_t)soft_gen(cpu, cpu->rip);
+        b->jit_check[JIT_CHECK_GEN_DISP] = (uint8_t)(cpu->rip >> 63 ? JIT_ENV_OF(tlb_gen_high) : JIT_ENV_OF(tlb_gen));
+        memcpy(b->jit_check + JIT_CHECK_GEN, &gen, 4);
+        memcpy(b->jit_check + JIT_CHECK_PAGE, &cpu->jit.rip_page, 8);
+    }
+    return code;
+}
+
+/* A handler ended its block: the code at rip, where an earlier jump there left it in the table, or what is decoded there. */
+static bool find_next(struct soft_cpu *cpu, struct soft_jit *j)
 {
     const struct soft_jit_target *t = &j->target[jit_target_hash(cpu->rip)];
-    if (t->linear != cpu->rip || !t->code || cpu->jit.vec_refused || j->mode != SOFT_JIT_ON)
+    if (cpu->jit.vec_refused || j->mode != SOFT_JIT_ON)
         return false;
     refresh_salts(cpu);
-    if (t->salt != (cpu->rip >> 63 ? cpu->jit.salt_high : cpu->jit.salt_low))
+    if (t->linear == cpu->rip && t->code && t->salt == (cpu->rip >> 63 ? cpu->jit.salt_high : cpu->jit.salt_low)) {
+        cpu->jit.rip_page = t->page;
+        cpu->jit.tmp[0] = (uintptr_t)t->code;
+        return true;
+    }
+    const struct soft_block *b = soft_block_cached(cpu, cpu->rip);
+    if (!b || !b->jit)
         return false;
-    cpu->jit.rip_page = t->page;
-    cpu->jit.tmp[0] = (uintptr_t)t->code;
+    cpu->jit.rip_page = cpu->rip & ~SOFT_PAGE_MASK;
+    cpu->jit.tmp[0] = (uintptr_t)note_target(cpu, j, b);
     return true;
 }
 
@@ -277,17 +302,13 @@ static void refuse_simd(struct soft_cpu *cpu)
 const struct soft_jit_link *soft_jit_run(struct soft_cpu *cpu, const struct soft_block *b)
 {
     struct soft_jit *j = jit_of(cpu);
-    const uint8_t *code = j->rx + ((uint8_t *)b->jit - j->rw);
     const struct soft_jit_link *(*enter)(struct soft_cpu *, const uint8_t *);
     const uint8_t *thunk = j->rx + (j->thunk_enter - j->rw);
     memcpy(&enter, &thunk, sizeof enter);
     cpu->jit.rip_page = cpu->rip & ~SOFT_PAGE_MASK;
     refresh_salts(cpu);
     j->count.enters++;
-    if (j->mode == SOFT_JIT_ON)
-        j->target[jit_target_hash(cpu->rip)] =
-            (struct soft_jit_target){ cpu->rip, cpu->rip >> 63 ? cpu->jit.salt_high : cpu->jit.salt_low, code, cpu->jit.rip_page };
-    const struct soft_jit_link *link = enter(cpu, code);
+    const struct soft_jit_link *link = enter(cpu, note_target(cpu, j, b));
     if (soft_unlikely(cpu->jit.vec_refused))
         refuse_simd(cpu);
     if (cpu->code_mode != 64)

@@ -96,7 +96,7 @@ _Noreturn static void differ(const struct soft_block *b, const struct soft_jit *
     for (unsigned i = 0; i < b->count; i++)
         fprintf(stderr, " %s", soft_insn_name(&b->insn[i]));
     fprintf(stderr, "\nguest bytes:");
-    for (unsigned i = 0; i < b->bytes; i++)
+    for (unsigned i = 0; i < b->bytes && (((uintptr_t)b->host + i) & 0xfff) >= ((uintptr_t)b->host & 0xfff); i++)
         fprintf(stderr, " %02x", b->host[i]);
     fprintf(stderr, "\nhost bytes:");
     const uint8_t *p = b->jit;

@@ -2,7 +2,7 @@
 /* Memory operands: linear address and the inline TLB probe. See mmu.h for the TLB. */
 #include "engine/accel/soft/jit/gen.h"
 
-_Static_assert(sizeof(struct soft_tlb_entry) == 32 && SOFT_TLB_SIZE == 1024, "the probe has them as constants");
+_Static_assert(sizeof(struct soft_tlb_entry) == 32, "the probe has it as a constant");
 
 bool jit_can_address(const struct jit_gen *g, const struct soft_insn *in)
 {
@@ -54,7 +54,7 @@ void jit_way(struct jit_gen *g)
     jit_mov(g, JIT_B, JIT_A);
     jit_rr(g, 0xc1 | O_W, 5, JIT_B);                         /* shr r15, 7 */
     jit_e8(g, 7);
-    jit_rr(g, 0x81, 4, JIT_B);                               /* and r15d, 7fe0h */
+    jit_rr(g, 0x81, 4, JIT_B);                               /* and r15d, 1ffe0h */
     jit_e32(g, (SOFT_TLB_SIZE - 1) << 5);
     jit_env(g, 0x03 | O_W, JIT_B, JIT_ENV_OF(tlb));          /* add r15, [tlb] */
 }

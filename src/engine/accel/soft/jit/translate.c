@@ -263,6 +263,19 @@ static void emit_head(struct jit_gen *g, uint8_t **cold)
     jit_env(g, 0x83, 7, JIT_ENV_OF(attention));
     jit_e8(g, 0);
     jit_patch(jit_jcc(g, CC_NE), gone);
+    g->b->jit_check = NULL;
+    if (!g->b->second)
+        return;
+    /* Who comes here by a link within the first page knows nothing of the second one. */
+    g->b->jit_check = g->at;
+    jit_env(g, 0x81, 7, JIT_ENV_OF(tlb_gen));
+    jit_e32(g, 0);
+    jit_patch(jit_jcc(g, CC_NE), gone);
+    jit_e8(g, 0x49);                                         /* mov r13, page */
+    jit_e8(g, 0xbd);
+    jit_e64(g, 0);
+    jit_env(g, 0x3b | O_W, JIT_A, JIT_ENV_OF(jit.rip_page));
+    jit_patch(jit_jcc(g, CC_NE), gone);
 }
 
 /* What killing needs is there. */
@@ -367,6 +380,16 @@ static void emit_block(struct jit_gen *g, uint8_t *cold)
     j->cold = (size_t)(g->at - j->rw);
 }
 
+/* With the first word cut off, the lines are what perf report wants in /tmp/perf-PID.map. */
+static void print_map(const struct jit_gen *g, size_t hot, size_t cold)
+{
+    const struct soft_jit *j = g->jit;
+    fprintf(stderr, "soft:perfmap %" PRIxPTR " %zx %c%" PRIx64 "\n", (uintptr_t)(j->rx + hot), j->used - hot,
+            g->b->key & SOFT_KEY_USER ? 'u' : 'k', g->cpu->rip);
+    fprintf(stderr, "soft:perfmap %" PRIxPTR " %zx %c%" PRIx64 ".cold\n", (uintptr_t)(j->rx + cold), j->cold - cold,
+            g->b->key & SOFT_KEY_USER ? 'u' : 'k', g->cpu->rip);
+}
+
 bool jit_translate(struct soft_cpu *cpu, struct soft_block *b)
 {
     struct soft_jit *j = cpu->jit_state;
@@ -375,6 +398,7 @@ bool jit_translate(struct soft_cpu *cpu, struct soft_block *b)
         return false;
     begin(&g, cpu, b);
     b->jit_forgets = jit_flags_dead(b, 0);
+    size_t hot = j->used, cold_start = j->cold;
     uint8_t *cold = j->rw + j->cold;
     emit_head(&g, &cold);
     emit_block(&g, cold);
@@ -382,10 +406,12 @@ bool jit_translate(struct soft_cpu *cpu, struct soft_block *b)
     b->jit_plain = NULL;
     j->count.blocks++;
     j->count.bytes_in += b->bytes;
+    if (j->perfmap)
+        print_map(&g, hot, cold_start);
     if (j->disasm) {
         fprintf(stderr, "soft:disasm block %" PRIx64 " key %" PRIx64 " at %zx\n", cpu->rip, b->key,
                 (size_t)(g.entry - j->rw));
-        print_bytes("guest", b->host, b->bytes);
+        print_bytes("guest", b->host, b->second ? 0x1000 - ((uintptr_t)b->host & 0xfff) : b->bytes);
         for (unsigned i = 0, off = 0; i < b->count; off += b->insn[i++].len) {
             char text[96];
             soft_insn_text(&b->insn[i], cpu->rip + off, text, sizeof text);
