@@ -13,7 +13,7 @@
 
 #include "base/error.h"
 
-enum { GH_APPLIANCE_MEDIA_MAX = 16, GH_APPLIANCE_NETWORKS_MAX = 8, GH_APPLIANCE_LINES_MAX = 200 };
+enum { GH_APPLIANCE_MEDIA_MAX = 16, GH_APPLIANCE_NETWORKS_MAX = 8, GH_APPLIANCE_LINES_MAX = 200, GH_APPLIANCE_SYSTEMS_MAX = 64 };
 
 struct gh_appliance_line {                 /* of the report */
     char  kind[12];                        /* "kept", "changed", "dropped", "warning" */
@@ -37,6 +37,7 @@ struct gh_appliance_network {
     char adapter[16], mode[16], name[64], mac[18];
     bool connected;
 };
+struct gh_appliance_system { char name[256]; };
 struct gh_appliance {
     char     kind[12];                     /* "ova", "ovf", "vbox", "vmx", "libvirt", "xen", "quickemu", "disk" */
     char     dialect[32];                  /* who wrote it, or empty */
@@ -46,6 +47,8 @@ struct gh_appliance {
     uint64_t memory_bytes;
     uint32_t cpus;
     char     firmware[12], clock_base[12], boot_order[8];
+    uint32_t system;                       /* which of the package's machines this is; set before reading */
+    struct gh_appliance_system  *systems;  unsigned system_count;   /* all of them; none where a package has one at most */
     struct gh_appliance_medium  *media;    unsigned media_count;
     struct gh_appliance_network *networks; unsigned network_count;
     struct gh_appliance_line    *lines;    unsigned line_count;

@@ -48,6 +48,12 @@ static const struct gh_schema_field network_fields[] = {
 };
 static const struct gh_schema network_schema = { "network", sizeof(struct gh_appliance_network), network_fields };
 
+static const struct gh_schema_field system_fields[] = {
+    GH_S_STRING(struct gh_appliance_system, name, "name", true, "as the package calls it"),
+    GH_S_END,
+};
+static const struct gh_schema system_schema = { "system", sizeof(struct gh_appliance_system), system_fields };
+
 static const struct gh_schema_field fields[] = {
     GH_S_STRING(struct gh_appliance, kind, "kind", true, "what the file is"),
     GH_S_STRING(struct gh_appliance, dialect, "dialect", false, "who wrote it"),
@@ -60,6 +66,8 @@ static const struct gh_schema_field fields[] = {
     GH_S_STRING(struct gh_appliance, firmware, "firmware", true, "bios or uefi"),
     GH_S_STRING(struct gh_appliance, clock_base, "clock_base", true, "utc or local"),
     GH_S_STRING(struct gh_appliance, boot_order, "boot_order", true, "letters c d a n"),
+    GH_S_U32(struct gh_appliance, system, "system", false, 0, GH_APPLIANCE_SYSTEMS_MAX, "which machine of the package"),
+    GH_S_LIST(struct gh_appliance, systems, system_count, "systems", &system_schema, GH_APPLIANCE_SYSTEMS_MAX, "machines of the package"),
     GH_S_LIST(struct gh_appliance, media, media_count, "media", &medium_schema, GH_APPLIANCE_MEDIA_MAX, "drives"),
     GH_S_LIST(struct gh_appliance, networks, network_count, "networks", &network_schema, GH_APPLIANCE_NETWORKS_MAX, "network adapters"),
     GH_S_LIST(struct gh_appliance, lines, line_count, "lines", &line_schema, GH_APPLIANCE_LINES_MAX + 1, "the report"),

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * OVF descriptions (DMTF DSP0243, 1.0 to 2.x) in the dialects of VirtualBox, VMware, and oVirt/virt-v2v
- * ("Section xsi:type", "Content"). The first machine counts; sections that only some deployer
- * understands are named as dropped.
+ * ("Section xsi:type", "Content"). Of several machines one is read at a time, all are listed; sections that
+ * only some deployer understands are named as dropped.
  */
 #include <errno.h>
 #include <math.h>
@@ -211,25 +211,53 @@ static int take_system(struct gh_ovf *o, xmlNodePtr system, struct gh_error *err
     return r;
 }
 
-static xmlNodePtr first_system(struct gh_ovf *o, xmlNodePtr parent)
+static int add_system(struct gh_appliance *a, xmlNodePtr system, const char *path, struct gh_error *err)
 {
-    xmlNodePtr found = NULL;
-    unsigned more = 0;
+    char raw[256];
 
-    for (xmlNodePtr n = parent->children; n; n = n->next) {
-        xmlNodePtr here = NULL;
-        if (is_section(n, "VirtualSystemCollection"))
-            here = first_system(o, n);
-        else if (is_section(n, "VirtualSystem"))
-            here = n;
-        if (here && !found)
-            found = here;
-        else if (here)
-            more++;
+    struct gh_appliance_system *more = a->system_count < GH_APPLIANCE_SYSTEMS_MAX ? realloc(a->systems, (a->system_count + 1) * sizeof *more) : NULL;
+    if (!more)
+        return gh_error_set(err, -E2BIG, "ApplianceTooLarge", "“%s” has more than %d machines.", path, GH_APPLIANCE_SYSTEMS_MAX);
+    a->systems = more;
+    gh_xml_child_text(system, "Name", raw, sizeof raw);
+    if (!raw[0])
+        gh_xml_attr(system, "id", raw, sizeof raw);
+    gh_appliance_text(more[a->system_count++].name, sizeof more->name, raw);
+    return 0;
+}
+
+/* Every machine is listed; *ret is the one that is asked for. Collections may lie in each other, as deep as the parser allows. */
+static int list_systems(struct gh_ovf *o, xmlNodePtr parent, xmlNodePtr *ret, struct gh_error *err)
+{
+    int r = 0;
+
+    for (xmlNodePtr n = parent->children; n && !r; n = n->next) {
+        if (is_section(n, "VirtualSystemCollection")) {
+            r = list_systems(o, n, ret, err);
+        } else if (is_section(n, "VirtualSystem")) {
+            if (o->a->system_count == o->a->system)
+                *ret = n;
+            r = add_system(o->a, n, o->p->path, err);
+        } else if (is_section(n, "StartupSection")) {
+            gh_appliance_note(o->a, GH_DROPPED, _("The order in which the appliance's machines are started"));
+        }
     }
-    if (more)
-        gh_appliance_note(o->a, GH_DROPPED, _("%u further machines of the appliance; the first one is imported"), more);
-    return found;
+    return r;
+}
+
+static int choose_system(struct gh_ovf *o, xmlNodePtr root, xmlNodePtr *ret, struct gh_error *err)
+{
+    *ret = NULL;
+    int r = list_systems(o, root, ret, err);
+    if (!r && !o->a->system_count)
+        return gh_error_set(err, -EINVAL, "ApplianceDamaged", "“%s” describes no machine.", o->p->path);
+    if (!r && !*ret)
+        return gh_error_set(err, -ENOENT, "ApplianceMachineUnknown", "“%s” has %u machines; there is none with the number %u.", o->p->path,
+                            o->a->system_count, o->a->system + 1);
+    if (!r && o->a->system_count > 1)
+        gh_appliance_note(o->a, GH_WARNING, _("The appliance has %u machines; each is imported as its own. This is number %u, “%.80s”."),
+                          o->a->system_count, o->a->system + 1, o->a->systems[o->a->system].name);
+    return r;
 }
 
 int gh_read_ovf(struct gh_package *p, struct gh_appliance *a, struct gh_error *err)
@@ -253,9 +281,9 @@ int gh_read_ovf(struct gh_package *p, struct gh_appliance *a, struct gh_error *e
             else if (gh_xml_is(n, "Signature"))
                 gh_appliance_note(a, GH_DROPPED, _("The signature is not checked"));
         }
-        xmlNodePtr system = r ? NULL : first_system(o, root);
-        if (!r && !system)
-            r = gh_error_set(err, -EINVAL, "ApplianceDamaged", "“%s” describes no machine.", p->path);
+        xmlNodePtr system = NULL;
+        if (!r)
+            r = choose_system(o, root, &system, err);
         if (!r)
             r = take_system(o, system, err);
         if (!strncmp(maker, "Gasthaus", 8))

@@ -71,18 +71,21 @@ static void print_lines(json_t *report, const char *kind, const char *title)
     }
 }
 
-static int report(struct ctl *ctl, const char *path, GVariant *options)
+/* The report of one machine of the file; NULL after a message. */
+static json_t *inspect(struct ctl *ctl, const char *path, GVariant *options)
 {
     g_autofree char *text = NULL;
     GError *error = NULL;
 
-    if (!gh_engine1_call_inspect_appliance_sync(ctl->engine, path, options, &text, NULL, &error))
-        return ctl_fail(ctl, error);
-    json_t *j = json_loads(text, 0, NULL);
-    if (ctl->json) {
-        ctl_print_json(j);
-        return 0;
+    if (!gh_engine1_call_inspect_appliance_sync(ctl->engine, path, options, &text, NULL, &error)) {
+        ctl_fail(ctl, error);
+        return NULL;
     }
+    return json_loads(text, 0, NULL);
+}
+
+static void print_report(json_t *j)
+{
     printf("%s (%s)\n", json_string_value(json_object_get(j, "name")), json_string_value(json_object_get(j, "kind")));
     print_lines(j, "kept", _("Kept:"));
     print_lines(j, "changed", _("Changed:"));
@@ -91,50 +94,129 @@ static int report(struct ctl *ctl, const char *path, GVariant *options)
     g_autofree char *needed = g_format_size_full((guint64)json_integer_value(json_object_get(j, "space_needed")), G_FORMAT_SIZE_IEC_UNITS);
     g_autofree char *there = g_format_size_full((guint64)json_integer_value(json_object_get(j, "space_there")), G_FORMAT_SIZE_IEC_UNITS);
     printf(_("Space needed: %s of %s\n"), needed, there);
-    json_decref(j);
-    return 0;
+}
+
+static int import_one(struct ctl *ctl, const char *path, GVariant *options, char **ret_uuid)
+{
+    g_autofree char *job = NULL;
+    GError *error = NULL;
+
+    if (!gh_engine1_call_import_appliance_sync(ctl->engine, path, options, &job, NULL, &error))
+        return ctl_fail(ctl, error);
+    return ctl_wait_job(ctl, job, ret_uuid, NULL);
+}
+
+/* Which machines of the file: all, or the one of that name or number (from 1). FALSE: there is none. */
+static gboolean choose(json_t *systems, const char *which, size_t *ret_from, size_t *ret_to)
+{
+    size_t n = json_array_size(systems), i;
+    json_t *system;
+
+    *ret_from = 0;
+    *ret_to = n ? n : 1;
+    if (!which)
+        return TRUE;
+    guint64 number = g_ascii_strtoull(which, NULL, 10);
+    gboolean found = number >= 1 && number <= *ret_to;
+    size_t at = found ? (size_t)number - 1 : 0;
+    json_array_foreach(systems, i, system)
+        if (!g_strcmp0(json_string_value(json_object_get(system, "name")), which)) {
+            at = i;
+            found = TRUE;
+            break;
+        }
+    *ret_from = at;
+    *ret_to = at + 1;
+    return found;
+}
+
+struct import { const char *name, *allow, *machine; gboolean report, in_place; };
+
+static GVariant *import_options(const struct import *how, size_t system)
+{
+    GVariantDict dict;
+
+    g_variant_dict_init(&dict, NULL);
+    if (how->name)
+        g_variant_dict_insert(&dict, "name", "s", how->name);
+    if (how->allow)
+        g_variant_dict_insert(&dict, "allow", "s", how->allow);
+    if (how->in_place)
+        g_variant_dict_insert(&dict, "in-place", "b", TRUE);
+    if (system)
+        g_variant_dict_insert(&dict, "system", "u", (guint32)system);
+    return g_variant_ref_sink(g_variant_dict_end(&dict));
+}
+
+/* Each machine of the file in turn; what was imported before one fails stays. */
+static int import_all(struct ctl *ctl, const char *path, const struct import *how, json_t *first)
+{
+    json_t *uuids = json_array(), *reports = json_array();
+    size_t from, to;
+    int r = 0;
+
+    if (!choose(json_object_get(first, "systems"), how->machine, &from, &to))
+        r = ctl_error(ctl, "ApplianceMachineUnknown", _("“%s” has no machine “%s”."), path, how->machine);
+    else if (how->name && to - from > 1)
+        r = ctl_error(ctl, "NameForSeveral", _("“%s” has %zu machines: choose one by --machine to give it a name."), path, to - from);
+    for (size_t i = from; i < to && !r; i++) {
+        g_autoptr(GVariant) options = import_options(how, i);
+        g_autofree char *uuid = NULL;
+        if (how->report) {
+            json_t *report = i ? inspect(ctl, path, options) : json_incref(first);
+            r = report ? 0 : 1;
+            if (report && !ctl->json)
+                print_report(report);
+            json_array_append_new(reports, report);
+        } else {
+            r = import_one(ctl, path, options, &uuid);
+            if (!r && !ctl->json)
+                printf("%s\n", uuid);
+            if (!r)
+                json_array_append_new(uuids, json_string(uuid));
+        }
+    }
+    if (!r && ctl->json && how->report)
+        ctl_print_json(to - from > 1 ? json_incref(reports) : json_incref(json_array_get(reports, 0)));
+    else if (!r && ctl->json)
+        ctl_print_json(json_pack("{s:O, s:O}", "uuid", json_array_get(uuids, 0), "uuids", uuids));
+    json_decref(uuids);
+    json_decref(reports);
+    return r;
 }
 
 static int run_import(struct ctl *ctl, int argc, char **argv)
 {
-    static const char usage[] = "import FILE [--name NAME] [--report] [--in-place] [--allow FOLDER]";
-    GVariantDict dict;
-    GError *error = NULL;
-    gboolean only_report = FALSE, wrong = argc < 2 || argv[1][0] == '-';
-    g_autofree char *job = NULL, *uuid = NULL;
+    static const char usage[] = "import FILE [--machine NAME|NUMBER] [--name NAME] [--report] [--in-place] [--allow FOLDER]";
+    struct import how = { NULL };
+    gboolean wrong = argc < 2 || argv[1][0] == '-';
+    g_autofree char *allow = NULL;
 
-    g_variant_dict_init(&dict, NULL);
     for (int i = 2; i < argc && !wrong; i++) {
-        if (!strcmp(argv[i], "--report")) {
-            only_report = TRUE;
-        } else if (!strcmp(argv[i], "--in-place")) {
-            g_variant_dict_insert(&dict, "in-place", "b", TRUE);
-        } else if (!strcmp(argv[i], "--name") && i + 1 < argc) {
-            g_variant_dict_insert(&dict, "name", "s", argv[++i]);
-        } else if (!strcmp(argv[i], "--allow") && i + 1 < argc) {
-            g_autofree char *folder = g_canonicalize_filename(argv[++i], NULL);
-            g_variant_dict_insert(&dict, "allow", "s", folder);
-        } else {
+        if (!strcmp(argv[i], "--report"))
+            how.report = TRUE;
+        else if (!strcmp(argv[i], "--in-place"))
+            how.in_place = TRUE;
+        else if (!strcmp(argv[i], "--name") && i + 1 < argc)
+            how.name = argv[++i];
+        else if (!strcmp(argv[i], "--machine") && i + 1 < argc)
+            how.machine = argv[++i];
+        else if (!strcmp(argv[i], "--allow") && i + 1 < argc && !allow)
+            how.allow = allow = g_canonicalize_filename(argv[++i], NULL);
+        else
             wrong = TRUE;
-        }
     }
-    g_autoptr(GVariant) options = g_variant_ref_sink(g_variant_dict_end(&dict));
     if (wrong)
         return ctl_usage(usage);
     g_autofree char *path = g_canonicalize_filename(argv[1], NULL);
-    if (only_report)
-        return report(ctl, path, options);
+    g_autoptr(GVariant) options = import_options(&how, 0);
+    json_t *first = inspect(ctl, path, options);
+    if (!first)
+        return 1;
     ctl_catch_interrupts();
-    if (!gh_engine1_call_import_appliance_sync(ctl->engine, path, options, &job, NULL, &error))
-        return ctl_fail(ctl, error);
-    int r = ctl_wait_job(ctl, job, &uuid, NULL);
-    if (r)
-        return r;
-    if (ctl->json)
-        ctl_print_json(json_pack("{s:s}", "uuid", uuid));
-    else
-        printf("%s\n", uuid);
-    return 0;
+    int r = import_all(ctl, path, &how, first);
+    json_decref(first);
+    return r;
 }
 
 static int run_export(struct ctl *ctl, int argc, char **argv)

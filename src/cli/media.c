@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* media list, info, check, compact, resize, convert, move, relink, release, delete, restore */
+/* media list, info, create, check, compact, resize, convert, move, relink, release, delete, restore */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,18 +106,18 @@ static void print_result(struct ctl *ctl, const char *action, const char *result
         printf(_("%d errors (%d mended), %d leaks (%d mended). %s\n"), (int)json_integer_value(json_object_get(j, "errors")),
                (int)json_integer_value(json_object_get(j, "errors_fixed")), (int)json_integer_value(json_object_get(j, "leaks")),
                (int)json_integer_value(json_object_get(j, "leaks_fixed")), json_string_value(json_object_get(j, "first")));
-    } else if (!strcmp(action, "convert")) {
+    } else if (!strcmp(action, "convert") || !strcmp(action, "create")) {
         printf("%s\n", json_string_value(json_object_get(j, "path")));
     }
     json_decref(j);
 }
 
-static const char usage[] = "media list | info FILE | check FILE [--repair] | compact FILE | resize FILE SIZE [--shrink] | convert FILE --to FORMAT "
+static const char usage[] = "media list | info FILE | create FILE SIZE [--to FORMAT] [--variant NAME] [--machine NAME [--bus BUS]] | check FILE [--repair] | compact FILE | resize FILE SIZE [--shrink] | convert FILE --to FORMAT "
     "[--target FILE] [--replace] | move FILE TARGET | relink FILE NEW | release FILE | delete FILE | restore FILE";
 
 static int run_media(struct ctl *ctl, int argc, char **argv)
 {
-    static const char *const with_target[] = { "move", "relink", NULL };
+    static const char *const with_target[] = { "move", "relink", NULL }, *const texts[] = { "--to", "--variant", "--machine", "--bus", NULL };
     GVariantDict dict;
     GError *error = NULL;
     gboolean wrong = argc < 2;
@@ -135,19 +135,20 @@ static int run_media(struct ctl *ctl, int argc, char **argv)
         g_autofree char *target = g_canonicalize_filename(argv[3], NULL);
         g_variant_dict_insert(&dict, "target", "s", target);
         first = 4;
-    } else if (!strcmp(argv[1], "resize") && argc > 3) {
+    } else if ((!strcmp(argv[1], "resize") || !strcmp(argv[1], "create")) && argc > 3) {
         guint64 bytes = 0;
         wrong |= !ctl_parse_size(argv[3], &bytes);
         g_variant_dict_insert(&dict, "bytes", "t", bytes);
         first = 4;
-    } else if (!strcmp(argv[1], "resize")) {
+    } else if (!strcmp(argv[1], "resize") || !strcmp(argv[1], "create")) {
         wrong = TRUE;
     }
     for (int i = first; i < argc && !wrong; i++) {
         if (!strcmp(argv[i], "--repair") || !strcmp(argv[i], "--shrink") || !strcmp(argv[i], "--replace")) {
             g_variant_dict_insert(&dict, argv[i] + 2, "b", TRUE);
-        } else if (!strcmp(argv[i], "--to") && i + 1 < argc) {
-            g_variant_dict_insert(&dict, "to", "s", argv[++i]);
+        } else if (g_strv_contains(texts, argv[i]) && i + 1 < argc) {
+            g_variant_dict_insert(&dict, argv[i] + 2, "s", argv[i + 1]);
+            i++;
         } else if (!strcmp(argv[i], "--target") && i + 1 < argc) {
             g_autofree char *target = g_canonicalize_filename(argv[++i], NULL);
             g_variant_dict_insert(&dict, "target", "s", target);
@@ -169,6 +170,6 @@ static int run_media(struct ctl *ctl, int argc, char **argv)
 }
 
 const struct ctl_command ctl_media_commands[] = {
-    { "media", "ACTION [FILE...]", N_("disks and CD images: list, info, check, compact, resize, convert, move, relink, release, delete, restore"), run_media, FALSE },
+    { "media", "ACTION [FILE...]", N_("disks and CD images: list, info, create, check, compact, resize, convert, move, relink, release, delete, restore"), run_media, FALSE },
     { NULL, NULL, NULL, NULL, FALSE },
 };

@@ -39,6 +39,8 @@ static int read_all(struct tool *t, struct gh_package *p, struct gh_appliance **
     struct gh_appliance *a = gh_appliance_new();
     int r = a ? gh_package_open(p, t->arg[0], t->allow, err) : -ENOMEM;
 
+    if (a)
+        a->system = t->system;
     if (!r)
         r = gh_read_description(p, a, err);
     if (!r)
@@ -91,7 +93,7 @@ static void note_manifest(struct gh_appliance *a, const struct gh_package *p, bo
     if (found)
         gh_appliance_note(a, GH_KEPT, _("The checksums of the manifest are right."));
     else if (p->kind == GH_PACKAGE_OVA || p->kind == GH_PACKAGE_OVF)
-        gh_appliance_note(a, GH_WARNING, _("There is no manifest: whether the files are complete cannot be checked."));
+        gh_appliance_note(a, GH_WARNING, _("Unverified: there is no manifest, so whether the files are complete and unchanged cannot be checked."));
 }
 
 int tool_inspect(struct tool *t)

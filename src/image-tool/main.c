@@ -95,6 +95,7 @@ static void usage(FILE *to)
                 "      --plain          hash: SHA-256 of all bytes in a row, as of a raw image\n"
                 "      --shrink         resize: allow a smaller size\n"
                 "      --allow FOLDER   references may lead there too\n"
+                "      --system N       inspect, import: which machine of an appliance that has several, from 0\n"
                 "      --in-place       import: disks that can stay where they are stay\n"
                 "      --ovf 1|2        export: version of the description\n"
                 "      --force          overwrite existing files\n"
@@ -190,7 +191,7 @@ static int enclose(struct tool *t, const char *name, struct gh_error *err)
 }
 
 enum { O_VARIANT = 256, O_CLUSTER, O_COMPRESSION, O_PARENT, O_PARENT_FORMAT, O_FLATTEN, O_UNSAFE, O_REPAIR, O_SHRINK,
-       O_ALLOW, O_FORCE, O_JSON, O_IN_PLACE, O_OVF, O_VERSION, O_PLAIN, O_VERIFY };
+       O_ALLOW, O_FORCE, O_JSON, O_IN_PLACE, O_OVF, O_VERSION, O_PLAIN, O_VERIFY, O_SYSTEM };
 
 int main(int argc, char **argv)
 {
@@ -199,7 +200,7 @@ int main(int argc, char **argv)
         { "cluster", 1, NULL, O_CLUSTER }, { "compression", 1, NULL, O_COMPRESSION }, { "parent", 1, NULL, O_PARENT },
         { "parent-format", 1, NULL, O_PARENT_FORMAT }, { "flatten", 0, NULL, O_FLATTEN }, { "unsafe", 0, NULL, O_UNSAFE },
         { "repair", 0, NULL, O_REPAIR }, { "shrink", 0, NULL, O_SHRINK }, { "allow", 1, NULL, O_ALLOW },
-        { "in-place", 0, NULL, O_IN_PLACE }, { "ovf", 1, NULL, O_OVF }, { "force", 0, NULL, O_FORCE }, { "json", 0, NULL, O_JSON },
+        { "in-place", 0, NULL, O_IN_PLACE }, { "ovf", 1, NULL, O_OVF }, { "system", 1, NULL, O_SYSTEM }, { "force", 0, NULL, O_FORCE }, { "json", 0, NULL, O_JSON },
         { "progress", 0, NULL, 'p' }, { "help", 0, NULL, 'h' }, { "plain", 0, NULL, O_PLAIN }, { "verify", 0, NULL, O_VERIFY },
         { "version", 0, NULL, O_VERSION }, { 0 },
     };
@@ -230,6 +231,7 @@ int main(int argc, char **argv)
         case O_PLAIN: t.plain = true; break;
         case O_VERIFY: t.verify = true; break;
         case O_OVF: t.ovf = (unsigned)strtoul(optarg, NULL, 10); break;
+        case O_SYSTEM: t.system = (unsigned)strtoul(optarg, NULL, 10); break;
         case O_JSON: t.json = true; break;
         case O_VERSION: puts("gasthaus-image " GH_VERSION); return 0;
         case 'h': usage(stdout); return 0;

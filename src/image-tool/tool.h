@@ -8,7 +8,7 @@
 
 struct tool {
     const char *arg[2];
-    unsigned ovf;
+    unsigned ovf, system;
     const char *from, *to, *variant, *compression, *parent, *parent_format, *allow;
     uint64_t cluster;
     bool flatten, unsafe, repair, shrink, force, json, progress, in_place, plain, verify;

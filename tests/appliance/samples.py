@@ -346,3 +346,27 @@ def bare(folder, fmt="vdi"):
     path = f"{folder}/debian-server.{fmt}"
     run("qemu-img", "convert", "-f", "raw", "-O", {"vhd": "vpc"}.get(fmt, fmt), raw, path)
     return path, raw
+
+
+def multi(folder):
+    """Three machines in a collection inside another one, each with a disk of its own; two want the same name."""
+    raws = [raw_disk(f"{folder}/m{i}.raw", seed=40 + i) for i in range(3)]
+    files = [(f"d{i}.vmdk", read(stream_vmdk(raw, f"{folder}/d{i}.vmdk"))) for i, raw in enumerate(raws)]
+    def system(i, name, memory):
+        return f"""<VirtualSystem ovf:id="{name}"><Info>A machine</Info><Name>{name}</Name><VirtualHardwareSection><Info>Hardware</Info>
+   {item(ElementName="1 CPU", InstanceID=1, ResourceType=3, VirtualQuantity=1)}
+   {item(AllocationUnits="byte * 2^20", ElementName="memory", InstanceID=2, ResourceType=4, VirtualQuantity=memory)}
+   {item(Address=0, ElementName="sata", InstanceID=5, ResourceSubType="AHCI", ResourceType=20)}
+   {item(AddressOnParent=0, ElementName="disk", HostResource=f"ovf:/disk/disk{i}", InstanceID=8, Parent=5, ResourceType=17)}
+  </VirtualHardwareSection></VirtualSystem>"""
+    text = f"""<?xml version="1.0"?>
+<Envelope ovf:version="1.0" {NS[1]} {CIM}>
+ <References>{"".join(f'<File ovf:id="file{i}" ovf:href="d{i}.vmdk"/>' for i in range(3))}</References>
+ <DiskSection><Info>Disks</Info>{"".join(f'<Disk ovf:capacity="{8 << 20}" ovf:diskId="disk{i}" ovf:fileRef="file{i}" ovf:format="{STREAM}"/>' for i in range(3))}</DiskSection>
+ <VirtualSystemCollection ovf:id="all"><Info>All</Info>
+  <StartupSection><Info>Order</Info><Item ovf:id="front" ovf:order="1"/></StartupSection>
+  {system(0, "front", 512)}
+  <VirtualSystemCollection ovf:id="inner"><Info>Inner</Info>{system(1, "store", 1024)}{system(2, "front-2", 256)}</VirtualSystemCollection>
+ </VirtualSystemCollection></Envelope>"""
+    pack(f"{folder}/three.ova", [("three.ovf", text.encode()), *files])
+    return f"{folder}/three.ova", raws

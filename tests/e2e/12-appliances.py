@@ -89,6 +89,27 @@ with Engine("appliances") as e:
     e.ctl("delete", placed["name"])
     check(os.path.exists(f"{lib}/vm/images/top.qcow2"), "and deleting the machine leaves the file")
 
+    # An appliance of several machines: each its own, or the one that is asked for.
+    os.mkdir(f"{e.folder}/multi")
+    multi, raws = samples.multi(f"{e.folder}/multi")
+    report = e.json("import", multi, "--report")
+    check([r["name"] for r in report] == ["front", "store", "front-2"] and [s["name"] for s in report[0]["systems"]] == ["front", "store", "front-2"],
+          "the report names every machine of the appliance")
+    check(any("3 machines" in x["text"] for x in report[1]["lines"]) and any("order" in x["text"] for x in report[0]["lines"] if x["kind"] == "dropped"),
+          "says so, and what of the collection is left out")
+    before = {m["name"] for m in e.json("list")}
+    uuids = e.json("import", multi)["uuids"]
+    made = [e.json("show", u) for u in uuids]
+    check([(m["name"], m["memory-bytes"] >> 20) for m in made] == [("front", 512), ("store", 1024), ("front-2", 256)], "all three are imported")
+    check(all(same(raw, m["disks"][0]["file"]) for raw, m in zip(raws, made)), "each with its own disk")
+    check({m["name"] for m in e.json("list")} - before == {"front", "store", "front-2"}, "and nothing else")
+    one = e.json("import", multi, "--machine", "store", "--name", "the store")["uuids"]
+    check(len(one) == 1 and same(raws[1], e.json("show", one[0])["disks"][0]["file"]), "one of them by its name")
+    check(e.json("show", e.json("import", multi, "--machine", "3", "--name", "third")["uuid"])["memory-bytes"] >> 20 == 256, "or by its number")
+    for args, id_ in ((("--machine", "none"), "ApplianceMachineUnknown"), (("--machine", "4"), "ApplianceMachineUnknown"), (("--name", "x"), "NameForSeveral")):
+        code, _, err = e.try_ctl("import", multi, *args)
+        check(code == 1 and f"[{id_}]" in err, f"{' '.join(args)}: {err.strip()}")
+
     # What cannot start here is imported all the same, and says why.
     os.mkdir(f"{e.folder}/pv")
     samples.raw_disk(f"{e.folder}/pv/disk.img", seed=12)
@@ -141,6 +162,28 @@ with Engine("appliances") as e:
     _, err = p.communicate(timeout=60)
     check(p.returncode == 1 and "[Cancelled]" in err, f"Ctrl+C cancels: status {p.returncode}, {err.strip()}")
     check(sorted(os.listdir(e.machines)) == left, "and leaves nothing")
+
+    # A second daemon on the same folder, as of another session: what the first one imports stays.
+    p = subprocess.Popen([f"{BUILD}/src/cli/gasthausctl", "import", f"{big}/big.raw"], env=e.env, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.time() + 60
+    while time.time() < deadline and not e.processes("gasthaus-image"):
+        time.sleep(0.01)
+    for pid in e.processes("gasthaus-image"):
+        os.kill(pid, signal.SIGSTOP)
+    hidden = [n for n in os.listdir(e.machines) if n.startswith(".importing-")]
+    os.mkdir(f"{e.folder}/run2", 0o700)
+    os.mkdir(f"{e.machines}/.importing-left-behind")
+    other = dict(e.env, XDG_RUNTIME_DIR=f"{e.folder}/run2")
+    subprocess.run([f"{BUILD}/src/cli/gasthausctl", "list"], env=other, check=True, stdout=subprocess.DEVNULL, timeout=60)
+    now = [n for n in os.listdir(e.machines) if n.startswith(".importing-")]
+    check(len(hidden) == 1 and now == hidden, f"a second daemon leaves the import of a live one and removes the rest: {now}")
+    for pid in e.processes("gasthaus-image"):
+        os.kill(pid, signal.SIGCONT)
+    check(p.wait(120) == 0, "which ends well")
+    e.ctl("delete", "big")
+    for pid in e.processes("gasthausd"):
+        if f"{e.folder}/run2" in open(f"/proc/{pid}/environ").read():
+            os.kill(pid, signal.SIGTERM)
 
     # The daemon killed in the middle: the next one cleans up.
     p = subprocess.Popen([f"{BUILD}/src/cli/gasthausctl", "import", f"{big}/big.raw"], env=e.env, stderr=subprocess.DEVNULL)

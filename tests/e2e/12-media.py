@@ -93,8 +93,27 @@ with Engine("media") as e:
     e.ctl("media", "release", f"{e.folder}/renamed.vdi")
     check([d["kind"] for d in e.json("show", "one")["disks"]] == ["cdrom"], "released: the machine has no disk any more")
 
+    # Create: for a machine, for nobody, and what is refused leaves no file.
+    new = f"{e.json('show', 'two')['folder']}/more.vdi"
+    check(e.json("media", "create", new, "32M", "--to", "vdi", "--machine", "two", "--bus", "nvme")["path"] == new, "a new disk for a machine")
+    made = e.json("show", "two")["disks"]
+    check([(d["bus"], d["format"], d["file"]) for d in made if d["file"].endswith("more.vdi")] == [("nvme", "vdi", new)], "which has it as its disk")
+    check(e.json("media", "info", new)["bytes"] == 32 << 20 and [u["name"] for u in e.json("media", "info", new)["users"]] == ["two"], "of that size")
+    alone = f"{e.folder}/data/gasthaus/disks/spare.qcow2"
+    e.ctl("media", "create", alone, "1G")
+    spare = e.json("media", "info", alone)
+    check(spare["orphan"] and spare["format"] == "qcow2" and spare["bytes"] == 1 << 30 and spare["host_bytes"] < 1 << 20, "a new disk for nobody, among the others")
+    e.ctl("media", "create", f"{e.folder}/fixed.vmdk", "4M", "--to", "vmdk", "--variant", "monolithic-flat")
+    check(subprocess.run(["qemu-img", "info", f"{e.folder}/fixed.vmdk"], capture_output=True, text=True).stdout.count("monolithicFlat") == 1, "a variant")
+    refused("FileExists", "create", alone, "2G")
+    check(e.json("media", "info", alone)["bytes"] == 1 << 30, "an existing disk is not overwritten")
+    for id_, args in (("DiskSizeOutOfRange", ("1000T",)), ("MachineUnknown", ("8M", "--machine", "nobody")), ("DiskFormatReadOnly", ("8M", "--to", "floppy"))):
+        refused(id_, "create", f"{e.folder}/never.img", *args)
+    check(not os.path.exists(f"{e.folder}/never.img"), "and leaves no file")
+
     # A running machine keeps what it has.
     e.ctl("start", "two")
     refused("MachineRunning", "compact", e.json("show", "two")["disks"][0]["file"])
+    refused("MachineRunning", "create", f"{e.folder}/never.img", "8M", "--machine", "two")
     refused("MachineRunning", "release", e.json("show", "two")["disks"][0]["file"])
     e.ctl("stop", "two")

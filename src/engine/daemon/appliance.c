@@ -50,12 +50,15 @@ void gh_appliance_inspect(struct gh_daemon *d, const char *path, GVariant *optio
 {
     struct gh_error err = { 0 };
     const char *allow = NULL;
+    guint32 system = 0;
     struct inspection *i = g_new0(struct inspection, 1);
 
     *i = (struct inspection){ d, inv };
     g_variant_lookup(options, "allow", "&s", &allow);
+    g_variant_lookup(options, "system", "u", &system);
     g_mkdir_with_parents(d->machines_folder, 0755);
-    const char *const args[] = { "inspect", path, allow ? "--allow" : NULL, allow, NULL };
+    g_autofree char *number = g_strdup_printf("%u", system);
+    const char *const args[] = { "inspect", path, "--system", number, allow ? "--allow" : NULL, allow, NULL };
     if (gh_paths_check(path, &err) < 0 || !gh_child_run(args, NULL, NULL, inspected, i, &err)) {
         gh_return_error(inv, &err);
         g_free(i);
@@ -63,11 +66,10 @@ void gh_appliance_inspect(struct gh_daemon *d, const char *path, GVariant *optio
 }
 
 /* ---- Import ------------------------------------------------------------------------------------------- */
-struct import { struct gh_daemon *d; struct gh_job *job; char *hidden, *name; };
+struct import { struct gh_daemon *d; struct gh_job *job; struct gh_hidden hidden; char *name; };
 
 static void import_free(struct import *i)
 {
-    g_free(i->hidden);
     g_free(i->name);
     g_free(i);
 }
@@ -122,9 +124,9 @@ static int complete(struct import *i, const char *output, struct gh_daemon_machi
     if (!r)
         r = to_definition(a, i->name, def, err);
     if (!r)
-        r = gh_store_save(i->hidden, def, err);
+        r = gh_store_save(i->hidden.path, def, err);
     g_autofree char *folder = r ? NULL : gh_create_free_folder(i->d->machines_folder, def->name);
-    if (!r && (!folder || g_rename(i->hidden, folder) < 0))
+    if (!r && (!folder || g_rename(i->hidden.path, folder) < 0))
         r = gh_error_set(err, -EEXIST, "FolderNotCreated", "No free folder name for “%s” could be found in “%s”.", def->name, i->d->machines_folder);
     if (!r) {
         *ret = gh_registry_add(i->d, folder, err);
@@ -148,8 +150,7 @@ static void imported(const struct gh_error *failed, const char *output, void *op
 
     if (!failed && complete(i, output, &m, &err) < 0)
         failed = &err;
-    if (failed)
-        gh_create_remove_tree(i->hidden);
+    gh_hidden_end(&i->hidden, failed != NULL);
     if (m)
         gh_job_set_machine(i->job, m);
     gh_job_end(i->job, failed, NULL);
@@ -161,9 +162,12 @@ int gh_appliance_import(struct gh_daemon *d, const char *path, GVariant *options
     g_autofree char *uuid = g_uuid_string_random(), *base = g_path_get_basename(path);
     const char *allow = NULL, *name = NULL;
     gboolean in_place = FALSE;
+    guint32 system = 0;
 
     g_variant_lookup(options, "allow", "&s", &allow);
     g_variant_lookup(options, "name", "&s", &name);
+    g_variant_lookup(options, "system", "u", &system);
+    g_autofree char *number = g_strdup_printf("%u", system);
     g_variant_lookup(options, "in-place", "b", &in_place);
     int checked = gh_paths_check(path, err);
     if (checked < 0)
@@ -180,30 +184,16 @@ int gh_appliance_import(struct gh_daemon *d, const char *path, GVariant *options
     struct import *i = g_new0(struct import, 1);
     i->d = d;
     i->name = g_strdup(name);
-    i->hidden = g_strdup_printf("%s/.importing-%s", d->machines_folder, uuid);
-    if (g_mkdir_with_parents(d->machines_folder, 0755) < 0 || g_mkdir(i->hidden, 0700) < 0) {
-        int r = gh_error_set(err, -errno, "FolderNotCreated", "The folder “%s” for machines cannot be written: %s.", d->machines_folder, strerror(errno));
+    int r = gh_hidden_make(d, ".importing-", uuid, &i->hidden, err);
+    if (r) {
         import_free(i);
         return r;
     }
     i->job = gh_job_new(d, name ? name : base, NULL);
     *ret_job = gh_job_path(i->job);
-    const char *const args[] = { "import", path, i->hidden, allow ? "--allow" : in_place ? "--in-place" : NULL, allow, in_place ? "--in-place" : NULL, NULL };
+    const char *const args[] = { "import", path, i->hidden.path, "--system", number, allow ? "--allow" : in_place ? "--in-place" : NULL, allow, in_place ? "--in-place" : NULL, NULL };
     gh_job_run(i->job, args, NULL, imported, i);
     return 0;
-}
-
-/* What an interrupted import or creation left; only at start, when nothing runs. */
-void gh_appliance_clean(struct gh_daemon *d)
-{
-    g_autoptr(GDir) dir = g_dir_open(d->machines_folder, 0, NULL);
-    const char *name;
-
-    while (dir && (name = g_dir_read_name(dir))) {
-        g_autofree char *path = g_build_filename(d->machines_folder, name, NULL);
-        if (g_str_has_prefix(name, ".importing-") || g_str_has_prefix(name, ".creating-"))
-            gh_create_remove_tree(path);
-    }
 }
 
 /* ---- Export ------------------------------------------------------------------------------------------- */

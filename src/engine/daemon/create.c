@@ -233,21 +233,20 @@ int gh_create_machine(struct gh_daemon *d, const char *name, GVariant *settings,
         gh_definition_free(def);
         return r;
     }
-    g_autofree char *hidden = g_strdup_printf("%s/.creating-%s", d->machines_folder, def->uuid);
-    if (g_mkdir_with_parents(d->machines_folder, 0755) < 0 || g_mkdir(hidden, 0700) < 0) {
-        r = gh_error_set(err, -errno, "FolderNotCreated", "The folder “%s” for machines cannot be written: %s.", d->machines_folder, strerror(errno));
+    struct gh_hidden hidden;
+    r = gh_hidden_make(d, ".creating-", def->uuid, &hidden, err);
+    if (r) {
         gh_definition_free(def);
         return r;
     }
-    r = make_parts(def, settings, hidden, err);
+    r = make_parts(def, settings, hidden.path, err);
     g_autofree char *folder = r ? NULL : gh_create_free_folder(d->machines_folder, name);
-    if (r == 0 && (!folder || g_rename(hidden, folder) < 0))
+    if (r == 0 && (!folder || g_rename(hidden.path, folder) < 0))
         r = gh_error_set(err, -EEXIST, "FolderNotCreated", "No free folder name for “%s” could be found in “%s”.", name, d->machines_folder);
     gh_definition_free(def);
-    if (r) {
-        gh_create_remove_tree(hidden);
+    gh_hidden_end(&hidden, r != 0);
+    if (r)
         return r;
-    }
     *ret = gh_registry_add(d, folder, err);
     return *ret ? 0 : -EIO;
 }

@@ -79,12 +79,17 @@ int  gh_create_machine(struct gh_daemon *d, const char *name, GVariant *settings
 int  gh_settings_apply(struct gh_definition *def, GVariant *settings, struct gh_error *err);
 char *gh_create_free_folder(const char *parent, const char *name);  /* NULL: none is free */
 void gh_create_remove_tree(const char *folder);
+/* A folder under a name that is not shown, for a machine that is being made. It is locked by fd as long as that is open: a
+ * daemon that starts beside us (another session, the same home) leaves it alone. */
+struct gh_hidden { char *path; int fd; };
+int  gh_hidden_make(struct gh_daemon *d, const char *prefix, const char *uuid, struct gh_hidden *ret, struct gh_error *err);
+void gh_hidden_end(struct gh_hidden *h, gboolean remove);      /* h may be a zeroed one */
+void gh_hidden_clean(struct gh_daemon *d);                     /* what daemons left that are gone */
 
 /* appliance.c: machines of other programs. Jobs: *ret_job is the object's path, the job's own. */
 void gh_appliance_inspect(struct gh_daemon *d, const char *path, GVariant *options, GDBusMethodInvocation *inv);
 int  gh_appliance_import(struct gh_daemon *d, const char *path, GVariant *options, const char **ret_job, struct gh_error *err);
 int  gh_appliance_export(struct gh_daemon_machine *m, const char *path, GVariant *options, const char **ret_job, struct gh_error *err);
-void gh_appliance_clean(struct gh_daemon *d);
 
 /* machine.c: org.gasthaus.Engine1.Machine */
 struct gh_daemon_machine *gh_daemon_machine_new(struct gh_daemon *d, const char *folder, struct gh_definition *def);

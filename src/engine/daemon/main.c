@@ -65,7 +65,7 @@ int main(int argc, char **argv)
     d.loop = g_main_loop_new(NULL, FALSE);
     gh_osinfo_preload();
     gh_engine_setup(&d);
-    gh_appliance_clean(&d);
+    gh_hidden_clean(&d);
     gh_registry_scan(&d);
     if (gh_server_start(&d, &err) < 0) {
         fprintf(stderr, "gasthausd: %s [%s]\n", err.text, err.id);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "disk/disk.h"
 #include "engine/daemon/job.h"
 #include "engine/daemon/media.h"
 
@@ -18,7 +19,7 @@ struct action {
     struct gh_daemon *d;
     struct gh_job *job;
     const struct verb *verb;
-    char *path, *target, *format, *to;
+    char *path, *target, *format, *to, *variant, *bus, *machine;
     guint64 bytes, before;
     gboolean repair, shrink, replace;
 };
@@ -34,6 +35,9 @@ static void free_action(struct action *a)
     g_free(a->target);
     g_free(a->format);
     g_free(a->to);
+    g_free(a->variant);
+    g_free(a->bus);
+    g_free(a->machine);
     g_free(a);
 }
 
@@ -205,6 +209,84 @@ static void run_relink(struct action *a, json_t *medium)
     end(a, r ? &err : NULL, NULL);
 }
 
+/* ---- A new disk -------------------------------------------------------------------------------------------------- */
+static struct gh_daemon_machine *machine_of(struct action *a, struct gh_error *err)
+{
+    GHashTableIter iter;
+    gpointer value;
+
+    g_hash_table_iter_init(&iter, a->d->machines);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        struct gh_daemon_machine *m = value;
+        if (!m->definition || (strcmp(m->definition->uuid, a->machine) && strcmp(m->definition->name, a->machine)))
+            continue;
+        if (!m->instance)
+            return m;
+        gh_error_set(err, -EBUSY, "MachineRunning", "“%s” is running; stop it before it gets another disk.", m->definition->name);
+        return NULL;
+    }
+    gh_error_option(err, -ENOENT, "MachineUnknown", "machine", "There is no machine “%s”.", a->machine);
+    return NULL;
+}
+
+/* Into its definition, as the last disk. */
+static int attach(struct action *a, gboolean save, struct gh_error *err)
+{
+    struct gh_daemon_machine *m = machine_of(a, err);
+    struct gh_definition *changed = m ? gh_definition_copy(m->definition) : NULL;
+
+    if (!changed)
+        return err->code;
+    g_autofree char *folder = g_path_get_dirname(a->path), *leaf = g_path_get_basename(a->path);
+    int r = gh_definition_add_medium(changed, GH_MEDIUM_DISK, a->bus, a->to, !strcmp(folder, m->folder) ? leaf : a->path, err);
+    if (!r)
+        r = gh_definition_check(changed, err);
+    if (!r && save)
+        return gh_daemon_machine_save(m, changed, err);
+    gh_definition_free(changed);
+    return r;
+}
+
+static void created(const struct gh_error *failed, const char *output, void *opaque)
+{
+    struct action *a = opaque;
+    struct gh_error err = { 0 };
+
+    if (!failed && a->machine && attach(a, TRUE, &err) < 0) {
+        g_unlink(a->path); /* it was made for that machine */
+        failed = &err;
+    }
+    json_t *j = json_pack("{s:s}", "path", a->path);
+    char *result = json_dumps(j, 0);
+    end(a, failed, failed ? NULL : result);
+    free(result);
+    json_decref(j);
+}
+
+/* Everything that can be known is known before the file is made. */
+static int create(struct action *a, struct gh_error *err)
+{
+    g_autofree char *folder = g_path_get_dirname(a->path), *own = gh_media_folder(a->d);
+
+    if (a->bytes < 1 << 20 || a->bytes > GH_IMAGE_MAX_BYTES)
+        return gh_error_option(err, -ERANGE, "DiskSizeOutOfRange", "bytes", "A disk of %llu MiB is not possible; choose between 1 MiB and 64 TiB.",
+                               (unsigned long long)(a->bytes >> 20));
+    if (a->machine && attach(a, FALSE, err) < 0)
+        return err->code;
+    if (!strcmp(folder, own))
+        g_mkdir_with_parents(own, 0755);
+    return 0;
+}
+
+static void run_create(struct action *a)
+{
+    g_autofree char *size = g_strdup_printf("%" G_GUINT64_FORMAT, a->bytes);
+    const char *const args[] = { "create", a->path, size, "--to", a->to, a->variant && a->variant[0] ? "--variant" : NULL, a->variant, NULL };
+
+    gh_job_run(a->job, args, NULL, created, a);
+}
+
+static const struct verb create_verb = { "create", FALSE, FALSE, FALSE, FALSE, NULL };
 static const struct verb verbs[] = {
     { "check", FALSE, TRUE, TRUE, FALSE, run_check }, { "compact", FALSE, FALSE, FALSE, TRUE, run_compact }, { "resize", FALSE, FALSE, TRUE, TRUE, run_resize },
     { "convert", FALSE, TRUE, TRUE, FALSE, run_convert }, { "move", FALSE, FALSE, FALSE, TRUE, run_move }, { "release", FALSE, TRUE, TRUE, FALSE, run_release },
@@ -264,6 +346,10 @@ static void ready(json_t *list, const struct gh_error *failed, void *opaque)
         end(a, failed ? failed : &err, NULL);
         return;
     }
+    const char *user = json_string_value(json_object_get(json_array_get(json_object_get(m, "users"), 0), "uuid"));
+    struct gh_daemon_machine *owner = user ? g_hash_table_lookup(a->d->machines, user) : NULL;
+    if (owner) /* its row shows how far we are */
+        gh_job_set_machine(a->job, owner);
     const char *format = json_string_value(json_object_get(m, "format"));
     a->format = g_strdup(format && format[0] ? format : "raw");
     a->verb->run(a, m);
@@ -279,8 +365,8 @@ static char *real_or_as_given(const char *path)
 
 int gh_media_action(struct gh_daemon *d, const char *name, const char *path, GVariant *options, const char **ret_job, struct gh_error *err)
 {
-    const struct verb *verb = NULL;
-    const char *target = NULL, *to = NULL;
+    const struct verb *verb = !strcmp(name, "create") ? &create_verb : NULL;
+    const char *target = NULL, *to = NULL, *variant = NULL, *bus = "ahci", *machine = NULL;
     struct action *a;
 
     for (unsigned i = 0; i < G_N_ELEMENTS(verbs); i++)
@@ -302,6 +388,9 @@ int gh_media_action(struct gh_daemon *d, const char *name, const char *path, GVa
         return gh_error_set(err, -EINVAL, "MediaActionUnknown", "“%s” is nothing that can be done with a medium.", name);
     g_variant_lookup(options, "target", "&s", &target);
     g_variant_lookup(options, "to", "&s", &to);
+    g_variant_lookup(options, "variant", "&s", &variant);
+    g_variant_lookup(options, "bus", "&s", &bus);
+    g_variant_lookup(options, "machine", "&s", &machine);
     if (!target && (!strcmp(name, "move") || !strcmp(name, "relink")))
         return gh_error_option(err, -EINVAL, "SettingInvalid", "target", "“%s” needs the new place.", name);
     if (!to && !strcmp(name, "convert"))
@@ -311,14 +400,25 @@ int gh_media_action(struct gh_daemon *d, const char *name, const char *path, GVa
     a->verb = verb;
     a->path = real_or_as_given(path);
     a->target = target ? real_or_as_given(target) : NULL;
-    a->to = g_strdup(to);
+    a->to = g_strdup(verb == &create_verb && !to ? "qcow2" : to);
+    a->variant = g_strdup(variant);
+    a->bus = g_strdup(bus);
+    a->machine = machine && machine[0] ? g_strdup(machine) : NULL;
     g_variant_lookup(options, "bytes", "t", &a->bytes);
     g_variant_lookup(options, "repair", "b", &a->repair);
     g_variant_lookup(options, "shrink", "b", &a->shrink);
     g_variant_lookup(options, "replace", "b", &a->replace);
+    if (verb == &create_verb && create(a, err) < 0) {
+        free_action(a);
+        return err->code;
+    }
     g_autofree char *leaf = g_path_get_basename(path);
     a->job = gh_job_new(d, leaf, NULL);
     *ret_job = gh_job_path(a->job);
+    if (verb == &create_verb) {
+        run_create(a);
+        return 0;
+    }
     gh_media_gather(d, !strcmp(name, "relink") ? a->target : NULL, ready, a);
     return 0;
 }

@@ -13,6 +13,9 @@ typedef struct json_t gh_json;           /* jansson's */
 typedef void (*gh_media_ready)(gh_json *list, const struct gh_error *err, void *opaque);
 void gh_media_gather(struct gh_daemon *d, const char *also, gh_media_ready ready, void *opaque);
 
+/* Where disks lie that were made for no machine. */
+char *gh_media_folder(const struct gh_daemon *d);
+
 /* media.c: D-Bus */
 void gh_media_list(struct gh_daemon *d, GDBusMethodInvocation *inv);
 int  gh_media_action(struct gh_daemon *d, const char *action, const char *path, GVariant *options, const char **ret_job, struct gh_error *err);

@@ -124,6 +124,12 @@ static void surveyed(const struct gh_error *err, const char *output, void *opaqu
     g_free(g);
 }
 
+char *gh_media_folder(const struct gh_daemon *d)
+{
+    g_autofree char *above = g_path_get_dirname(d->machines_folder);
+    return g_build_filename(above, "disks", NULL);
+}
+
 void gh_media_gather(struct gh_daemon *d, const char *also, gh_media_ready ready, void *opaque)
 {
     struct gathering *g = g_new0(struct gathering, 1);
@@ -140,6 +146,8 @@ void gh_media_gather(struct gh_daemon *d, const char *also, gh_media_ready ready
     g_hash_table_iter_init(&iter, d->machines);
     while (g_hash_table_iter_next(&iter, NULL, &value))
         add_folder(g->list, ((struct gh_daemon_machine *)value)->folder, TRUE);
+    g_autofree char *own = gh_media_folder(d);
+    add_folder(g->list, own, FALSE);
     if (also)
         entry(g->list, also, "disk", "");
     json_array_foreach(g->list, i, m) {
