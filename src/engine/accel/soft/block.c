@@ -15,10 +15,10 @@ _Thread_local struct soft_cpu *soft_current;
 
 #define GRANULE_SHIFT 6
 #define CHUNK_BYTES (1u << 20)
-#define ARENA_DEFAULT (64ull << 20)
-#define PAGE_BUCKETS 4096u
+#define ARENA_DEFAULT (160ull << 20)
+#define PAGE_BUCKETS 32768u
 #define L1_SIZE 16384u
-#define QUEUE_LEN 64u
+#define QUEUE_LEN 4096u
 #define MAX_BLOCK_BYTES (SOFT_BLOCK_INSNS * 15)
 
 /* ---- The VM's part: which granules hold code of anybody ---------------------------------------- */
@@ -41,7 +41,8 @@ struct cpu_page {
     struct soft_block *entering;        /* blocks whose only instruction ends there */
 };
 struct chunk { struct chunk *next; size_t used; uint8_t data[]; };
-struct write_note { uint8_t *host; unsigned bytes; };
+/* Granules of a page that somebody else wrote to. A disk's read fills hundreds of pages at once, some of them old code. */
+struct write_note { uintptr_t page; uint64_t granules; };
 struct cpu_blocks {
     struct soft_cpu *cpu;
     struct soft_link l1[L1_SIZE];
@@ -234,14 +235,30 @@ static void kill_range(struct cpu_blocks *s, uint8_t *host, unsigned bytes)
         kill_block(s, p->entering);
 }
 
+static void kill_granules(struct cpu_blocks *s, const struct write_note *n)
+{
+    for (unsigned g = 0; g < 64 && n->granules >> g; g++) {
+        unsigned run = 0;
+        while (g + run < 64 && (n->granules >> (g + run) & 1))
+            run++;
+        if (run)
+            kill_range(s, (uint8_t *)n->page + ((size_t)g << GRANULE_SHIFT), run << GRANULE_SHIFT);
+        g += run;
+    }
+}
+
 static void queue_kill(struct soft_cpu *cpu, uint8_t *host, unsigned bytes)
 {
     struct cpu_blocks *s = state_of(cpu);
     if (!s)
         return;
+    uintptr_t page = (uintptr_t)host & ~(uintptr_t)0xfff;
+    uint64_t mask = granule_mask((uintptr_t)host & 0xfff, bytes);
     pthread_mutex_lock(&s->queue_lock);
-    if (s->queued < QUEUE_LEN)
-        s->queue[s->queued++] = (struct write_note){ host, bytes };
+    if (s->queued && s->queue[s->queued - 1].page == page)
+        s->queue[s->queued - 1].granules |= mask;
+    else if (s->queued < QUEUE_LEN)
+        s->queue[s->queued++] = (struct write_note){ page, mask };
     else
         s->overflow = true;
     pthread_mutex_unlock(&s->queue_lock);
@@ -299,7 +316,7 @@ void soft_blocks_sync(struct soft_cpu *cpu)
         soft_jit_forget(cpu);
     } else
         for (unsigned i = 0; i < s->queued; i++)
-            kill_range(s, s->queue[i].host, s->queue[i].bytes);
+            kill_granules(s, &s->queue[i]);
     s->queued = 0;
     s->overflow = false;
     pthread_mutex_unlock(&s->queue_lock);

@@ -77,7 +77,8 @@ struct soft_jit {
     uint8_t *rw;
     const uint8_t *rx;
     size_t size, used, first;    /* first: after the thunks; used: of the first half */
-    size_t cold;                 /* used of the second half */
+    size_t cold, cold_end;       /* what is seldom run comes from the buffer's end, in pieces: the present one's next byte and end */
+    size_t cold_low;             /* where the last piece begins */
     bool full;                   /* forget was asked for */
     enum soft_jit_mode mode;
     unsigned threshold;

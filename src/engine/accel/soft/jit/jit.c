@@ -11,7 +11,8 @@
 #include "engine/accel/soft/jit/gen.h"
 #include "engine/accel/soft/vm.h"
 
-#define BUFFER_BYTES (64u << 20)     /* of all vCPUs together, but at least: */
+#define BUFFER_BYTES (64u << 20)     /* of a vCPU, which translates for itself */
+#define BUFFERS_BYTES (256u << 20)   /* of all together, but at least: */
 #define BUFFER_LEAST (8u << 20)
 #define DEFAULT_THRESHOLD 8
 
@@ -48,7 +49,9 @@ void soft_jit_new(struct soft_cpu *cpu, enum soft_jit_mode mode, unsigned thresh
     struct soft_jit *j = calloc(1, sizeof *j);
     if (!j)
         return;
-    j->size = BUFFER_BYTES / cpu->vm->vcpu_count;
+    j->size = BUFFERS_BYTES / cpu->vm->vcpu_count;
+    if (j->size > BUFFER_BYTES)
+        j->size = BUFFER_BYTES;
     if (j->size < BUFFER_LEAST)
         j->size = BUFFER_LEAST;
     j->size &= ~(size_t)0xffff;
@@ -159,7 +162,7 @@ void soft_jit_forget(struct soft_cpu *cpu)
         return;
     memset(j->target, 0, sizeof j->target);
     j->used = j->first;
-    j->cold = j->size / 2;
+    j->cold = j->cold_end = j->cold_low = j->size;
     j->full = false;
     if (j->no_simd)
         j->no_simd--;

@@ -241,5 +241,5 @@ void jit_make_thunks(struct soft_cpu *cpu, struct soft_jit *j)
     make_refill(&g, true);
     align(&g);
     j->first = j->used = (size_t)(g.at - j->rw);
-    j->cold = j->size / 2;
+    j->cold = j->cold_end = j->cold_low = j->size;
 }

@@ -25,6 +25,7 @@
 #include "engine/accel/soft/jit/gen.h"
 
 #define ROOM_FOR_A_BLOCK 32768u
+#define COLD_PIECE (8 * ROOM_FOR_A_BLOCK)
 /* Killing writes so many bytes at the entry: call thunk_link, data; and behind them: call thunk_spill, jmp entry. */
 #define KILL_BYTES  (5 + sizeof(struct soft_jit_link))
 #define SPILL_BYTES 10
@@ -334,7 +335,11 @@ static void print_bytes(const char *what, const uint8_t *p, size_t n)
 /* Room for a block, or the whole buffer is forgotten at the next block head. */
 static bool has_room(struct soft_cpu *cpu, struct soft_jit *j)
 {
-    if (!j->full && j->used + ROOM_FOR_A_BLOCK <= j->size / 2 && j->cold + ROOM_FOR_A_BLOCK <= j->size)
+    if (!j->full && j->cold + ROOM_FOR_A_BLOCK > j->cold_end && j->used + COLD_PIECE <= j->cold_low) {
+        j->cold_end = j->cold_low;
+        j->cold = j->cold_low -= COLD_PIECE;
+    }
+    if (!j->full && j->used + ROOM_FOR_A_BLOCK <= j->cold_low && j->cold + ROOM_FOR_A_BLOCK <= j->cold_end)
         return true;
     if (!j->full)
         soft_blocks_forget(cpu);
