@@ -61,14 +61,14 @@ static int check_member(const struct gh_tar *tar, const char *label, const char 
     const char *why = NULL;
 
     if (type != '0' && type != 0)
-        why = "is not a plain file";
+        why = GH_WORD("is not a plain file");
     else if (!name[0] || strchr(name, '/') || strchr(name, '\\') || !strcmp(name, ".") || !strcmp(name, ".."))
-        why = "does not stay in its folder";
+        why = GH_WORD("does not stay in its folder");
     else if (gh_tar_find(tar, name))
-        why = "is there twice";
+        why = GH_WORD("is there twice");
     for (const char *p = name; *p && !why; p++)
         if ((unsigned char)*p < 0x20 || *p == 0x7f)
-            why = "has control characters in its name";
+            why = GH_WORD("has control characters in its name");
     if (!why)
         return 0;
     return gh_error_set(err, -EPERM, "ApplianceMemberRefused", "“%s” is refused: its member “%.100s” %s. Nothing was imported.", label, name, why);
@@ -121,22 +121,22 @@ int gh_tar_read(int fd, const char *label, struct gh_tar *tar, struct gh_error *
         if (at == whole && tar->count) /* no end marker: some writers stop here */
             return 0;
         if (!gh_range_in(at, GH_TAR_BLOCK, whole) || pread(fd, b, GH_TAR_BLOCK, (off_t)at) != GH_TAR_BLOCK)
-            return damaged(err, label, "it ends too early");
+            return damaged(err, label, GH_WORD("it ends too early"));
         if (!memcmp(b, none, GH_TAR_BLOCK))
-            return tar->count ? 0 : damaged(err, label, "it is empty");
+            return tar->count ? 0 : damaged(err, label, GH_WORD("it is empty"));
         uint64_t bytes;
         if (!sum_is_right(b) || !number(b + SIZE, 12, &bytes))
-            return damaged(err, label, "a member's header makes no sense");
+            return damaged(err, label, GH_WORD("a member's header makes no sense"));
         at += GH_TAR_BLOCK;
         char type = (char)b[TYPE];
         bool extension = type == 'x' || type == 'g' || type == 'L';
         if (has_size && !extension)
             bytes = pax_size;
         if (!gh_range_in(at, bytes, whole))
-            return damaged(err, label, "a member is longer than the file");
+            return damaged(err, label, GH_WORD("a member is longer than the file"));
         if (extension) {
             if (bytes > EXTENSION_BYTES_MAX)
-                return damaged(err, label, "a member's extended header is too long");
+                return damaged(err, label, GH_WORD("a member's extended header is too long"));
             char *text = calloc(1, bytes + 1);
             int r = !text ? -ENOMEM : pread(fd, text, bytes, (off_t)at) != (ssize_t)bytes ? -EIO : 0;
             if (!r && type == 'L')
@@ -145,7 +145,7 @@ int gh_tar_read(int fd, const char *label, struct gh_tar *tar, struct gh_error *
                 r = take_pax(text, bytes, long_name, sizeof long_name, &pax_size, &has_size);
             free(text);
             if (r < 0)
-                return damaged(err, label, "a member's extended header makes no sense");
+                return damaged(err, label, GH_WORD("a member's extended header makes no sense"));
         } else {
             char name[256 + 2];
             bool ustar = !memcmp(b + MAGIC, "ustar", 6) && b[PREFIX];

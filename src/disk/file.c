@@ -55,7 +55,7 @@ struct gh_file *gh_file_new(int fd, bool writable, const char *label, struct gh_
     if (!device && !S_ISREG(st.st_mode)) {
         gh_error_set(err, -EINVAL, "DiskNotAFile",
                      "“%s” is %s, not a disk image. Choose a file or a block device.", label,
-                     S_ISDIR(st.st_mode) ? "a folder" : "neither a file nor a block device");
+                     S_ISDIR(st.st_mode) ? GH_WORD("a folder") : GH_WORD("neither a file nor a block device"));
         goto fail;
     }
     struct gh_file *f = calloc(1, sizeof *f);

@@ -84,7 +84,7 @@ static int refuse(struct gh_file *f, int code, struct gh_error *err)
         char who[80];
         find_holder(f->fd, who, sizeof who);
         return gh_error_set(err, -EBUSY, "DiskLocked", "“%s” is in use by %s. Close it there, then try again.",
-                            f->label, who[0] ? who : "another program");
+                            f->label, who[0] ? who : GH_WORD("another program"));
     }
     return gh_error_set(err, code, "DiskLockFailed", "“%s” cannot be locked: %s. Use a file system with locks.",
                         f->label, strerror(-code));

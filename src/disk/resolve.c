@@ -51,7 +51,7 @@ static int open_checked(const char *path, bool writable, struct gh_error *err)
         return gh_error_set(err, -e, "FileNotFound", "There is no file “%s”. Restore it or choose its new place.", path);
     if (e == EACCES || e == EPERM || e == EROFS)
         return gh_error_set(err, -e, "FileNotPermitted", "“%s” may not be opened for %s. Change its permissions.", path,
-                            writable ? "writing" : "reading");
+                            writable ? GH_WORD("writing") : GH_WORD("reading"));
     return gh_error_set(err, -e, "FileUnreadable", "“%s” cannot be opened: %s.", path, strerror(e));
 }
 

@@ -4,6 +4,8 @@
 #include <gio/gio.h>
 #include <string.h>
 
+#include "gui/engine/gh-message.h"
+
 char *gh_error_id (const GError *error)
 {
     static const char prefix[] = "org.gasthaus.Error.";
@@ -19,6 +21,13 @@ char *gh_error_message (const GError *error)
 
     g_dbus_error_strip_remote_error (copy);
     return g_strdup_printf ("%s [%s]", copy->message, id);
+}
+
+char *gh_job_error (GhEngine1Job *job)
+{
+    g_autofree char *sentence = gh_message_localize (gh_engine1_job_get_error_message (job), gh_engine1_job_get_error_text (job));
+
+    return g_strdup_printf ("%s [%s]", sentence, gh_engine1_job_get_error_id (job));
 }
 
 char *gh_format_size (guint64 bytes) { return g_format_size_full (bytes, G_FORMAT_SIZE_IEC_UNITS); }

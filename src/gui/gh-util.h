@@ -3,10 +3,14 @@
 #pragma once
 #include <adwaita.h>
 
+#include "engine-dbus.h"
+
 /* The stable id of a D-Bus error of ours ("DiskLocked"), or "Failed". Free with g_free. */
 char *gh_error_id (const GError *error);
 /* "Sentence [Id]", without D-Bus prefixes; markup is not escaped. Free with g_free. */
 char *gh_error_message (const GError *error);
+/* The same of a job that failed. */
+char *gh_job_error (GhEngine1Job *job);
 char *gh_format_size (guint64 bytes); /* binary units, as memory and disks are sold to guests */
 char *gh_format_path (const char *path); /* as people read it: ~ for their own folder */
 void gh_set_label (GtkWidget *widget, const char *label); /* accessible name */

@@ -214,7 +214,7 @@ static json_t *survey_one(const char *path, const char *format)
 
     if (!img) { /* a parent may be gone: the top alone still says much */
         struct gh_error again = { 0 };
-        json_object_set_new(j, "error", json_pack("{s:s, s:s}", "id", err.id, "text", err.text));
+        json_object_set_new(j, "error", json_pack("{s:s, s:s, s:s}", "id", err.id, "text", err.text, "message", err.message));
         how.top_only = true;
         img = gh_image_open_path(path, &how, &again);
     }

@@ -58,7 +58,7 @@ bool tool_progress(void *opaque, uint64_t done, uint64_t total)
 int tool_fail(struct tool *t, const struct gh_error *err)
 {
     if (t->json) {
-        json_t *j = json_pack("{s:{s:s, s:s}}", "error", "id", err->id, "text", err->text);
+        json_t *j = json_pack("{s:{s:s, s:s, s:s}}", "error", "id", err->id, "text", err->text, "message", err->message);
         json_dumpf(j, stdout, 0);
         putchar('\n');
         json_decref(j);

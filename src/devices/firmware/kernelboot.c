@@ -61,24 +61,24 @@ static int parse(const struct gh_kernelboot *k, struct bzimage *ret, struct gh_e
     const uint8_t *p = k->kernel;
     *ret = (struct bzimage){ .initrd_max = 0x37ffffff, .cmdline_max = 255 };
     if (k->kernel_len >= 4 && !memcmp(p, "\177ELF", 4))
-        return bad_kernel(err, "KernelInvalid", "is an ELF file without a Multiboot header");
+        return bad_kernel(err, "KernelInvalid", GH_WORD("is an ELF file without a Multiboot header"));
     if (k->kernel_len >= 2 && p[0] == 0x1f && p[1] == 0x8b)
-        return bad_kernel(err, "KernelInvalid", "is a compressed file");
+        return bad_kernel(err, "KernelInvalid", GH_WORD("is a compressed file"));
     if (k->kernel_len < HDR_END)
-        return bad_kernel(err, "KernelTruncated", "is too short");
+        return bad_kernel(err, "KernelTruncated", GH_WORD("is too short"));
     if (gh_le16_get(p + HDR_BOOT_FLAG) != 0xaa55 || memcmp(p + HDR_MAGIC, "HdrS", 4))
-        return bad_kernel(err, "KernelInvalid", "has no Linux setup header");
+        return bad_kernel(err, "KernelInvalid", GH_WORD("has no Linux setup header"));
     ret->version = gh_le16_get(p + HDR_VERSION);
     if (ret->version < 0x200 || !(p[HDR_LOADFLAGS] & LOADED_HIGH))
-        return bad_kernel(err, "KernelTooOld", "uses a boot protocol that is too old");
+        return bad_kernel(err, "KernelTooOld", GH_WORD("uses a boot protocol that is too old"));
     unsigned sectors = p[HDR_SETUP_SECTS] ? p[HDR_SETUP_SECTS] : 4;
     ret->setup_len = (sectors + 1u) * SECTOR;
     if (ret->setup_len > 0x8000 + SECTOR || k->kernel_len <= ret->setup_len)
-        return bad_kernel(err, "KernelTruncated", "ends inside its setup code");
+        return bad_kernel(err, "KernelTruncated", GH_WORD("ends inside its setup code"));
     ret->kernel_len = k->kernel_len - ret->setup_len;
     uint64_t stated = (uint64_t)(ret->version >= 0x204 ? gh_le32_get(p + HDR_SYSSIZE) : gh_le16_get(p + HDR_SYSSIZE)) * 16;
     if (stated > ret->kernel_len + 15)
-        return bad_kernel(err, "KernelTruncated", "is shorter than its header says");
+        return bad_kernel(err, "KernelTruncated", GH_WORD("is shorter than its header says"));
     ret->kernel_end = KERNEL_ADDR + (uint64_t)ret->kernel_len;
     if (ret->version >= 0x203)
         ret->initrd_max = gh_le32_get(p + HDR_INITRD_ADDR_MAX);
@@ -87,7 +87,7 @@ static int parse(const struct gh_kernelboot *k, struct bzimage *ret, struct gh_e
     if (ret->version >= 0x20a) {              /* where it unpacks itself */
         uint64_t end;
         if (!gh_add_u64(gh_le64_get(p + HDR_PREF_ADDRESS), gh_le32_get(p + HDR_INIT_SIZE), &end))
-            return bad_kernel(err, "KernelInvalid", "has a header with impossible addresses");
+            return bad_kernel(err, "KernelInvalid", GH_WORD("has a header with impossible addresses"));
         if (end > ret->kernel_end)
             ret->kernel_end = end;
     }
@@ -168,7 +168,7 @@ static int publish_linux(struct gh_fw_cfg *fw, const struct gh_kernelboot *k, st
 int gh_kernelboot_publish(struct gh_fw_cfg *fw, const struct gh_kernelboot *k, struct gh_error *err)
 {
     if (k->initrd_len > UINT32_MAX || k->kernel_len > UINT32_MAX)
-        return bad_kernel(err, "KernelInvalid", "or the initial RAM disk is larger than 4 GiB");
+        return bad_kernel(err, "KernelInvalid", GH_WORD("or the initial RAM disk is larger than 4 GiB"));
     long header = gh_multiboot_find(k->kernel, k->kernel_len);
     int r = header >= 0 ? gh_multiboot_publish(fw, k, header, err) : publish_linux(fw, k, err);
     return r == 0 ? gh_fw_cfg_file(fw, GH_KERNELBOOT_ROM, gh_optrom_linuxboot, gh_optrom_linuxboot_bytes, err) : r;

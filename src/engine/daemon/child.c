@@ -32,7 +32,7 @@ static void finish(struct gh_child *c)
     if (c->cancelled)
         gh_error_set(&err, -ECANCELED, "Cancelled", "Cancelled. Nothing was changed.");
     else if (id && text)
-        gh_error_set(&err, -EIO, id, "%s", text);
+        gh_error_carry(&err, -EIO, id, NULL, text, json_string_value(json_object_get(e, "message")));
     else if (!normal)
         gh_error_set(&err, -EIO, "ImporterDied", "gasthaus-image was ended by signal %d; the file may be made to exhaust this computer.",
                      g_subprocess_get_term_sig(c->process));

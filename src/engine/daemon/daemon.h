@@ -130,5 +130,6 @@ char *gh_osinfo_name(const char *os_id);            /* NULL: unknown */
 void gh_osinfo_preload(void);
 
 /* errors.c */
-GQuark gh_error_quark(void);
+void gh_describe_errors(GDBusMethodInvocation *invocation);
+GVariant *gh_error_parts(const struct gh_error *err); /* aas: what the sentence is made from; floating; err may be NULL */
 void gh_return_error(GDBusMethodInvocation *invocation, const struct gh_error *err);

@@ -139,6 +139,13 @@ static gboolean on_quit(GhEngine1 *iface, GDBusMethodInvocation *inv, gpointer d
     return TRUE;
 }
 
+static gboolean on_describe_errors(GhEngine1 *iface, GDBusMethodInvocation *inv, gpointer data)
+{
+    gh_describe_errors(inv);
+    gh_engine1_complete_describe_errors(iface, inv);
+    return TRUE;
+}
+
 void gh_engine_setup(struct gh_daemon *d)
 {
     d->iface = gh_engine1_skeleton_new();
@@ -154,5 +161,6 @@ void gh_engine_setup(struct gh_daemon *d)
     g_signal_connect(d->iface, "handle-import-appliance", G_CALLBACK(on_import), d);
     g_signal_connect(d->iface, "handle-list-media", G_CALLBACK(on_list_media), d);
     g_signal_connect(d->iface, "handle-media-action", G_CALLBACK(on_media_action), d);
+    g_signal_connect(d->iface, "handle-describe-errors", G_CALLBACK(on_describe_errors), d);
     g_signal_connect(d->iface, "handle-quit", G_CALLBACK(on_quit), d);
 }

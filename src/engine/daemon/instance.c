@@ -205,6 +205,7 @@ static void take_event(struct gh_instance *i, const char *event, json_t *json)
 {
     struct gh_error err = { 0 };
     const char *id = json_string_value(json_object_get(json, "id")), *text = json_string_value(json_object_get(json, "text"));
+    const char *message = json_string_value(json_object_get(json, "message"));
 
     if (!strcmp(event, "state")) {
         const char *state = json_string_value(json_object_get(json, "state"));
@@ -212,7 +213,7 @@ static void take_event(struct gh_instance *i, const char *event, json_t *json)
         if (state)
             set_state(i, !strcmp(state, "stopped") ? "stopping" : state);
         if (reason && reason[0]) {
-            gh_error_set(&err, -EIO, reason, "%s", text ? text : reason);
+            gh_error_carry(&err, -EIO, reason, NULL, text ? text : reason, message);
             gh_daemon_machine_error(i->machine, &err);
         }
     } else if (!strcmp(event, "screen-size")) {
@@ -224,7 +225,7 @@ static void take_event(struct gh_instance *i, const char *event, json_t *json)
     } else if (!strcmp(event, "net")) {
         gh_network_ask(i->machine, json_string_value(json_object_get(json, "adapter")));
     } else if (!strcmp(event, "error") && id) {
-        gh_error_set(&err, -EIO, id, "%s", text ? text : id);
+        gh_error_carry(&err, -EIO, id, NULL, text ? text : id, message);
         gh_daemon_machine_error(i->machine, &err);
     }
 }
@@ -242,7 +243,8 @@ static void take_reply(struct gh_instance *i, json_t *json)
         i->calls = g_list_delete_link(i->calls, l);
         if (error) {
             const char *eid = json_string_value(json_object_get(error, "id")), *text = json_string_value(json_object_get(error, "text"));
-            gh_error_set(&err, -EIO, eid ? eid : "Failed", "%s", text ? text : "The machine refused.");
+            gh_error_carry(&err, -EIO, eid ? eid : "Failed", NULL, text ? text : "The machine refused.",
+                           json_string_value(json_object_get(error, "message")));
         }
         answer(i, c, error ? &err : NULL, json_object_get(json, "ok"));
         return;
@@ -479,7 +481,7 @@ static gboolean notified(int fd, GIOCondition condition, gpointer data)
         const char *event = json_string_value(json_object_get(packet.json, "event"));
         const char *id = json_string_value(json_object_get(packet.json, "id")), *text = json_string_value(json_object_get(packet.json, "text"));
         if (event && !strcmp(event, "failed") && id && text)
-            gh_error_set(&m->instance->failure, -EIO, id, "%s", text);
+            gh_error_carry(&m->instance->failure, -EIO, id, NULL, text, json_string_value(json_object_get(packet.json, "message")));
         gh_packet_clear(&packet);
     }
     m->instance->notify_watch = 0;

@@ -38,6 +38,7 @@ struct gh_job *gh_job_new(struct gh_daemon *d, const char *title, struct gh_daem
     gh_engine1_job_set_state(job->iface, "running");
     gh_engine1_job_set_error_id(job->iface, "");
     gh_engine1_job_set_error_text(job->iface, "");
+    gh_engine1_job_set_error_message(job->iface, gh_error_parts(NULL));
     gh_engine1_job_set_result(job->iface, "");
     gh_job_set_machine(job, machine);
     g_signal_connect(job->iface, "handle-cancel", G_CALLBACK(on_cancel), job);
@@ -101,6 +102,7 @@ void gh_job_end(struct gh_job *job, const struct gh_error *err, const char *resu
     g_object_freeze_notify(G_OBJECT(job->iface));
     gh_engine1_job_set_error_id(job->iface, err ? err->id : "");
     gh_engine1_job_set_error_text(job->iface, err ? err->text : "");
+    gh_engine1_job_set_error_message(job->iface, gh_error_parts(err));
     gh_engine1_job_set_result(job->iface, result ? result : "");
     if (!err)
         gh_engine1_job_set_progress(job->iface, 1);

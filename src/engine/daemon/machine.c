@@ -88,6 +88,7 @@ void gh_daemon_machine_error(struct gh_daemon_machine *m, const struct gh_error 
 {
     gh_engine1_machine_set_error_id(m->iface, err ? err->id : "");
     gh_engine1_machine_set_error_text(m->iface, err ? err->text : "");
+    gh_engine1_machine_set_error_message(m->iface, gh_error_parts(err));
     g_dbus_interface_skeleton_flush(G_DBUS_INTERFACE_SKELETON(m->iface));
 }
 

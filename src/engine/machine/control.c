@@ -96,6 +96,8 @@ void control_reply_error(struct control_client *c, json_int_t id, const struct g
 
     json_object_set_new(e, "id", json_string(why->id[0] ? why->id : "Failed"));
     json_object_set_new(e, "text", json_string(why->text));
+    if (why->message[0])
+        json_object_set_new(e, "message", json_string(why->message));
     if (why->option[0])
         json_object_set_new(e, "option", json_string(why->option));
     reply(c, id, "error", e);
@@ -313,6 +315,7 @@ void gh_control_report_failure(int sock, const struct gh_error *why)
 
     snprintf(e.id, sizeof e.id, "%s", why->id);
     snprintf(e.text, sizeof e.text, "%s", why->text);
+    snprintf(e.message, sizeof e.message, "%s", why->message);
     snprintf(e.option, sizeof e.option, "%s", why->option);
     json_t *packet = gh_schema_write(gh_control_events[GH_CONTROL_EVENT_failed].fields, &e, NULL, &none, 0);
     json_object_set_new(packet, "event", json_string("failed"));

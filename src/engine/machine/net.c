@@ -276,7 +276,8 @@ static void take_reply(struct gh_net *n, const struct gh_wire_record *record)
         n->finished_count++;
         if (error) {
             const char *eid = json_string_value(json_object_get(error, "id")), *text = json_string_value(json_object_get(error, "text"));
-            gh_error_option(&f->err, -EIO, eid ? eid : "ForwardFailed", "forward", "%.600s", text ? text : "The port cannot be forwarded.");
+            gh_error_carry(&f->err, -EIO, eid ? eid : "ForwardFailed", "forward", text ? text : "The port cannot be forwarded.",
+                           json_string_value(json_object_get(error, "message")));
         }
         unsigned at = 0;
         while (at < n->forward_count && memcmp(&n->forward[at], &f->of.forward, sizeof f->of.forward))

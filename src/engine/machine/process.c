@@ -34,7 +34,7 @@ static int map_blob(int fd, const char *what, struct gh_blob *ret, struct gh_err
         ssize_t n = pread(fd, data + got, (size_t)st.st_size - got, (off_t)got);
         if (n <= 0) {
             free(data);
-            return gh_error_set(err, -EIO, "FileUnreadable", "The %s cannot be read: %s.", what, n < 0 ? strerror(errno) : "it became shorter");
+            return gh_error_set(err, -EIO, "FileUnreadable", "The %s cannot be read: %s.", what, n < 0 ? strerror(errno) : GH_WORD("it became shorter"));
         }
         got += (size_t)n;
     }
@@ -257,9 +257,9 @@ static int configure(struct gh_process *p, struct gh_machine_config *cfg, struct
     if (r == 0)
         r = map_blob(gh_launch_rom_fd(l, "vars"), "variable store", &cfg->vars, err);
     if (r == 0)
-        r = map_blob(l->kernel_fd, "kernel", &cfg->kernel, err);
+        r = map_blob(l->kernel_fd, GH_WORD("kernel"), &cfg->kernel, err);
     if (r == 0)
-        r = map_blob(l->initrd_fd, "initial RAM disk", &cfg->initrd, err);
+        r = map_blob(l->initrd_fd, GH_WORD("initial RAM disk"), &cfg->initrd, err);
     if (r == 0)
         r = open_backends(p, err);
     if (r == 0)

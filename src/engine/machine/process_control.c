@@ -41,6 +41,7 @@ OP(status)
     snprintf(ret->state, sizeof ret->state, "%s", state_name(gh_machine_state(p->machine)));
     snprintf(ret->reason, sizeof ret->reason, "%s", p->trouble.id);
     snprintf(ret->text, sizeof ret->text, "%s", p->trouble.text);
+    snprintf(ret->message, sizeof ret->message, "%s", p->trouble.message);
     snprintf(ret->accel, sizeof ret->accel, "%s", p->choice.accel->name);
     snprintf(ret->why, sizeof ret->why, "%.*s", (int)sizeof ret->why - 1, p->choice.why);
     ret->vcpus = p->launch->vcpus;
@@ -280,6 +281,7 @@ static void on_state(void *opaque, enum gh_machine_state state, const struct gh_
     snprintf(event.state, sizeof event.state, "%s", state_name(state));
     snprintf(event.reason, sizeof event.reason, "%s", p->trouble.id);
     snprintf(event.text, sizeof event.text, "%s", p->trouble.text);
+    snprintf(event.message, sizeof event.message, "%s", p->trouble.message);
     gh_control_emit(p->control, GH_CONTROL_EVENT_state, &event);
     if (state == GH_MACHINE_PAUSED)
         gh_gdb_paused(p->gdb);

@@ -43,6 +43,7 @@ static void on_trouble(void *opaque, struct gh_net *n, const struct gh_error *er
     gh_log(GH_LOG_WARN, "%s [%s]", err->text, err->id);
     snprintf(event.id, sizeof event.id, "%s", err->id);
     snprintf(event.text, sizeof event.text, "%s", err->text);
+    snprintf(event.message, sizeof event.message, "%s", err->message);
     snprintf(event.option, sizeof event.option, "%s", err->option);
     gh_control_emit(p->control, GH_CONTROL_EVENT_error, &event);
 }

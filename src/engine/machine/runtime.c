@@ -169,6 +169,7 @@ void gh_runtime_ended(struct gh_runtime *rt, int exit_status, int signal_number,
     if (gh_error_is_set(why)) {
         json_object_set_new(status, "error", json_string(why->id));
         json_object_set_new(status, "text", json_string(why->text));
+        json_object_set_new(status, "message", json_string(why->message));
     }
     write_status(rt, status);
 }

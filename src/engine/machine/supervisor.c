@@ -104,8 +104,8 @@ static void machine_event(struct supervisor *s, const char *event, const json_t 
     } else if (!strcmp(event, "net") && json_is_false(json_object_get(packet, "backend"))) {
         gh_supervisor_net_lost(s->net, text_of(packet, "adapter"));
     } else if (!strcmp(event, "failed")) {
-        gh_error_option(&s->failure, -EIO, text_of(packet, "id"), text_of(packet, "option"), "%s",
-                        text_of(packet, "text"));
+        gh_error_carry(&s->failure, -EIO, text_of(packet, "id"), text_of(packet, "option"), text_of(packet, "text"),
+                       text_of(packet, "message"));
     }
     /* Whoever started us by a socket learns how the start went, then hears no more here. */
     if (s->notify_fd >= 0 && (!strcmp(event, "started") || !strcmp(event, "failed"))) {
@@ -504,8 +504,8 @@ int gh_supervisor_run(const struct gh_supervisor_config *cfg, struct gh_error *e
         r = gh_error_is_set(&s.failure) && !s.exit_signal ? s.failure.code
             : s.exit_signal ? 128 + s.exit_signal : s.exit_status;
     } else if (s.notify_fd >= 0 && err) {
-        json_t *failed = json_pack("{s:s, s:s, s:s, s:s}", "event", "failed", "id", err->id, "text", err->text, "option",
-                                   err->option);
+        json_t *failed = json_pack("{s:s, s:s, s:s, s:s, s:s}", "event", "failed", "id", err->id, "text", err->text, "option",
+                                   err->option, "message", err->message);
         gh_packet_send(s.notify_fd, failed, NULL, 0, NULL);
         json_decref(failed);
     }

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "gui/engine/gh-message.h"
+
 #define FIRST_PAUSE_MS 50
 #define LONGEST_PAUSE_MS 3000
 /* After this many refused attempts the daemon is started (again); it needs a moment to open its socket. */
@@ -188,6 +190,7 @@ static void on_engine (GObject *source, GAsyncResult *result, gpointer data)
         return;
     }
     g_dbus_proxy_set_default_timeout (G_DBUS_PROXY (self->engine), 120000);
+    gh_engine1_call_describe_errors (self->engine, NULL, NULL, NULL); /* without an answer they stay English */
     gh_object_manager_client_new (self->bus, G_DBUS_OBJECT_MANAGER_CLIENT_FLAGS_NONE, NULL, "/org/gasthaus/Engine1",
                                   self->cancel, on_manager, g_object_ref (self));
 }
@@ -206,6 +209,7 @@ static void on_bus (GObject *source, GAsyncResult *result, gpointer data)
         try_again (self);
         return;
     }
+    gh_message_localize_errors (self->bus);
     g_signal_connect (self->bus, "closed", G_CALLBACK (on_closed), self);
     gh_engine1_proxy_new (self->bus, G_DBUS_PROXY_FLAGS_NONE, NULL, "/org/gasthaus/Engine1", self->cancel, on_engine,
                           g_object_ref (self));

@@ -3,6 +3,7 @@
 
 #include <glib/gi18n.h>
 
+#include "gui/engine/gh-message.h"
 #include "gui/gh-util.h"
 
 struct _GhMachine {
@@ -67,9 +68,10 @@ const char *gh_machine_get_state_icon (GhMachine *self) { return states[state_in
 
 char *gh_machine_get_trouble (GhMachine *self)
 {
-    const char *id = gh_engine1_machine_get_error_id (self->proxy), *sentence = gh_engine1_machine_get_error_text (self->proxy);
+    const char *id = gh_engine1_machine_get_error_id (self->proxy);
+    g_autofree char *sentence = gh_message_localize (gh_engine1_machine_get_error_message (self->proxy), gh_engine1_machine_get_error_text (self->proxy));
 
-    return id && id[0] ? g_strdup_printf ("%s [%s]", text (sentence), id) : NULL;
+    return id && id[0] ? g_strdup_printf ("%s [%s]", sentence, id) : NULL;
 }
 
 char *gh_machine_get_address (GhMachine *self)

@@ -33,7 +33,7 @@ static void on_state (GhEngine1Job *job, GParamSpec *spec, GtkWidget *row)
     if (!g_strcmp0 (state, "running"))
         return;
     if (!g_strcmp0 (state, "failed")) {
-        g_autofree char *text = g_strdup_printf ("%s [%s]", gh_engine1_job_get_error_text (job), gh_engine1_job_get_error_id (job));
+        g_autofree char *text = gh_job_error (job);
         toast (l, text);
     } else if (!g_strcmp0 (state, "done") && machine && machine[1]) {
         g_action_group_activate_action (G_ACTION_GROUP (g_application_get_default ()), "machine-created", g_variant_new ("(sb)", machine, FALSE));

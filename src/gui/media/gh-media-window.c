@@ -90,7 +90,7 @@ static void on_state (GhEngine1Job *job, GParamSpec *spec, struct work *w)
         if (!g_strcmp0 (state, "done")) {
             say_result (w, job);
         } else if (!g_strcmp0 (state, "failed")) {
-            g_autofree char *text = g_strdup_printf ("%s [%s]", gh_engine1_job_get_error_text (job), gh_engine1_job_get_error_id (job));
+            g_autofree char *text = gh_job_error (job);
             say (w->p, text);
         }
         load (w->p);

@@ -33,7 +33,7 @@ int kvm_fail(struct gh_error *err, int error_number, const char *what)
     case EACCES:
     case EPERM:
         return gh_error_set(err, -error_number, "KvmNoPermission",
-                            "KVM could not %s: no permission on " DEVICE ". Add yourself to the group kvm "
+                            "KVM could not %s: no permission on /dev/kvm. Add yourself to the group kvm "
                             "with 'sudo usermod -aG kvm $USER' and log in again.", what);
     case EBUSY:
         return gh_error_set(err, -EBUSY, "KvmBusy",
@@ -60,10 +60,10 @@ int kvm_open_device(struct gh_error *err)
     if (errno == ENOENT || errno == ENODEV || errno == ENXIO) {
         if (cpu_has_virtualization())
             return gh_error_set(err, -errno, "KvmNotLoaded",
-                                DEVICE " is missing although the processor can virtualize: load the module "
+                                "/dev/kvm is missing although the processor can virtualize: load the module "
                                 "with 'sudo modprobe kvm_intel' or 'sudo modprobe kvm_amd'.");
         return gh_error_set(err, -errno, "KvmNotAvailable",
-                            DEVICE " is missing and the processor shows no VT-x or AMD-V: turn "
+                            "/dev/kvm is missing and the processor shows no VT-x or AMD-V: turn "
                             "virtualization on in the computer's firmware settings, if it is offered there.");
     }
     return kvm_fail(err, errno, "open its device");

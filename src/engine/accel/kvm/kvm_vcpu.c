@@ -168,7 +168,7 @@ static bool exit_fail_entry(struct gh_vcpu *v, struct gh_exit *ret)
 static bool exit_internal(struct gh_vcpu *v, struct gh_exit *ret)
 {
     const char *why = v->run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION
-                          ? "KVM cannot emulate an instruction" : "KVM reports an internal error";
+                          ? GH_WORD("KVM cannot emulate an instruction") : GH_WORD("KVM reports an internal error");
 
     ret->reason = GH_EXIT_ERROR;
     gh_error_set(&ret->error, -EIO, "KvmInternalError", "The guest CPU %u stopped: %s (%u) at %#llx. Reset "

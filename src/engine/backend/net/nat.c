@@ -288,7 +288,8 @@ static const char *text(const json_t *o, const char *key)
 
 static void reply(struct nat *n, json_int_t id, const struct gh_error *err)
 {
-    json_t *o = err ? json_pack("{s:I, s:{s:s, s:s}}", "id", id, "error", "id", err->id, "text", err->text) : json_pack("{s:I}", "id", id);
+    json_t *o = err ? json_pack("{s:I, s:{s:s, s:s, s:s}}", "id", id, "error", "id", err->id, "text", err->text, "message", err->message)
+                    : json_pack("{s:I}", "id", id);
     char *line = o ? json_dumps(o, JSON_COMPACT) : NULL;
 
     if (line)
