@@ -192,7 +192,7 @@ static uint64_t load_in(struct soft_cpu *cpu, uint64_t linear, unsigned bytes, u
     const struct soft_tlb_entry *e = soft_tlb_at(cpu->ctx->set[mode], linear);
 
     if (soft_likely(((linear + bytes - 1) & ~SOFT_PAGE_MASK) == e->tag_read))
-        memcpy(&v, (const void *)(uintptr_t)(e->page + (linear & SOFT_PAGE_MASK)), bytes);
+        memcpy(&v, (const void *)(uintptr_t)(linear + e->delta), bytes);
     else
         read_mode(cpu, linear, &v, bytes, mode);
     return v;
@@ -203,7 +203,7 @@ static void store_in(struct soft_cpu *cpu, uint64_t linear, uint64_t value, unsi
     const struct soft_tlb_entry *e = soft_tlb_at(cpu->ctx->set[mode], linear);
 
     if (soft_likely(((linear + bytes - 1) & ~SOFT_PAGE_MASK) == e->tag_write))
-        memcpy((void *)(uintptr_t)(e->page + (linear & SOFT_PAGE_MASK)), &value, bytes);
+        memcpy((void *)(uintptr_t)(linear + e->delta), &value, bytes);
     else
         write_mode(cpu, linear, &value, bytes, mode);
 }

@@ -48,9 +48,10 @@ enum soft_vector { SOFT_DE, SOFT_DB, SOFT_NMI, SOFT_BP, SOFT_OF_, SOFT_BR, SOFT_
                    SOFT_NP, SOFT_SS_, SOFT_GP, SOFT_PF_, SOFT_MF = 16, SOFT_AC, SOFT_MC, SOFT_XM };
 
 /* One TLB way. Tags hold the linear address of the page; SOFT_TAG_NONE(way), a page two ways off
- * (an operand may reach into the next one), means: go to the slow path. page is the page's host address. Translated code
- * relies on the layout and on tags that no address of the way can match. */
-struct soft_tlb_entry { uint64_t tag_read, tag_write, tag_exec; uintptr_t page; };
+ * (an operand may reach into the next one), means: go to the slow path. delta is host minus linear
+ * address. Translated code relies on the layout, on tags that no address of the way can match, and that tag_read
+ * is valid where tag_write is. */
+struct soft_tlb_entry { uint64_t tag_read, tag_write, tag_exec; uintptr_t delta; };
 #define SOFT_TLB_BITS 12
 #define SOFT_TLB_SIZE (1u << SOFT_TLB_BITS)
 #define SOFT_TAG_NONE(way) (0x8000000000000000ull | (uint64_t)((way) ^ 2) << 12)
@@ -103,6 +104,7 @@ enum soft_attention {               /* bits of soft_cpu.attention; set by any th
 enum soft_jump { SOFT_JUMP_FAULT = 1, SOFT_JUMP_AGAIN = 2 };
 
 /* What translated code keeps beside the registers (jit/). */
+#define SOFT_JIT_SITES 256
 struct soft_jit_env {
     uint64_t rip_page;               /* linear page of the running block: code is position independent */
     uint64_t salt_high, salt_low;    /* generation and state_key of lookups in each half of the address space */
@@ -110,6 +112,7 @@ struct soft_jit_env {
     void *targets;                   /* struct soft_jit_target[]: where indirect jumps went */
     uint64_t tmp[2];                 /* scratch inside one instruction */
     uint64_t delta[8];               /* inside a block: host minus guest address of a page (jit/group.c) */
+    uint32_t site[SOFT_JIT_SITES];   /* offset of the way where an instruction found its page last (jit/mem.c) */
     uint64_t log;                    /* lockstep.c */
     uint32_t vec_live;               /* the guest's vector registers and MXCSR are in the host's */
     uint32_t vec_refused;            /* translated code met an unmasked exception */

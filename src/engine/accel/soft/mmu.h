@@ -9,14 +9,14 @@
  * changed, also where the operand crosses a page.
  *
  * A probe is: index by bits 12.., compare the page of the operand's LAST byte with the tag, add
- * the offset of the operand's first byte to the page. A page can only sit at its own index, so comparing the
+ * what host and linear addresses of the page differ by. A page can only sit at its own index, so comparing the
  * last byte's page also rejects an operand that crosses into the next page. Tags are SOFT_TAG_NONE
  * when the fast path must not be taken: absent, not allowed, MMIO, not yet dirty, a page with
  * decoded code (write), a page with an armed breakpoint.
  *
  *     entry = cpu->tlb[(linear >> 12) & (SOFT_TLB_SIZE - 1)]
  *     hit   = ((linear + bytes - 1) & ~0xfff) == entry.tag_read
- *     host  = entry.page + (linear & 0xfff)
+ *     host  = linear + entry.delta
  */
 #pragma once
 #include <string.h>
@@ -65,7 +65,7 @@ void soft_check_write_cpl(struct soft_cpu *cpu, uint64_t linear, unsigned bytes,
         const struct soft_tlb_entry *e_ = soft_tlb_at(cpu->tlb, linear);                           \
         if (soft_likely(((linear + (bytes) - 1) & ~SOFT_PAGE_MASK) == e_->tag_read)) {             \
             type v_;                                                                               \
-            memcpy(&v_, (const void *)(uintptr_t)(e_->page + (linear & SOFT_PAGE_MASK)), sizeof v_);                \
+            memcpy(&v_, (const void *)(uintptr_t)(linear + e_->delta), sizeof v_);                \
             return v_;                                                                             \
         }                                                                                          \
         return (type)soft_ld_slow(cpu, linear, bytes);                                             \
@@ -74,7 +74,7 @@ void soft_check_write_cpl(struct soft_cpu *cpu, uint64_t linear, unsigned bytes,
     {                                                                                              \
         const struct soft_tlb_entry *e_ = soft_tlb_at(cpu->tlb, linear);                           \
         if (soft_likely(((linear + (bytes) - 1) & ~SOFT_PAGE_MASK) == e_->tag_write))              \
-            memcpy((void *)(uintptr_t)(e_->page + (linear & SOFT_PAGE_MASK)), &value, sizeof value);                \
+            memcpy((void *)(uintptr_t)(linear + e_->delta), &value, sizeof value);                \
         else                                                                                       \
             soft_st_slow(cpu, linear, value, bytes);                                               \
     }
@@ -90,13 +90,13 @@ static inline void *soft_hit_read(struct soft_cpu *cpu, uint64_t linear, unsigne
 {
     const struct soft_tlb_entry *e = soft_tlb_at(cpu->tlb, linear);
     return soft_likely(((linear + bytes - 1) & ~SOFT_PAGE_MASK) == e->tag_read)
-               ? (void *)(uintptr_t)(e->page + (linear & SOFT_PAGE_MASK)) : NULL;
+               ? (void *)(uintptr_t)(linear + e->delta) : NULL;
 }
 static inline void *soft_hit_write(struct soft_cpu *cpu, uint64_t linear, unsigned bytes)
 {
     const struct soft_tlb_entry *e = soft_tlb_at(cpu->tlb, linear);
     return soft_likely(((linear + bytes - 1) & ~SOFT_PAGE_MASK) == e->tag_write)
-               ? (void *)(uintptr_t)(e->page + (linear & SOFT_PAGE_MASK)) : NULL;
+               ? (void *)(uintptr_t)(linear + e->delta) : NULL;
 }
 
 /* ---- Code ------------------------------------------------------------------------------------ */
@@ -107,7 +107,7 @@ static inline uint8_t *soft_exec_host(struct soft_cpu *cpu, uint64_t linear)
 {
     const struct soft_tlb_entry *e = soft_tlb_at(cpu->tlb, linear);
     return soft_likely((linear & ~SOFT_PAGE_MASK) == e->tag_exec)
-               ? (uint8_t *)(uintptr_t)(e->page + (linear & SOFT_PAGE_MASK)) : soft_exec_slow(cpu, linear);
+               ? (uint8_t *)(uintptr_t)(linear + e->delta) : soft_exec_slow(cpu, linear);
 }
 
 /* block.c tells the MMU which host pages hold decoded code. soft_code_page_add BEFORE the bytes

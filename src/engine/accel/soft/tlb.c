@@ -37,7 +37,7 @@ static void entry_clear(struct soft_tlb_entry *e, unsigned way)
 {
     e->tag_read = e->tag_exec = SOFT_TAG_NONE(way);
     __atomic_store_n(&e->tag_write, SOFT_TAG_NONE(way), __ATOMIC_RELAXED);
-    __atomic_store_n(&e->page, (uintptr_t)nowhere, __ATOMIC_RELEASE);
+    __atomic_store_n(&e->delta, (uintptr_t)nowhere - SOFT_TAG_NONE(way), __ATOMIC_RELEASE);
 }
 
 /* Every flush is a new generation: what was found by linear address under an old one is stale. */
@@ -258,7 +258,7 @@ static void revoke_in(struct soft_tlb_entry *set, const uint8_t *host_page)
 {
     for (unsigned i = 0; i < SOFT_TLB_SIZE; i++) {
         uint64_t tag = __atomic_load_n(&set[i].tag_write, __ATOMIC_RELAXED);
-        if (tag_valid(tag, i) && __atomic_load_n(&set[i].page, __ATOMIC_RELAXED) == (uintptr_t)host_page)
+        if (tag_valid(tag, i) && __atomic_load_n(&set[i].delta, __ATOMIC_RELAXED) + tag == (uintptr_t)host_page)
             __atomic_store_n(&set[i].tag_write, SOFT_TAG_NONE(i), __ATOMIC_SEQ_CST);
     }
 }
@@ -330,11 +330,14 @@ static void install(struct soft_cpu *cpu, unsigned mode, uint64_t page, const st
     struct soft_slot *s = info->slot == SOFT_NO_SLOT ? NULL : &cpu->vm->map->slot[info->slot];
     unsigned fast = info->rights & ~watched_rights(cpu, page);
 
+    if (!(fast & SOFT_R_READ))
+        fast = 0; /* no write tag without a read tag */
+
     entry_clear(e, i);
     if (!s)
         return;
-    /* The tag goes first and the page changes only while no tag is valid: soft_tlb_revoke_write reads both. */
-    __atomic_store_n(&e->page, (uintptr_t)(s->host + (info->gpa - s->gpa)), __ATOMIC_RELEASE);
+    /* The tag goes first and delta changes only while no tag is valid: soft_tlb_revoke_write reads both. */
+    __atomic_store_n(&e->delta, (uintptr_t)(s->host + (info->gpa - s->gpa)) - page, __ATOMIC_RELEASE);
     if (fast & SOFT_R_READ)
         e->tag_read = page;
     if (info->rights & SOFT_R_EXEC) {
@@ -366,7 +369,7 @@ _Noreturn void soft_raise_not_canonical(struct soft_cpu *cpu, uint64_t linear)
 
     if (soft_canonical(cpu->rip) && (cpu->rip & ~SOFT_PAGE_MASK) == e->tag_exec && cpu->code_mode == 64) {
         unsigned room = 0x1000 - (unsigned)(cpu->rip & SOFT_PAGE_MASK);
-        const uint8_t *code = (const uint8_t *)(uintptr_t)(e->page + (cpu->rip & SOFT_PAGE_MASK));
+        const uint8_t *code = (const uint8_t *)(uintptr_t)(cpu->rip + e->delta);
         if (soft_decode(cpu->state_key, code, room < 15 ? room : 15, &in) && in.op != SOFT_OP_INVALID) {
             bool operand = in.is_mem && linear - soft_offset(cpu, &in) < 64;
             stack = operand ? in.seg == GH_SS : soft_rows[in.op].attr & A_STK;

@@ -122,11 +122,11 @@ static void flags_after(struct jit_gen *g, const struct soft_insn *in)
 }
 
 /* Host register of the reg operand; its old value is loaded where something of it stays. */
-static unsigned use_reg(struct jit_gen *g, const struct soft_insn *in, const struct soft_op_row *r)
+static unsigned use_reg(struct jit_gen *g, const struct soft_insn *in, const struct soft_op_row *r, unsigned scratch)
 {
     if (r->attr & A_RW && !(r->attr & A_RR) && in->opsize >= 4 && jit_pinned(in->reg) == JIT_NONE)
-        return JIT_B;
-    return jit_use(g, in->reg, JIT_B);
+        return scratch;
+    return jit_use(g, in->reg, scratch);
 }
 
 /* ModRM instructions. reg_gpr: the reg field is a register and not part of the opcode. */
@@ -158,13 +158,17 @@ static bool with_modrm(struct jit_gen *g, const struct soft_insn *in, const stru
         return false;
     if (in->is_mem) {
         jit_operand(g, in, bytes, rm_w);
-        if (locks)
+        if (locks && bytes > 1) {
+            jit_flags_to_env(g);
+            jit_operand_to_a(g);
             jit_check_lockable(g, bytes);
+            g->flags = JIT_FLAGS_ENV;
+        }
         if (flags)
-            jit_flags_to_host(g, JIT_B);
+            jit_flags_to_host(g, jit_spare(g));
         if (reg_gpr)
-            reg = high_reg ? (in->reg & 3u) + 4 : use_reg(g, in, r);
-        jit_rm(g, op, reg, JIT_A, 0);
+            reg = high_reg ? (in->reg & 3u) + 4 : use_reg(g, in, r, jit_spare(g));
+        jit_mem(g, op, reg);
         if (has_immediate(r->form))
             immediate(g, in, r->form);
         if (reg_w)
@@ -181,7 +185,7 @@ static bool with_modrm(struct jit_gen *g, const struct soft_insn *in, const stru
         return true;
     }
     if (reg_gpr)
-        reg = high_reg ? (in->reg & 3u) + 4 : use_reg(g, in, r);
+        reg = high_reg ? (in->reg & 3u) + 4 : use_reg(g, in, r, JIT_B);
     bool in_env = !high_rm && jit_pinned(in->rm) == JIT_NONE, half = rm_w && in->opsize == 4;
     if (in_env && half && !(r->attr & A_LD)) {
         jit_rr(g, op, reg, rm = JIT_A);      /* nothing of the old value stays */
@@ -315,11 +319,11 @@ static bool divide(struct jit_gen *g, const struct soft_insn *in)
     bool is_signed = (in->modrm >> 3 & 7) == 7;
     if (in->opsize < 4 || (in->is_mem && !jit_can_address(g, in)))
         return false;
+    jit_flags_to_env(g);
     if (in->is_mem) {
         jit_operand(g, in, in->opsize, false);
-        jit_rm(g, 0x8b | wide, JIT_A, JIT_A, 0);
+        jit_mem(g, 0x8b | wide, JIT_A);
     } else {
-        jit_flags_to_env(g);
         unsigned h = jit_use(g, in->rm, JIT_A);
         if (h != JIT_A)
             jit_rr(g, 0x89 | wide, h, JIT_A);

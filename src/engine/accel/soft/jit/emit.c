@@ -40,6 +40,8 @@ static unsigned rex_of(uint32_t op, unsigned reg, unsigned index, unsigned rm)
 
 void jit_rr(struct jit_gen *g, uint32_t op, unsigned reg, unsigned rm)
 {
+    if (reg == JIT_B || rm == JIT_B)
+        g->held = -1;
     unsigned rex = rex_of(op, reg, 0, rm);
     if (!(op & O_NOREX) && (op & O_BRM) && rm >= 4 && rm < 8)
         rex |= 0x40;
@@ -58,6 +60,8 @@ static void displacement(struct jit_gen *g, unsigned mod, int32_t disp)
 void jit_rx(struct jit_gen *g, uint32_t op, unsigned reg, unsigned base, unsigned index, unsigned scale, int32_t disp)
 {
     unsigned no_base = base == JIT_NONE, no_index = index == JIT_NONE;
+    if (reg == JIT_B)
+        g->held = -1;
     prefixes_and_opcode(g, op, rex_of(op, reg, no_index ? 0 : index, no_base ? 0 : base));
     unsigned field = (reg & 7) << 3;
     if (no_base) { /* SIB without base: 32-bit displacement */
@@ -88,6 +92,8 @@ void jit_store(struct jit_gen *g, unsigned from, int env_disp) { jit_env(g, 0x89
 
 void jit_imm64(struct jit_gen *g, unsigned to, uint64_t v)
 {
+    if (to == JIT_B)
+        g->held = -1;
     if (v <= UINT32_MAX) {
         if (to & 8)
             jit_e8(g, 0x41);
@@ -115,6 +121,7 @@ void jit_jmp(struct jit_gen *g, const uint8_t *target)
 
 void jit_call(struct jit_gen *g, const uint8_t *target)
 {
+    g->held = -1;
     jit_e8(g, 0xe8);
     g->at += 4;
     jit_patch(g->at - 4, target);

@@ -58,10 +58,11 @@ static void find(struct jit_gen *g)
 /* Stores the address of the next instruction below RSP and moves RSP. */
 static void push_return(struct jit_gen *g, const struct soft_insn *in)
 {
-    jit_push_slot(g);
-    jit_load(g, JIT_B, JIT_ENV_OF(jit.rip_page));
-    jit_rm(g, 0x8d | O_W, JIT_B, JIT_B, (int32_t)g->off + in->len);
-    jit_rm(g, 0x89 | g->wide, JIT_B, JIT_A, 0);
+    jit_push_operand(g);
+    unsigned h = jit_spare(g);
+    jit_load(g, h, JIT_ENV_OF(jit.rip_page));
+    jit_rm(g, 0x8d | O_W, h, h, (int32_t)g->off + in->len);
+    jit_mem(g, 0x89 | g->wide, h);
     jit_stack_add(g, -(int)g->word);
 }
 
@@ -75,8 +76,8 @@ static bool jcc(struct jit_gen *g, const struct soft_insn *in)
 
 static bool ret(struct jit_gen *g, const struct soft_insn *in)
 {
-    jit_top_slot(g);
-    jit_rm(g, 0x8b | g->wide, JIT_A, JIT_A, 0);
+    jit_top_operand(g);
+    jit_mem(g, 0x8b | g->wide, JIT_A);
     find(g);
     jit_stack_add(g, (int)g->word + (soft_rows[in->op].form == F_I16 ? (int)in->imm : 0));
     jit_indirect_go(g);
@@ -87,7 +88,7 @@ static void indirect_target(struct jit_gen *g, const struct soft_insn *in)
 {
     if (in->is_mem) {
         jit_operand(g, in, g->word, false);
-        jit_rm(g, 0x8b | g->wide, JIT_A, JIT_A, 0);
+        jit_mem(g, 0x8b | g->wide, JIT_A);
         return;
     }
     unsigned h = jit_use(g, in->rm, JIT_A);

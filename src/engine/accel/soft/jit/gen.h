@@ -42,11 +42,13 @@ enum jit_flags_at {
     JIT_FLAGS_BOTH,
 };
 
-struct jit_slow_path { uint8_t *jump[8], *back; uint8_t jumps; uint8_t index; uint16_t off; bool reload, ends, vec, x87, falls; };
-struct jit_refill { uint8_t *jump, *back; uint16_t limit; uint8_t index; bool write, bails; };
+struct jit_slow_path { uint8_t *jump[8], *back; uint8_t jumps; uint8_t index; uint16_t off; int8_t held; bool reload, ends, vec, x87, falls; };
+/* site: slot of soft_jit_env.site; JIT_STACK_WAY: soft_jit_env.stack. */
+struct jit_refill { uint8_t *jump, *back; uint16_t limit, site; uint8_t index; bool write, bails; };
+#define JIT_STACK_WAY 0xffffu
 /* Accesses that share one lookup (group.c). low: from the register as it was when the group began. */
 #define JIT_GROUPS 8u
-struct jit_group { int32_t low; uint16_t span; bool write, ready; };
+struct jit_group { int32_t low; uint16_t span; bool write, ready, aligned; uint8_t align; /* aligned: so that address & 15 of rel 0 is known */ };
 struct jit_access { int8_t group; uint8_t base; int32_t rel, disp; }; /* disp: from the (host) base register now */
 struct jit_bail { uint8_t *jump; uint8_t index; uint16_t off; };
 struct jit_exit { uint8_t *site; int32_t target; bool flags; /* they are in EFLAGS */ };
@@ -87,7 +89,8 @@ struct soft_jit {
     uint64_t max_blocks;         /* bisecting: translate so many */
     const uint8_t *thunk_enter, *thunk_one, *thunk_head, *thunk_link, *thunk_cross, *thunk_bail; /* in rw */
     const uint8_t *thunk_spill;  /* EFLAGS -> aflags; uses R13 */
-    const uint8_t *thunk_refill[2]; /* stack lookup missed its way: read, write */
+    const uint8_t *thunk_refill[2][2]; /* a lookup missed its way: read, write; of the stack, of a site */
+    unsigned next_site;
     const uint8_t *thunk_vec_load, *thunk_vec_save, *thunk_vec_enter; /* simd.c; NULL: none */
     const uint8_t *thunk_x87_load, *thunk_x87_save, *thunk_x87_enter; /* x87.c */
     unsigned no_simd;            /* the guest has exceptions unmasked: handlers, until blocks were forgotten so often */
@@ -111,6 +114,11 @@ struct jit_gen {
     bool vec;                    /* the guest's vector registers are known to be in the host's here */
     bool x87;                    /* so is the x87 state */
     bool plain;                  /* this is the version without groups */
+    uint8_t mem_base, mem_index; /* memory operand after jit_operand, for jit_mem */
+    int32_t mem_disp;
+    int8_t held;                 /* group whose difference is in R15; -1: none */
+    uint16_t steps, stays;       /* guest registers that move by small constants in the block, that nothing writes (group.c) */
+    bool loops;                  /* ends with a conditional jump to its start */
     unsigned slow_count, exit_count, refill_count, group_count, bail_count;
     struct jit_group group[JIT_GROUPS];
     struct jit_access access[SOFT_BLOCK_INSNS][2]; /* memory operand, stack */
@@ -186,18 +194,27 @@ void jit_slow_at(struct jit_gen *g, uint8_t *site);
 /* The operand's address can be formed here. */
 bool jit_can_address(const struct jit_gen *g, const struct soft_insn *in);
 void jit_address(struct jit_gen *g, const struct soft_insn *in);                /* R13 = linear; uses R15, not EFLAGS */
-void jit_way(struct jit_gen *g);                                                /* R15 = TLB way of R13 */
+void jit_way_offset(struct jit_gen *g);                                         /* R15 = offset of R13's TLB way */
 /* R13 = linear -> host address; uses R15 and EFLAGS. Slow path where the TLB has no such page or the operand leaves it. */
 void jit_lookup(struct jit_gen *g, unsigned bytes, bool write);
-/* The same for what the current instruction itself does on the stack. */
-void jit_lookup_stack(struct jit_gen *g, unsigned bytes, bool write);
-/* Address and lookup of the memory operand; flags go to env. */
+/* Address and lookup of the memory operand, which jit_mem then uses: R13, or a guest's register and R15 with R13 free
+ * (jit_spare). Flags go to env where a lookup is needed. */
 void jit_operand(struct jit_gen *g, const struct soft_insn *in, unsigned bytes, bool write);
-/* stack.c: R13 = host address of the slot below RSP, or at it; RSP moves by a constant. */
+/* The same for the slot below RSP, and the one at it. */
+void jit_push_operand(struct jit_gen *g);
+void jit_top_operand(struct jit_gen *g);
+void jit_mem(struct jit_gen *g, uint32_t op, unsigned reg);
+/* The scratch register that the operand does not use. */
+static inline unsigned jit_spare(const struct jit_gen *g) { return g->mem_index == JIT_B ? JIT_A : JIT_B; }
+/* R13 = its host address, whatever it was. */
+void jit_operand_to_a(struct jit_gen *g);
+/* stack.c: the same as the operands, but in R13, with R15 free; RSP moves by a constant. */
 void jit_push_slot(struct jit_gen *g);
 void jit_top_slot(struct jit_gen *g);
 void jit_stack_add(struct jit_gen *g, int n);
-/* After jit_lookup: slow path where the operand leaves its cache line. Uses R15. */
+/* In the slow path, after thunk_refill for a site: the right way, noted there; R13 = linear - tag. */
+void jit_refill_site(struct jit_gen *g, const struct jit_refill *r);
+/* After jit_operand_to_a: slow path where the operand leaves its cache line. Uses R15. */
 void jit_check_lockable(struct jit_gen *g, unsigned bytes);
 
 /* ---- Lockstep (lockstep.c) ------------------------------------------------------------------------------------------ */
@@ -207,7 +224,10 @@ void jit_log_store(struct jit_gen *g, unsigned bytes);
 
 /* ---- Groups --------------------------------------------------------------------------------------------------------- */
 void jit_find_groups(struct jit_gen *g);
+bool jit_step(const struct soft_insn *in, unsigned *reg, int32_t *by);
+unsigned jit_written(const struct soft_insn *in);
 unsigned jit_memory_bytes(const struct soft_insn *in);   /* of an integer instruction's memory operand (alu.c) */
+unsigned jit_simd_bytes(const struct soft_insn *in);     /* of an SSE instruction's (simd.c) */
 /* What thunk_bail calls: the code of the plain version at an instruction; NULL: leave to the run loop. */
 const uint8_t *soft_jit_bail(struct soft_cpu *cpu, struct soft_block *b, uint32_t what);
 

@@ -80,41 +80,95 @@ static bool stack_constant(struct scan *s, const struct soft_insn *in)
     return true;
 }
 
-static void registers_written(struct scan *s, const struct soft_insn *in)
+/* The instruction adds a small constant to a register, all of it. */
+bool jit_step(const struct soft_insn *in, unsigned *reg, int32_t *by)
 {
     const struct soft_op_row *r = &soft_rows[in->op];
-    if (r->attr & A_RW)
-        wrote(s, in->reg);
-    if (r->attr & A_ST && !in->is_mem)
-        wrote(s, in->rm);
+    unsigned op = in->modrm >> 3 & 7;
+    int64_t n;
+    if (in->op == SOFT_OP_INVALID || in->opsize != 8)
+        return false;
     switch (in->klass) {
-    case K_MUL:
-        if (r->form == F_M) {
-            wrote(s, GH_RAX);
-            wrote(s, GH_RDX);
-        }
+    case K_ALU:
+        if (in->is_mem || (r->form != F_M_I8 && r->form != F_M_IZ) || (op != 0 && op != 5))
+            return false;
+        *reg = in->rm;
+        n = op == 0 ? (int64_t)in->imm : -(int64_t)in->imm;
         break;
-    case K_CONV: case K_DIV:
-        wrote(s, GH_RAX);
-        wrote(s, GH_RDX);
+    case K_ALU1:
+        if (in->is_mem || r->form == F_O || in->imm2 != 0xff || op > 1)
+            return false;
+        *reg = in->rm;
+        n = op ? -1 : 1;
         break;
-    case K_ATOMIC:
-        if (r->ext != E_ANY)
-            close_all(s);
-        wrote(s, GH_RAX);
-        break;
-    case K_XCHG:
-        wrote(s, GH_RAX);
-        wrote(s, in->reg);
-        if (!in->is_mem)
-            wrote(s, in->rm);
-        break;
-    case K_FLAG:
-        wrote(s, GH_RAX);
+    case K_LEA:
+        if (in->base != in->reg || in->index != SOFT_NO_REG || in->is_mem != SOFT_MEM_FLAT64)
+            return false;
+        *reg = in->reg;
+        n = in->disp;
         break;
     default:
-        break;
+        return false;
     }
+    *by = (int32_t)n;
+    return n >= -1024 && n <= 1024;
+}
+
+/* Guest registers that it writes, at the most. */
+unsigned jit_written(const struct soft_insn *in)
+{
+    const struct soft_op_row *r = &soft_rows[in->op];
+    unsigned mask = 0;
+    if (in->op == SOFT_OP_INVALID)
+        return 0xffff;
+    if (r->attr & A_RW && in->klass != K_SSE)
+        mask |= 1u << (in->reg & 15);
+    if (r->attr & A_ST && !in->is_mem && in->klass != K_SSE)
+        mask |= 1u << (in->rm & 15);
+    if ((in->reg & 0x10 || in->rm & 0x10) && in->klass != K_SSE)
+        mask |= 0xf;                         /* AH, CH, DH, BH: whichever */
+    switch (in->klass) {
+    case K_MOV: case K_ALU: case K_ALU1: case K_TEST: case K_LEA: case K_SHIFT: case K_SHIFTD: case K_MOVX: case K_SETCC: case K_CMOV:
+    case K_BT: case K_BITS: case K_NOP: case K_JCC: case K_JMP: case K_JMPIND:
+        break;
+    case K_MUL:
+        mask |= r->form == F_M ? 1u << GH_RAX | 1u << GH_RDX : 0;
+        break;
+    case K_CONV: case K_DIV:
+        mask |= 1u << GH_RAX | 1u << GH_RDX;
+        break;
+    case K_ATOMIC:
+        mask |= r->ext != E_ANY ? 0xffff : 1u << GH_RAX;
+        break;
+    case K_XCHG:
+        mask |= 1u << GH_RAX | 1u << (in->reg & 15) | (in->is_mem ? 0 : 1u << (in->rm & 15));
+        break;
+    case K_FLAG:
+        mask |= 1u << GH_RAX;
+        break;
+    case K_PUSH: case K_CALLREL: case K_CALLIND: case K_RET:
+        mask |= 1u << GH_RSP;
+        break;
+    case K_POP:
+        mask |= in->is_mem ? 0xffff : 1u << GH_RSP | 1u << (in->reg & 15);
+        break;
+    case K_SSE: case K_SSE_GPR:
+        if (r->map >= M_V0F)
+            return 0xffff;
+        mask |= in->klass == K_SSE ? 0 : 1u << GH_RCX; /* of string comparisons */
+        break;
+    default:
+        return 0xffff;
+    }
+    return mask;
+}
+
+static void registers_written(struct scan *s, const struct soft_insn *in)
+{
+    unsigned mask = jit_written(in);
+    for (unsigned r = 0; r < 16; r++)
+        if (mask >> r & 1)
+            close_base(s, r);
 }
 
 static void operand(struct scan *s, unsigned i, const struct soft_insn *in)
@@ -123,11 +177,13 @@ static void operand(struct scan *s, unsigned i, const struct soft_insn *in)
     if (in->is_mem != SOFT_MEM_FLAT64 || in->index != SOFT_NO_REG || in->base > 15 || jit_pinned(in->base) == JIT_NONE || in->klass == K_LEA || in->klass == K_NOP ||
         (in->klass == K_BT && r->form == F_MR))
         return;
-    add(s, i, 0, in->base, in->disp, jit_memory_bytes(in), r->attr & A_ST);
+    add(s, i, 0, in->base, in->disp, in->klass == K_SSE || in->klass == K_SSE_GPR ? jit_simd_bytes(in) : jit_memory_bytes(in),
+        r->attr & A_ST);
 }
 
 static void one(struct scan *s, unsigned i, const struct soft_insn *in)
 {
+    const struct soft_op_row *r = &soft_rows[in->op];
     switch (in->klass) {
     case K_MOV: case K_ALU: case K_ALU1: case K_TEST: case K_LEA: case K_SHIFT: case K_SHIFTD: case K_MUL: case K_MOVX:
     case K_SETCC: case K_CMOV: case K_BT: case K_BITS: case K_NOP: case K_FLAG: case K_CONV: case K_XCHG: case K_ATOMIC: case K_DIV:
@@ -163,11 +219,38 @@ static void one(struct scan *s, unsigned i, const struct soft_insn *in)
     case K_RET:
         add(s, i, 1, GH_RSP, 0, 8, false);
         break;
-    case K_SSE:
+    case K_SSE: case K_SSE_GPR:
+        if (r->map >= M_V0F) {
+            close_all(s);
+            break;
+        }
+        operand(s, i, in);
+        registers_written(s, in);
         break;
     default:
         close_all(s);
     }
+}
+
+/* ---- Walking pointers ------------------------------------------------------------------------------------ */
+/* Notes registers that move by small constants, and those that stay. */
+static void find_steps(struct jit_gen *g)
+{
+    const struct soft_block *b = g->b;
+    unsigned wild = 0, stepped = 0;
+    for (unsigned i = 0; i < b->count; i++) {
+        const struct soft_insn *in = &b->insn[i];
+        int32_t by;
+        unsigned reg, written = jit_written(in);
+        if (jit_step(in, &reg, &by))
+            stepped |= 1u << reg;
+        else
+            wild |= written;
+    }
+    g->steps = (uint16_t)(stepped & ~wild);
+    g->stays = (uint16_t)~(stepped | wild);
+    const struct soft_insn *last = &b->insn[b->count - 1];
+    g->loops = last->klass == K_JCC && last->op != SOFT_OP_INVALID && (uint64_t)b->bytes + last->imm == 0;
 }
 
 void jit_find_groups(struct jit_gen *g)
@@ -177,6 +260,7 @@ void jit_find_groups(struct jit_gen *g)
     memset(g->access, -1, sizeof g->access);
     if (!g->mode64)
         return;
+    find_steps(g);
     for (unsigned i = 0; i < g->b->count; i++)
         if (g->b->insn[i].op == SOFT_OP_INVALID)
             close_all(&s);

@@ -49,93 +49,211 @@ void jit_address(struct jit_gen *g, const struct soft_insn *in)
     }
 }
 
-void jit_way(struct jit_gen *g)
+void jit_way_offset(struct jit_gen *g)
 {
     jit_mov(g, JIT_B, JIT_A);
     jit_rr(g, 0xc1 | O_W, 5, JIT_B);                         /* shr r15, 7 */
     jit_e8(g, 7);
     jit_rr(g, 0x81, 4, JIT_B);                               /* and r15d, 1ffe0h */
     jit_e32(g, (SOFT_TLB_SIZE - 1) << 5);
-    jit_env(g, 0x03 | O_W, JIT_B, JIT_ENV_OF(tlb));          /* add r15, [tlb] */
 }
 
 static int tag_of(bool write)
 {
     return write ? (int)offsetof(struct soft_tlb_entry, tag_write) : (int)offsetof(struct soft_tlb_entry, tag_read);
 }
+#define DELTA ((int)offsetof(struct soft_tlb_entry, delta))
 
-/* Out of the way where R13 is above the limit: to the plain version, or to the handler. */
-static void leave_above(struct jit_gen *g, unsigned limit, bool write, bool stack, bool bails)
+static int site_slot(unsigned site) { return JIT_ENV_OF(jit.site[0]) + (int)(site * 4); }
+
+void jit_refill_site(struct jit_gen *g, const struct jit_refill *r)
 {
-    jit_rr(g, 0x81 | O_W, 7, JIT_A);                         /* cmp r13, 1000h - bytes */
+    jit_env(g, 0x89, JIT_B, site_slot(r->site));
+    jit_env(g, 0x03 | O_W, JIT_B, JIT_ENV_OF(tlb));
+    jit_rm(g, 0x2b | O_W, JIT_A, JIT_B, tag_of(r->write));
+}
+
+/* Where the TLB way of an operand comes from: computed; the way of the last stack access; the way where this
+ * instruction found its page last. The guesses need no address, so that the tag is there before the address is. */
+enum guess { NO_GUESS, STACK, SITE };
+
+/* What compilers walk through in small steps, and what is at a constant address (of a thread, of a processor). */
+static enum guess guess_of(const struct jit_gen *g, const struct soft_insn *in)
+{
+    unsigned moves = g->loops ? g->steps | g->stays : g->steps, base = in->base, index = in->index;
+    if (in->is_mem == SOFT_MEM_FLAT32)
+        return NO_GUESS;
+    if (in->is_mem == SOFT_MEM_SEG64)
+        return SITE;
+    if (base == GH_RSP && index == SOFT_NO_REG)
+        return STACK;
+    bool base_ok = base >= 16 || moves >> base & 1, index_ok = index >= 16 || moves >> index & 1;
+    if (g->loops || (base >= 16 && index >= 16))
+        return base_ok && index_ok ? SITE : NO_GUESS;
+    return (base < 16 && base_ok) || (index < 16 && index_ok) ? SITE : NO_GUESS;
+}
+
+/* R15 = way, R13 = linear - its tag, out of the way where that is above the limit: to the plain version, or to the
+ * handler. */
+static void probe(struct jit_gen *g, unsigned limit, bool write, enum guess guess, bool bails)
+{
+    unsigned site = JIT_STACK_WAY;
+    if (guess == STACK) {
+        jit_load(g, JIT_B, JIT_ENV_OF(jit.stack));
+    } else {
+        if (guess == SITE) {
+            site = g->jit->next_site++ % SOFT_JIT_SITES;
+            jit_env(g, 0x8b, JIT_B, site_slot(site));
+        } else {
+            jit_way_offset(g);
+        }
+        jit_env(g, 0x03 | O_W, JIT_B, JIT_ENV_OF(tlb));
+    }
+    jit_rm(g, 0x2b | O_W, JIT_A, JIT_B, tag_of(write));
+    jit_rr(g, 0x81 | O_W, 7, JIT_A);
     jit_e32(g, limit);
     uint8_t *jump = jit_jcc(g, CC_A);
-    if (stack)
-        g->refill[g->refill_count++] = (struct jit_refill){ jump, g->at, (uint16_t)limit, (uint8_t)g->index, write, bails };
+    bool refills = guess != NO_GUESS;
+    if (refills)
+        g->refill[g->refill_count++] = (struct jit_refill){ jump, g->at, (uint16_t)limit, (uint16_t)site, (uint8_t)g->index, write, bails };
     if (bails)
-        g->bail[g->bail_count++] = (struct jit_bail){ stack ? NULL : jump, (uint8_t)g->index, (uint16_t)g->off };
-    if (!bails || stack)
-        jit_slow_at(g, stack ? NULL : jump);
+        g->bail[g->bail_count++] = (struct jit_bail){ refills ? NULL : jump, (uint8_t)g->index, (uint16_t)g->off };
+    if (!bails || refills)
+        jit_slow_at(g, refills ? NULL : jump);
 }
 
-/* R15 = way, R13 = linear - its tag. */
-static void probe(struct jit_gen *g, bool write, bool stack)
+static void operand_is(struct jit_gen *g, unsigned base, unsigned index, int32_t disp)
 {
-    if (stack)
-        jit_load(g, JIT_B, JIT_ENV_OF(jit.stack));
-    else
-        jit_way(g);
-    jit_rm(g, 0x2b | O_W, JIT_A, JIT_B, tag_of(write));
+    g->mem_base = (uint8_t)base;
+    g->mem_index = (uint8_t)index;
+    g->mem_disp = disp;
 }
 
-static void lookup(struct jit_gen *g, unsigned bytes, bool write, bool stack, unsigned kind)
+/* R13 = linear - tag -> host address, after the check. Not from the tag of a write: another vCPU may have taken it
+ * away (soft_tlb_revoke_write) meanwhile. */
+static void to_host(struct jit_gen *g)
+{
+    jit_rm(g, 0x03 | O_W, JIT_A, JIT_B, (int)offsetof(struct soft_tlb_entry, tag_read));
+    jit_rm(g, 0x03 | O_W, JIT_A, JIT_B, DELTA);
+    operand_is(g, JIT_A, JIT_NONE, 0);
+}
+
+static int group_slot(int k) { return JIT_ENV_OF(jit.delta[0]) + k * 8; }
+
+static bool is_ready(const struct jit_gen *g, unsigned kind)
+{
+    int k = g->access[g->index][kind].group;
+    return !g->plain && k >= 0 && g->group[k].ready;
+}
+
+/* An access of a group that was looked up: only what is added to the address. */
+static void in_group(struct jit_gen *g, unsigned kind)
 {
     const struct jit_access *a = &g->access[g->index][kind];
-    if (g->plain || a->group < 0) {
-        probe(g, write, stack);
-        leave_above(g, 0x1000 - bytes, write, stack, false);
-        jit_rm(g, 0x03 | O_W, JIT_A, JIT_B, (int)offsetof(struct soft_tlb_entry, page));
-    } else {
-        struct jit_group *k = &g->group[a->group];
-        int slot = JIT_ENV_OF(jit.delta[0]) + a->group * 8;
-        if (!k->ready) {
-            k->ready = true;
-            if (k->low != a->rel)
-                jit_rm(g, 0x8d | O_W, JIT_A, JIT_A, k->low - a->rel);
-            probe(g, k->write, stack);
-            leave_above(g, 0x1000u - k->span, k->write, stack, true);
-            /* The tag is not read again: another vCPU may have taken it away (soft_tlb_revoke_write) meanwhile. */
-            jit_rm(g, 0x03 | O_W, JIT_A, JIT_B, (int)offsetof(struct soft_tlb_entry, page));
-            jit_rm(g, 0x8d | O_W, JIT_B, a->base, a->disp + k->low - a->rel);
-            jit_rr(g, 0x29 | O_W, JIT_B, JIT_A);             /* sub r13, r15 */
-            jit_store(g, JIT_A, slot);
-            jit_rx(g, 0x8d | O_W, JIT_A, a->base, JIT_A, 0, a->disp);
-        } else {
-            jit_env(g, 0x03 | O_W, JIT_A, slot);
-        }
+    if (g->held != a->group) {
+        jit_load(g, JIT_B, group_slot(a->group));
+        g->held = a->group;
     }
-    if (write)
-        jit_log_store(g, bytes);
+    operand_is(g, a->base, JIT_B, a->disp);
+}
+
+/* The first access of a group. */
+static void begin_group(struct jit_gen *g, unsigned kind, enum guess guess)
+{
+    const struct jit_access *a = &g->access[g->index][kind];
+    struct jit_group *k = &g->group[a->group];
+    k->ready = true;
+    jit_rm(g, 0x8d | O_W, JIT_A, a->base, a->disp + k->low - a->rel);
+    probe(g, 0x1000u - k->span, k->write, guess, true);
+    jit_rm(g, 0x8b | O_W, JIT_B, JIT_B, DELTA);
+    jit_store(g, JIT_B, group_slot(a->group));
+    g->held = a->group;
+    operand_is(g, a->base, JIT_B, a->disp);
+}
+
+static void note_store(struct jit_gen *g, unsigned bytes, bool write)
+{
+    if (!write || !g->jit->lockstep)
+        return;
+    jit_operand_to_a(g);
+    jit_log_store(g, bytes);
+}
+
+void jit_operand_to_a(struct jit_gen *g)
+{
+    if (g->mem_base == JIT_A && g->mem_index == JIT_NONE && !g->mem_disp)
+        return;
+    jit_rx(g, 0x8d | O_W, JIT_A, g->mem_base, g->mem_index, 0, g->mem_disp);
+    operand_is(g, JIT_A, JIT_NONE, 0);
+}
+
+void jit_mem(struct jit_gen *g, uint32_t op, unsigned reg)
+{
+    jit_rx(g, op, reg, g->mem_base, g->mem_index, 0, g->mem_disp);
 }
 
 void jit_lookup(struct jit_gen *g, unsigned bytes, bool write)
 {
-    probe(g, write, false);
-    leave_above(g, 0x1000 - bytes, write, false, false);
-    jit_rm(g, 0x03 | O_W, JIT_A, JIT_B, (int)offsetof(struct soft_tlb_entry, page));
+    probe(g, 0x1000 - bytes, write, NO_GUESS, false);
+    to_host(g);
     if (write)
         jit_log_store(g, bytes);
 }
 
-void jit_lookup_stack(struct jit_gen *g, unsigned bytes, bool write) { lookup(g, bytes, write, true, 1); }
+/* [base + disp], without an index. */
+static void based(struct jit_gen *g, unsigned base, int32_t disp, unsigned bytes, bool write, enum guess guess)
+{
+    jit_rm(g, 0x8d | O_W, JIT_A, base, disp);
+    probe(g, 0x1000 - bytes, write, guess, false);
+    jit_rm(g, 0x8b | O_W, JIT_B, JIT_B, DELTA);
+    operand_is(g, base, JIT_B, disp);
+}
 
 void jit_operand(struct jit_gen *g, const struct soft_insn *in, unsigned bytes, bool write)
 {
-    jit_flags_to_env(g);
-    jit_address(g, in);
-    lookup(g, bytes, write, in->base == GH_RSP && in->index == SOFT_NO_REG && in->is_mem != SOFT_MEM_SEG64, 0);
-    g->flags = JIT_FLAGS_ENV;
+    if (g->jit->lockstep || !is_ready(g, 0))
+        jit_flags_to_env(g);
+    if (is_ready(g, 0)) {
+        in_group(g, 0);
+    } else {
+        enum guess guess = guess_of(g, in);
+        if (!g->plain && g->access[g->index][0].group >= 0) {
+            begin_group(g, 0, guess);
+        } else if (in->is_mem == SOFT_MEM_FLAT64 && in->index == SOFT_NO_REG && in->base < 16 && jit_pinned(in->base) != JIT_NONE) {
+            based(g, jit_pinned(in->base), in->disp, bytes, write, guess);
+        } else {
+            jit_address(g, in);
+            probe(g, 0x1000 - bytes, write, guess, false);
+            to_host(g);
+        }
+        g->flags = JIT_FLAGS_ENV;
+    }
+    note_store(g, bytes, write);
 }
+
+static void on_stack(struct jit_gen *g, int32_t disp, bool write)
+{
+    if (g->jit->lockstep || !is_ready(g, 1))
+        jit_flags_to_env(g);
+    if (is_ready(g, 1)) {
+        in_group(g, 1);
+    } else {
+        if (!g->plain && g->access[g->index][1].group >= 0) {
+            begin_group(g, 1, STACK);
+        } else if (g->mode64) {
+            based(g, JIT_SP, disp, g->word, write, STACK);
+        } else {
+            jit_rm(g, 0x8d, JIT_A, JIT_SP, disp);
+            probe(g, 0x1000 - g->word, write, STACK, false);
+            to_host(g);
+        }
+        g->flags = JIT_FLAGS_ENV;
+    }
+    note_store(g, g->word, write);
+}
+
+void jit_push_operand(struct jit_gen *g) { on_stack(g, -(int32_t)g->word, true); }
+void jit_top_operand(struct jit_gen *g) { on_stack(g, 0, false); }
 
 void jit_check_lockable(struct jit_gen *g, unsigned bytes)
 {

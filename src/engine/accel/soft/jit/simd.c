@@ -116,15 +116,30 @@ static void enter(struct jit_gen *g)
     g->vec = true;
 }
 
+unsigned jit_simd_bytes(const struct soft_insn *in) { return operand_bytes[in->op] ? operand_bytes[in->op] : in->opsize; }
+
 static void memory(struct jit_gen *g, const struct soft_insn *in, const struct soft_op_row *r)
 {
-    unsigned bytes = operand_bytes[in->op] ? operand_bytes[in->op] : in->opsize;
+    unsigned bytes = jit_simd_bytes(in);
     jit_operand(g, in, bytes, r->attr & A_ST);
     if (bytes != 16 || unaligned_allowed(in->op) || compares_strings(in->op))
         return;
-    jit_rr(g, 0xf6 | O_BRM, 0, JIT_A);       /* test r13b, 15 */
+    const struct jit_access *a = &g->access[g->index][0];
+    struct jit_group *k = g->plain || a->group < 0 ? NULL : &g->group[a->group];
+    if (k && k->aligned && ((unsigned)a->rel & 15) == k->align)
+        return;
+    jit_flags_to_env(g);
+    g->flags = JIT_FLAGS_ENV;
+    unsigned h = JIT_A;
+    if (g->mem_base != JIT_A)                /* pages are aligned: so is the guest's address */
+        h = g->mem_disp & 15 ? (jit_rm(g, 0x8d, JIT_A, g->mem_base, g->mem_disp), JIT_A) : g->mem_base;
+    jit_rr(g, 0xf6 | O_BRM, 0, h);           /* test, 15 */
     jit_e8(g, 15);
     jit_slow_if(g, CC_NE);
+    if (k) {
+        k->aligned = true;
+        k->align = (uint8_t)a->rel & 15;
+    }
 }
 
 bool jit_simd(struct jit_gen *g, const struct soft_insn *in)
@@ -141,9 +156,9 @@ bool jit_simd(struct jit_gen *g, const struct soft_insn *in)
     if (r->form == F_M_I8) {                 /* shifts by an immediate */
         jit_rr(g, op, in->modrm >> 3 & 7, in->rm);
     } else if (general && reg_is_general(in->op)) {
-        unsigned h = jit_pinned(in->reg) == JIT_NONE ? JIT_B : jit_pinned(in->reg);
+        unsigned h = jit_pinned(in->reg) == JIT_NONE ? JIT_A : jit_pinned(in->reg);
         if (in->is_mem)
-            jit_rm(g, op, h, JIT_A, 0);
+            jit_mem(g, op, h);
         else
             jit_rr(g, op, h, in->rm);
         if (has_imm(r))
@@ -151,7 +166,7 @@ bool jit_simd(struct jit_gen *g, const struct soft_insn *in)
         jit_done(g, in->reg, h);
         return true;
     } else if (in->is_mem) {
-        jit_rm(g, op, in->reg, JIT_A, 0);
+        jit_mem(g, op, in->reg);
     } else if (general && r->attr & A_ST) {
         unsigned h = jit_pinned(in->rm) == JIT_NONE ? JIT_B : jit_pinned(in->rm);
         jit_rr(g, op, in->reg, h);

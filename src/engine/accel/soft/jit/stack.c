@@ -6,43 +6,39 @@ void jit_stack_add(struct jit_gen *g, int n) { jit_rm(g, 0x8d | g->wide, JIT_SP,
 
 void jit_push_slot(struct jit_gen *g)
 {
-    jit_rm(g, 0x8d | g->wide, JIT_A, JIT_SP, -(int)g->word);
-    jit_lookup_stack(g, g->word, true);
+    jit_push_operand(g);
+    jit_operand_to_a(g);
 }
 
 void jit_top_slot(struct jit_gen *g)
 {
-    jit_rr(g, 0x89 | g->wide, JIT_SP, JIT_A);
-    jit_lookup_stack(g, g->word, false);
+    jit_top_operand(g);
+    jit_operand_to_a(g);
 }
 
 static bool push(struct jit_gen *g, const struct soft_insn *in)
 {
     switch (soft_rows[in->op].form) {
-    case F_O: {
-        jit_flags_to_env(g);
-        jit_push_slot(g);
-        unsigned h = jit_use(g, in->reg, JIT_B);
-        jit_rm(g, 0x89 | g->wide, h, JIT_A, 0);
+    case F_O:
+        jit_push_operand(g);
+        jit_mem(g, 0x89 | g->wide, jit_use(g, in->reg, jit_spare(g)));
         break;
-    }
     case F_IZ: case F_I8:
-        jit_flags_to_env(g);
-        jit_push_slot(g);
-        jit_rm(g, 0xc7 | g->wide, 0, JIT_A, 0);
+        jit_push_operand(g);
+        jit_mem(g, 0xc7 | g->wide, 0);
         jit_e32(g, (uint32_t)in->imm);
         break;
     default:
         if (!in->is_mem || !jit_can_address(g, in))
             return false;
         jit_operand(g, in, g->word, false);
-        jit_rm(g, 0x8b | g->wide, JIT_A, JIT_A, 0);
+        jit_mem(g, 0x8b | g->wide, JIT_A);
         jit_store(g, JIT_A, JIT_ENV_OF(jit.tmp[0]));
-        jit_push_slot(g);
-        jit_load(g, JIT_B, JIT_ENV_OF(jit.tmp[0]));
-        jit_rm(g, 0x89 | g->wide, JIT_B, JIT_A, 0);
+        jit_push_operand(g);
+        unsigned h = jit_spare(g);
+        jit_load(g, h, JIT_ENV_OF(jit.tmp[0]));
+        jit_mem(g, 0x89 | g->wide, h);
     }
-    g->flags = JIT_FLAGS_ENV;
     jit_stack_add(g, -(int)g->word);
     return true;
 }
@@ -51,12 +47,10 @@ static bool pop(struct jit_gen *g, const struct soft_insn *in)
 {
     if (soft_rows[in->op].form != F_O)
         return false;
-    jit_flags_to_env(g);
-    jit_top_slot(g);
-    g->flags = JIT_FLAGS_ENV;
-    unsigned h = jit_pinned(in->reg);
-    jit_rm(g, 0x8b | g->wide, h == JIT_NONE ? JIT_B : h, JIT_A, 0);
-    jit_done(g, in->reg, JIT_B);
+    jit_top_operand(g);
+    unsigned h = jit_pinned(in->reg) == JIT_NONE ? jit_spare(g) : jit_pinned(in->reg);
+    jit_mem(g, 0x8b | g->wide, h);
+    jit_done(g, in->reg, h);
     if (in->reg != GH_RSP)
         jit_stack_add(g, (int)g->word);
     return true;

@@ -200,13 +200,20 @@ static void make_spill(struct jit_gen *g)
     jit_e8(g, 0xc3);
 }
 
-/* Called with R13 = linear - tag of the way at R15: takes the right way, and the difference with that. */
-static void make_refill(struct jit_gen *g, bool write)
+/* Called with R13 = linear - tag of the way at R15: takes the right way, and the difference with that. Of a site:
+ * R13 = linear, R15 = offset of the way. Should another vCPU have taken the tag meanwhile, it is an address that no tag
+ * matches. */
+static void make_refill(struct jit_gen *g, bool write, bool site)
 {
     int tag = write ? (int)offsetof(struct soft_tlb_entry, tag_write) : (int)offsetof(struct soft_tlb_entry, tag_read);
-    g->jit->thunk_refill[write] = g->at;
+    g->jit->thunk_refill[write][site] = g->at;
     jit_rm(g, 0x03 | O_W, JIT_A, JIT_B, tag);
-    jit_way(g);
+    jit_way_offset(g);
+    if (site) {
+        jit_e8(g, 0xc3);
+        return;
+    }
+    jit_env(g, 0x03 | O_W, JIT_B, JIT_ENV_OF(tlb));
     jit_store(g, JIT_B, JIT_ENV_OF(jit.stack));
     jit_rm(g, 0x2b | O_W, JIT_A, JIT_B, tag);
     jit_e8(g, 0xc3);
@@ -236,9 +243,10 @@ void jit_make_thunks(struct soft_cpu *cpu, struct soft_jit *j)
     align(&g);
     make_spill(&g);
     align(&g);
-    make_refill(&g, false);
-    align(&g);
-    make_refill(&g, true);
+    for (unsigned i = 0; i < 4; i++) {
+        make_refill(&g, i & 1, i & 2);
+        align(&g);
+    }
     align(&g);
     j->first = j->used = (size_t)(g.at - j->rw);
     j->cold = j->cold_end = j->cold_low = j->size;

@@ -99,7 +99,9 @@ static void emit_slow_paths(struct jit_gen *g)
         for (; refill < g->refill_count && g->refill[refill].index == s->index; refill++) {
             struct jit_refill *r = &g->refill[refill];
             jit_patch(r->jump, g->at);
-            jit_call(g, g->jit->thunk_refill[r->write]);
+            jit_call(g, g->jit->thunk_refill[r->write][r->site != JIT_STACK_WAY]);
+            if (r->site != JIT_STACK_WAY)
+                jit_refill_site(g, r);
             jit_rr(g, 0x81 | O_W, 7, JIT_A);
             jit_e32(g, r->limit);
             jit_patch(jit_jcc(g, CC_BE), r->back);
@@ -141,6 +143,8 @@ static void emit_slow_paths(struct jit_gen *g)
             g->flags = JIT_FLAGS_ENV;
             jit_flags_to_host(g, JIT_B);
         }
+        if (s->held >= 0)
+            jit_load(g, JIT_B, JIT_ENV_OF(jit.delta[0]) + s->held * 8);
         jit_jmp(g, s->back);
     }
 }
@@ -308,6 +312,7 @@ static void emit_insn(struct jit_gen *g, const struct soft_insn *in)
     if (g->plain && (g->access[g->index][0].group >= 0 || g->access[g->index][1].group >= 0)) { /* where the other version may come in: nothing is known but the state in soft_cpu's form */
         jit_flags_to_env(g);
         g->plain_at[g->index] = (uint32_t)(g->at - g->jit->rw);
+        g->held = -1;
         g->vec = g->x87 = false;
     }
     jit_family f = in->op == SOFT_OP_INVALID ? NULL : family_of(in->klass);
@@ -321,6 +326,7 @@ static void emit_insn(struct jit_gen *g, const struct soft_insn *in)
         s->ends = in->flags & SOFT_F_END;
         s->vec = g->vec;
         s->x87 = g->x87;
+        s->held = g->held;
     }
 }
 
@@ -359,6 +365,7 @@ static void begin(struct jit_gen *g, struct soft_cpu *cpu, struct soft_block *b)
     g->stack = g->mode64 || ((b->key & SOFT_KEY_STACK32) && (b->key & SOFT_KEY_FLAT(GH_SS)));
     g->word = g->mode64 ? 8 : 4;
     g->wide = g->mode64 ? O_W : 0;
+    g->held = -1;
     jit_find_groups(g);
 }
 

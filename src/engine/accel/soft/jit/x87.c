@@ -74,7 +74,7 @@ bool jit_x87(struct jit_gen *g, const struct soft_insn *in)
     enter(g);
     if (in->is_mem) {
         jit_operand(g, in, memory & 0x7f, memory & 0x80);
-        jit_rm(g, esc, in->modrm >> 3 & 7, JIT_A, 0);
+        jit_mem(g, esc, in->modrm >> 3 & 7);
     } else {
         if (in->flags & (SOFT_F_RF | SOFT_F_WF))
             jit_flags_to_host(g, JIT_B);
