@@ -269,7 +269,7 @@ static void revoke_filled(struct soft_tlb_ctx *x, unsigned m, const uint8_t *hos
     for (unsigned n = 0; n < x->log_count[m]; n++) {
         unsigned i = x->log[m][n];
         struct soft_tlb_entry *e = &x->set[m][i];
-        if (e->page == (uintptr_t)host_page && tag_valid(e->tag_write, i))
+        if (e->delta + e->tag_write == (uintptr_t)host_page && tag_valid(e->tag_write, i))
             __atomic_store_n(&e->tag_write, SOFT_TAG_NONE(i), __ATOMIC_SEQ_CST);
     }
 }
