@@ -104,7 +104,7 @@ static int write_disk(struct job *j, unsigned k, int fd, const char *label, uint
         .unlocked = true, .window_at = at, .window_bytes = at ? (uint64_t)st.st_size - at : 0 }, j->err);
     if (!dst)
         return j->err->code;
-    r = gh_image_copy(j->source[k], dst, true, true, &p, j->err);
+    r = gh_image_copy(j->source[k], dst, true, &p, j->err);
     int closed = gh_image_close(dst);
     j->before += j->disk[k].virtual_bytes;
     if (!r && closed < 0)

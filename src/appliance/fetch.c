@@ -150,7 +150,7 @@ static int convert(struct gh_package *p, struct gh_appliance_medium *m, const ch
     r = d ? 0 : err->code;
     if (!r && src) {
         dst = gh_image_draft_open(d, true, NULL, err);
-        r = dst ? gh_image_copy(src, dst, true, false, &progress, err) : -EIO;
+        r = dst ? gh_image_copy(src, dst, true, &progress, err) : -EIO;
         int closed = gh_image_close(dst);
         if (!r && closed < 0)
             r = gh_error_set(err, closed, "DiskFlushFailed", "“%s” could not be completed: %s.", path, strerror(-closed));

@@ -199,6 +199,32 @@ static int copy_old(struct gh_image *img, uint64_t off, struct gh_file *file, ui
 
 struct new_cluster { uint64_t off, file_off; struct gh_file *file; };
 
+/* Makes n clusters point to their new places, neighbours in one call; room that was not used goes back. Write lock held. */
+static int link_clusters(struct gh_image *img, const struct new_cluster *made, unsigned n, int r)
+{
+    const struct gh_image_driver *drv = img->driver;
+    const uint64_t cluster = img->cluster_bytes;
+    unsigned linked = 0;
+    while (!r && linked < n) {
+        const struct new_cluster *first = &made[linked];
+        unsigned row = 1, got = 0;
+        while (drv->link_run && linked + row < n && first[row].off == first->off + row * cluster &&
+               first[row].file_off == first->file_off + row * cluster && first[row].file == first->file)
+            row++;
+        if (row > 1) {
+            r = drv->link_run(img, first->off, first->file_off, row, &got);
+            linked += got;
+        } else {
+            r = drv->link(img, first->off, first->file_off);
+            linked += !r;
+        }
+    }
+    for (unsigned i = n; i-- > linked;)
+        if (drv->unreserve)
+            drv->unreserve(img, made[i].off, made[i].file_off);
+    return r;
+}
+
 /* Writes the leading part of [off, off+len) that has no place yet; *ret_done: how much. Write lock held. */
 static int write_new(struct gh_image *img, uint64_t off, struct gh_vec *vec, uint64_t len, uint64_t *ret_done)
 {
@@ -253,24 +279,7 @@ static int write_new(struct gh_image *img, uint64_t off, struct gh_vec *vec, uin
         for (unsigned i = 0; i < n && !r; i++)
             if (i == 0 || made[i].file != made[i - 1].file)
                 r = gh_file_flush(made[i].file);
-    unsigned linked = 0;
-    while (!r && linked < n) {
-        const struct new_cluster *first = &made[linked];
-        unsigned row = 1, got = 0;
-        while (drv->link_run && linked + row < n && first[row].off == first->off + row * cluster &&
-               first[row].file_off == first->file_off + row * cluster && first[row].file == first->file)
-            row++;
-        if (row > 1) {
-            r = drv->link_run(img, first->off, first->file_off, row, &got);
-            linked += got;
-        } else {
-            r = drv->link(img, first->off, first->file_off);
-            linked += !r;
-        }
-    }
-    for (unsigned i = linked; i < n; i++)
-        if (drv->unreserve)
-            drv->unreserve(img, made[i].off, made[i].file_off);
+    r = link_clusters(img, made, n, r);
     *ret_done = done;
     return r;
 }

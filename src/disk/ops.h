@@ -10,10 +10,9 @@
 typedef bool (*gh_progress_fn)(void *opaque, uint64_t done, uint64_t total);
 struct gh_progress { gh_progress_fn fn; void *opaque; };
 
-/* Everything the source reads as, into dst, which has at least its size. blank: dst reads as zeros now,
- * so zeros are skipped. sequential: dst takes increasing offsets only (streamOptimized). */
-int gh_image_copy(struct gh_image *src, struct gh_image *dst, bool blank, bool sequential,
-                  const struct gh_progress *progress, struct gh_error *err);
+/* copy.c. Everything the source reads as, into dst, which has at least its size, in increasing order. blank: dst reads as zeros
+ * now, so zeros are skipped. */
+int gh_image_copy(struct gh_image *src, struct gh_image *dst, bool blank, const struct gh_progress *progress, struct gh_error *err);
 /* The same for a blank dst whose clusters shall be compressed (qcow2); -ENOTSUP (DiskNoCompression) where they cannot be. */
 int gh_image_copy_packed(struct gh_image *src, struct gh_image *dst, const struct gh_progress *progress, struct gh_error *err);
 /* 0: the same content (the longer one's rest is zeros); 1: differs at *ret_off. */

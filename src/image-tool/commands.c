@@ -136,13 +136,12 @@ static int differs(struct gh_error *err, const char *path, struct gh_image *src,
 static int copy_to(struct tool *t, struct gh_image *src, const char *path, const struct gh_image_create *how, enum gh_draft_mode mode,
                    bool packed, bool verify, struct gh_error *err)
 {
-    bool stream = how->variant && !strcmp(how->variant, "stream-optimized");
     struct stage stage = { t, 0, verify ? 500 : 1000 };
     struct gh_progress p = { staged, &stage };
     struct gh_check_report rep;
     struct gh_image_draft *d = gh_image_draft_new(path, how, mode, err);
     struct gh_image *dst = d ? gh_image_draft_open(d, true, NULL, err) : NULL;
-    int r = !dst ? -EIO : packed ? gh_image_copy_packed(src, dst, &p, err) : gh_image_copy(src, dst, gh_image_draft_blank(d), stream, &p, err);
+    int r = !dst ? -EIO : packed ? gh_image_copy_packed(src, dst, &p, err) : gh_image_copy(src, dst, gh_image_draft_blank(d), &p, err);
 
     if (dst) {
         int closed = gh_image_close(dst);

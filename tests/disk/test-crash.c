@@ -316,11 +316,13 @@ static void apply(int fd, const struct record *r, bool whole)
         fstat(fd, &st);
         if ((uint64_t)st.st_size < r->offset + r->bytes)
             rc = ftruncate(fd, (off_t)(r->offset + r->bytes));
+    } else if (r->op == GH_FILE_WRITE && whole) {
+        rc = pwrite(fd, r->data, r->bytes, (off_t)r->offset) != (ssize_t)r->bytes;
     } else if (r->op == GH_FILE_WRITE) {
         for (uint64_t at = 0; at < r->bytes;) {
             uint64_t n = SECTOR - (r->offset + at) % SECTOR;
             n = n < r->bytes - at ? n : r->bytes - at;
-            if (whole || rnd(2))
+            if (rnd(2))
                 rc |= pwrite(fd, r->data + at, n, (off_t)(r->offset + at)) != (ssize_t)n;
             at += n;
         }
@@ -331,17 +333,17 @@ static void apply(int fd, const struct record *r, bool whole)
 static void copy_file(int from, int to)
 {
     struct stat st;
-    static uint8_t buf[1 << 16];
-    fstat(from, &st);
-    CHECK_FATAL(!ftruncate(to, 0) && !ftruncate(to, st.st_size));
+    CHECK_FATAL(!fstat(from, &st) && !ftruncate(to, 0) && !ftruncate(to, st.st_size));
+    uint8_t *all = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, from, 0);
+    CHECK_FATAL(all != MAP_FAILED);
     for (off_t at = 0; (at = lseek(from, at, SEEK_DATA)) >= 0;) {
         off_t end = lseek(from, at, SEEK_HOLE);
-        while (at < end) {
-            ssize_t n = pread(from, buf, end - at < (off_t)sizeof buf ? (size_t)(end - at) : sizeof buf, at);
-            CHECK_FATAL(n > 0 && pwrite(to, buf, (size_t)n, at) == n);
-            at += n;
+        for (ssize_t n; at < end; at += n) {
+            n = pwrite(to, all + at, (size_t)(end - at), at);
+            CHECK_FATAL(n > 0);
         }
     }
+    munmap(all, (size_t)st.st_size);
 }
 
 /* The sectors that any operation touches; the rest is looked at in every eighth image only. */
@@ -379,8 +381,9 @@ static unsigned wrong_sectors(struct run run, const struct op *ops, uint32_t flu
     return wrong;
 }
 
-/* One crash image after `upto` records. Returns how many sectors are wrong. */
-static unsigned crash(int base, unsigned upto, const struct op *ops, uint8_t *all)
+/* One crash image after `upto` records. base holds the first *applied of them, and gets all that are durable then; upto never
+ * shrinks from call to call. Returns how many sectors are wrong. */
+static unsigned crash(int base, unsigned *applied, unsigned upto, const struct op *ops, uint8_t *all)
 {
     static const struct run whole = { 0, DISK_SECTORS };
     bool full = rnd(8) == 0;
@@ -389,7 +392,6 @@ static unsigned crash(int base, unsigned upto, const struct op *ops, uint8_t *al
     int fd = memory_file("crash");
     unsigned durable = 0, guest_durable = 0, wrong = 0;
     uint32_t flushed_op = 0, last_op = 0;
-    copy_file(base, fd);
     for (unsigned i = 0; i < upto; i++) {
         if (records[i].op == GH_FILE_FLUSH && plant != PLANT_EMPTY_FLUSH && (records[i].guest_flush || plant != PLANT_NO_BARRIER))
             durable = i;
@@ -399,8 +401,11 @@ static unsigned crash(int base, unsigned upto, const struct op *ops, uint8_t *al
         }
         last_op = records[i].guest_op;
     }
+    for (unsigned settled = durable < guest_durable || plant != PLANT_LATE_REFCOUNT ? durable : guest_durable; *applied < settled; ++*applied)
+        apply(base, &records[*applied], true);
+    copy_file(base, fd);
     unsigned style = rnd(4);
-    for (unsigned i = 0; i < upto; i++) {
+    for (unsigned i = *applied; i < upto; i++) {
         if (i >= guest_durable && left_out(&records[i]))
             continue;
         if (i < durable || style == 0)
@@ -439,6 +444,12 @@ static unsigned crash(int base, unsigned upto, const struct op *ops, uint8_t *al
     return wrong;
 }
 
+static int by_number(const void *a, const void *b)
+{
+    unsigned x = *(const unsigned *)a, y = *(const unsigned *)b;
+    return x < y ? -1 : x > y;
+}
+
 static void test_power(unsigned crashes)
 {
     struct op *ops = calloc(MAX_OPS + 1, sizeof *ops);
@@ -467,8 +478,14 @@ static void test_power(unsigned crashes)
     find_touched(ops, current_op);
     if (plant == PLANT_LATE_REFCOUNT)
         find_count_blocks(fd);
+    unsigned *upto = calloc(crashes, sizeof *upto), applied = 0;
+    CHECK_FATAL(upto);
+    for (unsigned i = 0; i < crashes; i++)
+        upto[i] = 1 + rnd(made);
+    qsort(upto, crashes, sizeof *upto, by_number); /* so that what is durable is written once */
     for (unsigned i = 0; i < crashes && wrong < 5; i++)
-        wrong += crash(base, 1 + rnd(made), ops, all) != 0;
+        wrong += crash(base, &applied, upto[i], ops, all) != 0;
+    free(upto);
     if (plant)
         CHECK(wrong > 0);
     else
