@@ -19,19 +19,20 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "appliance/digest.h"
 #include "appliance/tar.h"
 #include "base/cleanup.h"
 #include "disk/driver.h"
 #include "disk/resolve.h"
 
-enum { CHUNK = 1 << 20, SHA_DIGITS = 64, DISKS_MAX = GH_APPLIANCE_MEDIA_MAX };
+enum { SHA_DIGITS = 64, DISKS_MAX = GH_APPLIANCE_MEDIA_MAX };
 
 struct job {
     const struct gh_export *e;
     struct gh_error *err;
     char stem[PATH_MAX], base[100];            /* OUT without its ending; its last part */
     struct gh_export_disk disk[DISKS_MAX];
-    char sum[DISKS_MAX][SHA_DIGITS + 1];
+    char sum[DISKS_MAX][GH_DIGEST_TEXT];
     uint64_t at[DISKS_MAX];                    /* in the archive */
     const struct gh_appliance_medium *medium[DISKS_MAX];
     struct gh_image *source[DISKS_MAX];
@@ -71,24 +72,6 @@ static int open_sources(struct job *j)
     return 0;
 }
 
-static int hash_range(int fd, uint64_t at, uint64_t bytes, char out[SHA_DIGITS + 1])
-{
-    g_autoptr(GChecksum) sum = g_checksum_new(G_CHECKSUM_SHA256);
-    g_autofree guchar *buf = g_malloc(CHUNK);
-
-    for (uint64_t done = 0; done < bytes;) {
-        ssize_t n = pread(fd, buf, bytes - done < CHUNK ? (size_t)(bytes - done) : CHUNK, (off_t)(at + done));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : -EIO;
-        g_checksum_update(sum, buf, n);
-        done += (uint64_t)n;
-    }
-    snprintf(out, SHA_DIGITS + 1, "%s", g_checksum_get_string(sum));
-    return 0;
-}
-
 /* Disk k as a stream at byte `at` of fd (0: the file is the disk alone). */
 static int write_disk(struct job *j, unsigned k, int fd, const char *label, uint64_t at)
 {
@@ -119,7 +102,7 @@ static int write_disk(struct job *j, unsigned k, int fd, const char *label, uint
     if (!dst)
         return j->err->code;
     gh_image_close(dst);
-    r = hash_range(fd, at, j->disk[k].file_bytes, j->sum[k]);
+    r = gh_digest(G_CHECKSUM_SHA256, fd, at, j->disk[k].file_bytes, NULL, NULL, j->sum[k]);
     return r < 0 ? no_write(j, label, r) : 0;
 }
 

@@ -11,10 +11,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "appliance/digest.h"
 #include "appliance/package.h"
 #include "base/cleanup.h"
 
-enum { MANIFEST_BYTES_MAX = 1 << 20, LINES_MAX = 256, CHUNK = 1 << 20 };
+enum { MANIFEST_BYTES_MAX = 1 << 20, LINES_MAX = 256 };
 
 struct work { struct gh_package *p; bool (*progress)(void *, uint64_t, uint64_t); void *opaque; uint64_t done, total; };
 
@@ -49,25 +50,12 @@ static int locate(struct gh_package *p, const char *name, int *fd, uint64_t *at,
     return 0;
 }
 
-static int hash(struct work *w, GChecksumType type, int fd, uint64_t at, uint64_t bytes, char out[129])
+static bool tell(void *opaque, uint64_t more)
 {
-    g_autoptr(GChecksum) sum = g_checksum_new(type);
-    g_autofree guchar *buf = g_malloc(CHUNK);
+    struct work *w = opaque;
 
-    for (uint64_t done = 0; done < bytes;) {
-        ssize_t n = pread(fd, buf, bytes - done < CHUNK ? (size_t)(bytes - done) : CHUNK, (off_t)(at + done));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : -EIO;
-        g_checksum_update(sum, buf, n);
-        done += (uint64_t)n;
-        w->done += (uint64_t)n;
-        if (w->progress && !w->progress(w->opaque, w->done, w->total))
-            return -ECANCELED;
-    }
-    snprintf(out, 129, "%s", g_checksum_get_string(sum));
-    return 0;
+    w->done += more;
+    return !w->progress || w->progress(w->opaque, w->done, w->total);
 }
 
 static int check_line(struct work *w, char *line, struct gh_error *err)
@@ -75,7 +63,7 @@ static int check_line(struct work *w, char *line, struct gh_error *err)
     struct gh_package *p = w->p;
     char *open_ = strchr(line, '('), *close_ = strrchr(line, ')'), *hex;
     GChecksumType type;
-    char found[129];
+    char found[GH_DIGEST_TEXT];
     gh_autoclose int fd = -1;
     uint64_t at, bytes;
 
@@ -100,7 +88,7 @@ static int check_line(struct work *w, char *line, struct gh_error *err)
     if (r == -ENOENT) /* a missing disk is told elsewhere */
         return 0;
     if (!r)
-        r = hash(w, type, fd, at, bytes, found);
+        r = gh_digest(type, fd, at, bytes, tell, w, found);
     if (r == -ECANCELED)
         return gh_error_set(err, r, "Cancelled", "The import was cancelled.");
     if (r < 0)

@@ -19,6 +19,7 @@ struct _GhWindow {
     AdwWindowTitle *content_title;
     AdwStatusPage *connecting;
     GtkListBox *list;
+    GtkBox *rows; /* of the list, and of work that has no machine yet */
     GtkStack *stack;
     GtkWidget *content, *sidebar, *back, *power;
     GhDetailsPage *details;
@@ -125,7 +126,7 @@ GtkWidget *gh_window_new (GtkApplication *app, GhConnection *connection)
     g_signal_connect_object (machines, "items-changed", G_CALLBACK (on_machines_changed), self, G_CONNECT_SWAPPED | G_CONNECT_AFTER);
     g_signal_connect_object (connection, "changed", G_CALLBACK (show_page), self, G_CONNECT_SWAPPED);
     g_signal_connect_object (connection, "failed", G_CALLBACK (on_failed), self, 0);
-    gtk_box_append (GTK_BOX (self->sidebar), gh_job_list_new (connection, self->toasts));
+    gtk_box_append (self->rows, gh_job_list_new (connection, self->list, self->toasts));
     on_machines_changed (self);
     return GTK_WIDGET (self);
 }
@@ -161,6 +162,7 @@ static void gh_window_class_init (GhWindowClass *klass)
     CHILD (stack);
     CHILD (content);
     CHILD (sidebar);
+    CHILD (rows);
     CHILD (back);
     CHILD (power);
     CHILD (details);

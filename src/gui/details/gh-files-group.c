@@ -4,6 +4,7 @@
 #include <glib/gi18n.h>
 
 #include "gui/details/gh-log-window.h"
+#include "gui/gh-rows.h"
 #include "gui/gh-util.h"
 
 struct _GhFilesGroup {
@@ -54,17 +55,10 @@ static void gh_files_group_class_init (GhFilesGroupClass *klass) { G_OBJECT_CLAS
 
 static GtkWidget *add_row (GhFilesGroup *self, const char *icon, const char *title, const char *verb, GCallback handler)
 {
-    GtkWidget *row = adw_action_row_new (), *button = gtk_button_new_from_icon_name (icon);
+    GtkWidget *row = gh_row_new (ADW_PREFERENCES_GROUP (self), NULL, title, NULL), *button = gh_row_add_icon_button (row, icon, verb);
 
-    adw_preferences_row_set_use_markup (ADW_PREFERENCES_ROW (row), FALSE);
-    adw_preferences_row_set_title (ADW_PREFERENCES_ROW (row), title);
-    gtk_widget_set_valign (button, GTK_ALIGN_CENTER);
-    gtk_widget_add_css_class (button, "flat");
-    gtk_widget_set_tooltip_text (button, verb);
     g_signal_connect_swapped (button, "clicked", handler, self);
-    adw_action_row_add_suffix (ADW_ACTION_ROW (row), button);
     adw_action_row_set_activatable_widget (ADW_ACTION_ROW (row), button);
-    adw_preferences_group_add (ADW_PREFERENCES_GROUP (self), row);
     return row;
 }
 

@@ -3,6 +3,7 @@
 
 #include <glib/gi18n.h>
 
+#include "gui/gh-rows.h"
 #include "gui/gh-util.h"
 
 struct _GhGeneralGroup {
@@ -58,12 +59,10 @@ static void gh_general_group_class_init (GhGeneralGroupClass *klass) { G_OBJECT_
 
 static GtkWidget *add_entry (GhGeneralGroup *self, const char *title)
 {
-    GtkWidget *row = adw_entry_row_new ();
+    GtkWidget *row = gh_row_add_entry (ADW_PREFERENCES_GROUP (self), title);
 
-    adw_preferences_row_set_title (ADW_PREFERENCES_ROW (row), title);
     adw_entry_row_set_show_apply_button (ADW_ENTRY_ROW (row), TRUE);
     g_signal_connect (row, "apply", G_CALLBACK (on_apply), self);
-    adw_preferences_group_add (ADW_PREFERENCES_GROUP (self), row);
     return row;
 }
 

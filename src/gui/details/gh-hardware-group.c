@@ -3,6 +3,7 @@
 
 #include <glib/gi18n.h>
 
+#include "gui/gh-rows.h"
 #include "gui/gh-util.h"
 
 /* A number is saved when the hand rests. */
@@ -125,33 +126,15 @@ static void gh_hardware_group_dispose (GObject *object)
 
 static void gh_hardware_group_class_init (GhHardwareGroupClass *klass) { G_OBJECT_CLASS (klass)->dispose = gh_hardware_group_dispose; }
 
-static GtkWidget *add_number (GhHardwareGroup *self, const char *title, double lower, double upper, double step, GtkSpinButton **ret)
-{
-    GtkWidget *row = adw_action_row_new (), *number = gtk_spin_button_new_with_range (lower, upper, step);
-
-    adw_preferences_row_set_title (ADW_PREFERENCES_ROW (row), title);
-    gtk_widget_set_valign (number, GTK_ALIGN_CENTER);
-    gtk_spin_button_set_numeric (GTK_SPIN_BUTTON (number), TRUE);
-    adw_action_row_add_suffix (ADW_ACTION_ROW (row), number);
-    adw_action_row_set_activatable_widget (ADW_ACTION_ROW (row), number);
-    adw_preferences_group_add (ADW_PREFERENCES_GROUP (self), row);
-    *ret = GTK_SPIN_BUTTON (number);
-    return row;
-}
-
 static void gh_hardware_group_init (GhHardwareGroup *self)
 {
-    g_autoptr (GtkStringList) names = gtk_string_list_new ((const char *[]){ _ ("Automatic"), _ ("KVM"), _ ("Software CPU"), NULL });
+    AdwPreferencesGroup *group = ADW_PREFERENCES_GROUP (self);
 
-    adw_preferences_group_set_title (ADW_PREFERENCES_GROUP (self), _ ("Hardware"));
-    self->memory_row = add_number (self, _ ("Memory in MiB"), 4, 1048576, 256, &self->memory);
-    self->cpus_row = add_number (self, _ ("Processors"), 1, 64, 1, &self->cpus);
-    self->accel = adw_combo_row_new ();
-    adw_preferences_row_set_title (ADW_PREFERENCES_ROW (self->accel), _ ("Runs On"));
-    adw_preferences_row_set_use_markup (ADW_PREFERENCES_ROW (self->accel), FALSE);
+    adw_preferences_group_set_title (group, _ ("Hardware"));
+    self->memory_row = gh_row_add_number (group, _ ("Memory in MiB"), 4, 1048576, 256, &self->memory);
+    self->cpus_row = gh_row_add_number (group, _ ("Processors"), 1, 64, 1, &self->cpus);
+    self->accel = gh_row_add_choice (group, _ ("Runs On"), (const char *[]){ _ ("Automatic"), _ ("KVM"), _ ("Software CPU"), NULL });
     adw_action_row_set_subtitle_lines (ADW_ACTION_ROW (self->accel), 4);
-    adw_combo_row_set_model (ADW_COMBO_ROW (self->accel), G_LIST_MODEL (names));
-    adw_preferences_group_add (ADW_PREFERENCES_GROUP (self), self->accel);
     g_signal_connect_swapped (self->memory, "value-changed", G_CALLBACK (on_memory), self);
     g_signal_connect_swapped (self->cpus, "value-changed", G_CALLBACK (on_cpus), self);
     g_signal_connect_swapped (self->accel, "notify::selected", G_CALLBACK (on_accel), self);

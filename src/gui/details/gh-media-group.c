@@ -3,6 +3,7 @@
 
 #include <glib/gi18n.h>
 
+#include "gui/gh-rows.h"
 #include "gui/gh-util.h"
 
 struct _GhMediaGroup {
@@ -56,26 +57,16 @@ static void on_insert (GtkButton *button, GhMediaGroup *self)
 
 static void add_button (GhMediaGroup *self, GtkWidget *row, const char *icon, const char *label, const char *drive, GCallback handler)
 {
-    GtkWidget *button = gtk_button_new_from_icon_name (icon);
+    GtkWidget *button = gh_row_add_icon_button (row, icon, label);
 
-    gtk_widget_set_valign (button, GTK_ALIGN_CENTER);
-    gtk_widget_add_css_class (button, "flat");
-    gtk_widget_set_tooltip_text (button, label);
-    gh_set_label (button, label);
     g_object_set_data_full (G_OBJECT (button), "drive", g_strdup (drive), g_free);
     g_signal_connect (button, "clicked", handler, self);
-    adw_action_row_add_suffix (ADW_ACTION_ROW (row), button);
 }
 
 static GtkWidget *add_row (GhMediaGroup *self, const char *icon, const char *title, const char *subtitle)
 {
-    GtkWidget *row = adw_action_row_new ();
+    GtkWidget *row = gh_row_new (ADW_PREFERENCES_GROUP (self), icon, title, subtitle);
 
-    adw_preferences_row_set_use_markup (ADW_PREFERENCES_ROW (row), FALSE);
-    adw_preferences_row_set_title (ADW_PREFERENCES_ROW (row), title);
-    adw_action_row_set_subtitle (ADW_ACTION_ROW (row), subtitle);
-    adw_action_row_set_icon_name (ADW_ACTION_ROW (row), icon);
-    adw_preferences_group_add (ADW_PREFERENCES_GROUP (self), row);
     g_ptr_array_add (self->rows, row);
     return row;
 }

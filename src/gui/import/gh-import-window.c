@@ -4,15 +4,17 @@
 #include <glib/gi18n.h>
 #include <jansson.h>
 
+#include "gui/gh-rows.h"
 #include "gui/gh-util.h"
 
 struct page {
-    GtkWidget *window, *stack, *import, *allow, *name, *in_place;
+    GtkWidget *window, *stack, *import, *allow, *name, *in_place, *which, *all; /* the last two: of an appliance with several machines */
     AdwStatusPage *failed;
     AdwPreferencesPage *report;
     GhConnection *connection;
     GCancellable *cancel;
     char *path, *folder, *proposed; /* folder: granted beside the file's own */
+    guint system, systems, imported; /* the machine whose report is shown; how many there are; how many imports began */
 };
 
 static void page_free (gpointer data)
@@ -30,6 +32,15 @@ static void page_free (gpointer data)
 
 static void inspect (struct page *p);
 
+/* An empty one: each machine of an appliance has its own. */
+static void fresh_report (struct page *p)
+{
+    if (p->report)
+        gtk_stack_remove (GTK_STACK (p->stack), GTK_WIDGET (p->report));
+    p->report = ADW_PREFERENCES_PAGE (adw_preferences_page_new ());
+    gtk_stack_add_named (GTK_STACK (p->stack), GTK_WIDGET (p->report), "report");
+}
+
 static AdwPreferencesGroup *add_group (struct page *p, const char *title)
 {
     AdwPreferencesGroup *group = ADW_PREFERENCES_GROUP (adw_preferences_group_new ());
@@ -39,16 +50,12 @@ static AdwPreferencesGroup *add_group (struct page *p, const char *title)
     return group;
 }
 
+/* Sentences, as long as they are. */
 static GtkWidget *add_row (AdwPreferencesGroup *group, const char *icon, const char *text)
 {
-    GtkWidget *row = adw_action_row_new ();
+    GtkWidget *row = gh_row_new (group, icon, text, NULL);
 
-    adw_preferences_row_set_use_markup (ADW_PREFERENCES_ROW (row), FALSE);
-    adw_preferences_row_set_title (ADW_PREFERENCES_ROW (row), text);
     adw_action_row_set_title_lines (ADW_ACTION_ROW (row), 0);
-    if (icon)
-        adw_action_row_set_icon_name (ADW_ACTION_ROW (row), icon);
-    adw_preferences_group_add (group, row);
     return row;
 }
 
@@ -86,29 +93,71 @@ static void on_name (struct page *p)
     gtk_widget_set_sensitive (p->import, text[0] != 0);
 }
 
+static gboolean takes_all (struct page *p) { return p->all && gtk_switch_get_active (GTK_SWITCH (p->all)); }
+
+/* All of them: each comes under its own name. */
+static void on_all (struct page *p) { gtk_widget_set_sensitive (p->name, !takes_all (p)); }
+
+static void on_which (struct page *p)
+{
+    guint chosen = adw_combo_row_get_selected (ADW_COMBO_ROW (p->which));
+
+    if (chosen == p->system || chosen >= p->systems)
+        return;
+    p->system = chosen;
+    inspect (p);
+}
+
+static void add_systems (struct page *p, AdwPreferencesGroup *top, json_t *report)
+{
+    json_t *systems = json_object_get (report, "systems"), *system;
+    g_autoptr (GtkStringList) names = gtk_string_list_new (NULL);
+    gboolean all = !p->systems || takes_all (p); /* the switch of the report before this one */
+    size_t i;
+
+    p->all = p->which = NULL;
+    p->systems = (guint) MAX (json_array_size (systems), 1);
+    if (p->systems < 2)
+        return;
+    json_array_foreach (systems, i, system)
+        gtk_string_list_append (names, json_string_value (json_object_get (system, "name")));
+    p->which = gh_row_add_choice (top, _ ("Machine"), NULL);
+    adw_combo_row_set_model (ADW_COMBO_ROW (p->which), G_LIST_MODEL (names));
+    adw_combo_row_set_selected (ADW_COMBO_ROW (p->which), p->system);
+    g_signal_connect_swapped (p->which, "notify::selected", G_CALLBACK (on_which), p);
+    g_autofree char *text = g_strdup_printf (_ ("Import All %u Machines"), p->systems);
+    GtkWidget *row = add_row (top, NULL, text);
+    p->all = gtk_switch_new ();
+    gh_row_add_control (row, p->all);
+    gtk_switch_set_active (GTK_SWITCH (p->all), all);
+    g_signal_connect_swapped (p->all, "notify::active", G_CALLBACK (on_all), p);
+}
+
 static void show_report (struct page *p, json_t *report)
 {
     guint64 needed = (guint64) json_integer_value (json_object_get (report, "space_needed"));
     guint64 there = (guint64) json_integer_value (json_object_get (report, "space_there"));
     g_autofree char *needed_text = gh_format_size (needed), *there_text = gh_format_size (there);
     g_autofree char *space = g_strdup_printf (_ ("%s needed, %s free"), needed_text, there_text);
-    AdwPreferencesGroup *top = add_group (p, "");
+    gboolean stays = p->in_place && gtk_switch_get_active (GTK_SWITCH (p->in_place));
 
+    p->in_place = NULL;
+    AdwPreferencesGroup *top = ADW_PREFERENCES_GROUP (adw_preferences_group_new ());
+    add_systems (p, top, report);
+    fresh_report (p);
+    adw_preferences_page_add (p->report, top);
+    g_free (p->proposed);
     p->proposed = g_strdup (json_string_value (json_object_get (report, "name")));
-    p->name = adw_entry_row_new ();
-    adw_preferences_row_set_title (ADW_PREFERENCES_ROW (p->name), _ ("Name"));
+    p->name = gh_row_add_entry (top, _ ("Name"));
     gtk_editable_set_text (GTK_EDITABLE (p->name), p->proposed ? p->proposed : "");
     g_signal_connect_swapped (p->name, "changed", G_CALLBACK (on_name), p);
-    adw_preferences_group_add (top, p->name);
     add_row (top, needed > there ? "dialog-warning-symbolic" : "drive-harddisk-symbolic", space);
     if (some_can_stay (report)) {
         GtkWidget *row = add_row (top, NULL, _ ("Use Disks Where They Are"));
         adw_action_row_set_subtitle (ADW_ACTION_ROW (row), _ ("Nothing is copied; the machine changes the files themselves"));
         p->in_place = gtk_switch_new ();
-        gtk_widget_set_valign (p->in_place, GTK_ALIGN_CENTER);
-        gh_set_label (p->in_place, _ ("Use Disks Where They Are"));
-        adw_action_row_add_suffix (ADW_ACTION_ROW (row), p->in_place);
-        adw_action_row_set_activatable_widget (ADW_ACTION_ROW (row), p->in_place);
+        gh_row_add_control (row, p->in_place);
+        gtk_switch_set_active (GTK_SWITCH (p->in_place), stays);
     }
     add_lines (p, report, "warning", _ ("Look At"), "dialog-warning-symbolic");
     add_lines (p, report, "changed", _ ("Changed"), "document-edit-symbolic");
@@ -117,6 +166,7 @@ static void show_report (struct page *p, json_t *report)
     gtk_stack_set_visible_child_name (GTK_STACK (p->stack), "report");
     gtk_widget_set_visible (p->import, TRUE);
     on_name (p);
+    on_all (p);
     gtk_widget_grab_focus (p->import);
 }
 
@@ -151,14 +201,16 @@ static void on_inspected (GObject *source, GAsyncResult *result, gpointer data)
     json_decref (report);
 }
 
-static GVariant *options (struct page *p, gboolean import)
+static GVariant *options (struct page *p, gboolean import, guint system)
 {
     GVariantDict dict;
 
     g_variant_dict_init (&dict, NULL);
     if (p->folder)
         g_variant_dict_insert (&dict, "allow", "s", p->folder);
-    if (import && g_strcmp0 (gtk_editable_get_text (GTK_EDITABLE (p->name)), p->proposed))
+    if (system)
+        g_variant_dict_insert (&dict, "system", "u", system);
+    if (import && !takes_all (p) && g_strcmp0 (gtk_editable_get_text (GTK_EDITABLE (p->name)), p->proposed))
         g_variant_dict_insert (&dict, "name", "s", gtk_editable_get_text (GTK_EDITABLE (p->name)));
     if (import && p->in_place)
         g_variant_dict_insert (&dict, "in-place", "b", gtk_switch_get_active (GTK_SWITCH (p->in_place)));
@@ -170,9 +222,12 @@ static void inspect (struct page *p)
     GhEngine1 *engine = gh_connection_get_engine (p->connection);
 
     gtk_stack_set_visible_child_name (GTK_STACK (p->stack), "waiting");
+    gtk_widget_set_visible (p->import, FALSE);
     if (engine)
-        gh_engine1_call_inspect_appliance (engine, p->path, options (p, FALSE), p->cancel, on_inspected, p);
+        gh_engine1_call_inspect_appliance (engine, p->path, options (p, FALSE, p->system), p->cancel, on_inspected, p);
 }
+
+static void start (struct page *p, guint system);
 
 static void on_started (GObject *source, GAsyncResult *result, gpointer data)
 {
@@ -180,20 +235,30 @@ static void on_started (GObject *source, GAsyncResult *result, gpointer data)
     g_autofree char *job = NULL;
     g_autoptr (GError) error = NULL;
 
-    if (gh_engine1_call_import_appliance_finish (GH_ENGINE1 (source), &job, result, &error))
-        gtk_window_destroy (GTK_WINDOW (p->window));
-    else if (!g_error_matches (error, G_IO_ERROR, G_IO_ERROR_CANCELLED))
+    gboolean started = gh_engine1_call_import_appliance_finish (GH_ENGINE1 (source), &job, result, &error);
+    if (g_error_matches (error, G_IO_ERROR, G_IO_ERROR_CANCELLED))
+        return; /* the window is gone */
+    if (!started)
         show_error (p, error);
+    else if (takes_all (p) && ++p->imported < p->systems)
+        start (p, p->imported);
+    else
+        gtk_window_destroy (GTK_WINDOW (p->window));
+}
+
+static void start (struct page *p, guint system)
+{
+    GhEngine1 *engine = gh_connection_get_engine (p->connection);
+
+    if (engine)
+        gh_engine1_call_import_appliance (engine, p->path, options (p, TRUE, system), p->cancel, on_started, p);
 }
 
 static void on_import (struct page *p)
 {
-    GhEngine1 *engine = gh_connection_get_engine (p->connection);
-
-    if (!engine)
-        return;
     gtk_widget_set_sensitive (p->import, FALSE);
-    gh_engine1_call_import_appliance (engine, p->path, options (p, TRUE), p->cancel, on_started, p);
+    p->imported = 0;
+    start (p, takes_all (p) ? 0 : p->system);
 }
 
 static void on_folder (GtkNativeDialog *dialog, int response, struct page *p)
@@ -252,9 +317,7 @@ GtkWidget *gh_import_window_new (GtkWindow *parent, GhConnection *connection, co
     gtk_widget_set_halign (spinner, GTK_ALIGN_CENTER);
     gtk_widget_set_size_request (spinner, 32, -1);
     gh_set_label (spinner, _ ("Reading the file"));
-    p->report = ADW_PREFERENCES_PAGE (adw_preferences_page_new ());
     gtk_stack_add_named (GTK_STACK (p->stack), spinner, "waiting");
-    gtk_stack_add_named (GTK_STACK (p->stack), GTK_WIDGET (p->report), "report");
     gtk_stack_add_named (GTK_STACK (p->stack), failed_page (p), "failed");
     gtk_box_append (GTK_BOX (box), bar);
     gtk_box_append (GTK_BOX (box), p->stack);

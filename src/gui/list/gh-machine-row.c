@@ -15,6 +15,7 @@ struct _GhMachineRow {
     GtkImage *icon, *state_icon;
     GtkPicture *picture;
     GtkLabel *name, *os, *state;
+    GtkBox *work;
     guint timer;
     gboolean asking;
 };
@@ -81,6 +82,8 @@ static void refresh (GhMachineRow *self)
 
 GhMachine *gh_machine_row_get_machine (GhMachineRow *self) { return self->machine; }
 
+GtkBox *gh_machine_row_get_work (GhMachineRow *self) { return self->work; }
+
 GtkWidget *gh_machine_row_new (GhMachine *machine)
 {
     GhMachineRow *self = g_object_new (GH_TYPE_MACHINE_ROW, NULL);
@@ -113,6 +116,7 @@ static void gh_machine_row_class_init (GhMachineRowClass *klass)
     gtk_widget_class_bind_template_child (widget, GhMachineRow, os);
     gtk_widget_class_bind_template_child (widget, GhMachineRow, state);
     gtk_widget_class_bind_template_child (widget, GhMachineRow, state_icon);
+    gtk_widget_class_bind_template_child (widget, GhMachineRow, work);
 }
 
 static void gh_machine_row_init (GhMachineRow *self) { gtk_widget_init_template (GTK_WIDGET (self)); }

@@ -10,3 +10,5 @@ G_DECLARE_FINAL_TYPE (GhMachineRow, gh_machine_row, GH, MACHINE_ROW, GtkListBoxR
 
 GtkWidget *gh_machine_row_new (GhMachine *machine);
 GhMachine *gh_machine_row_get_machine (GhMachineRow *self);
+/* Where its work in progress is shown (gh-job-list.h); borrowed. */
+GtkBox *gh_machine_row_get_work (GhMachineRow *self);

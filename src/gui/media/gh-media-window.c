@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "gui/gh-util.h"
+#include "gui/media/gh-new-disk.h"
 
 struct page {
     GtkWidget *window, *content, *toasts, *stack, *bar; /* content: the page that is shown, made anew with each answer */
@@ -180,6 +181,9 @@ static void on_answer (AdwMessageDialog *dialog, const char *response, struct pa
         run (p, response, path, g_variant_dict_end (&dict));
 }
 
+static void on_new_disk (gpointer data, const char *path, GVariant *options) { run (data, "create", path, options); }
+static void on_new (struct page *p) { gh_new_disk_ask (GTK_WINDOW (p->window), p->connection, on_new_disk, p); }
+
 static GtkWidget *question (struct page *p, const char *action, const char *path, const char *heading, const char *body, const char *verb, GtkWidget *extra)
 {
     GtkWidget *dialog = adw_message_dialog_new (GTK_WINDOW (p->window), heading, body);
@@ -276,7 +280,7 @@ static void add_button (struct page *p, GtkWidget *box, const char *action, cons
 
 static void add_text (GtkWidget *row, const char *title, const char *text)
 {
-    GtkWidget *line = adw_action_row_new ();
+    GtkWidget *line = adw_action_row_new (); /* of an expander, which is no group */
 
     adw_preferences_row_set_use_markup (ADW_PREFERENCES_ROW (line), FALSE);
     adw_preferences_row_set_title (ADW_PREFERENCES_ROW (line), title);
@@ -417,6 +421,7 @@ GtkWidget *gh_media_window_new (GtkWindow *parent, GhConnection *connection)
 {
     struct page *p = g_new0 (struct page, 1);
     GtkWidget *box = gtk_box_new (GTK_ORIENTATION_VERTICAL, 0), *empty = adw_status_page_new (), *spinner = gtk_spinner_new ();
+    GtkWidget *bar = adw_header_bar_new (), *new = gtk_button_new ();
 
     p->window = g_object_new (ADW_TYPE_WINDOW, "transient-for", parent, "title", _ ("Disks and Media"), "default-width", 680, "default-height", 640, NULL);
     p->connection = g_object_ref (connection);
@@ -433,7 +438,12 @@ GtkWidget *gh_media_window_new (GtkWindow *parent, GhConnection *connection)
     adw_status_page_set_title (ADW_STATUS_PAGE (empty), _ ("No Disks Yet"));
     adw_status_page_set_icon_name (ADW_STATUS_PAGE (empty), "drive-harddisk-symbolic");
     gtk_stack_add_named (GTK_STACK (p->stack), empty, "empty");
-    gtk_box_append (GTK_BOX (box), adw_header_bar_new ());
+    gtk_button_set_icon_name (GTK_BUTTON (new), "list-add-symbolic");
+    gtk_widget_set_tooltip_text (new, _ ("New Disk"));
+    gh_set_label (new, _ ("New Disk"));
+    g_signal_connect_swapped (new, "clicked", G_CALLBACK (on_new), p);
+    adw_header_bar_pack_start (ADW_HEADER_BAR (bar), new);
+    gtk_box_append (GTK_BOX (box), bar);
     gtk_box_append (GTK_BOX (box), p->bar);
     gtk_box_append (GTK_BOX (box), p->stack);
     adw_toast_overlay_set_child (ADW_TOAST_OVERLAY (p->toasts), box);

@@ -1,0 +1,138 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An appliance of three machines: its reports, all imported at once. Work that goes on is shown in its machine's row, or as a row
+of its own while there is none, and cancelled there. A new disk by the media window, for a machine and for none."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "appliance"))
+import pyatspi
+import samples
+from desk import App, children, find, picture, press, wait, write
+
+folder = tempfile.mkdtemp(prefix="gh-gui-appliances-")
+ova, raws = samples.multi(folder)
+data = os.environ["XDG_DATA_HOME"] + "/gasthaus"
+machines = data + "/machines"
+ctl = os.path.join(os.path.dirname(sys.argv[1]), "..", "cli", "gasthausctl")
+held = []
+
+
+def engine(*args):
+    p = subprocess.run([ctl, "--json", *args], capture_output=True, text=True, timeout=90)
+    assert p.returncode == 0, (args, p.stderr)
+    return json.loads(p.stdout) if p.stdout else None
+
+
+def workers():
+    """The image tools that our daemon started."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if os.path.basename(os.readlink(f"/proc/{pid}/exe")) == "gasthaus-image" and os.environ["XDG_RUNTIME_DIR"].encode() in open(f"/proc/{pid}/environ", "rb").read():
+                found.append(int(pid))
+        except OSError:
+            continue
+    return found
+
+
+def hold(what):
+    """Stops the tool that does it, so that a fast computer is not done before somebody looks."""
+    pid = wait(what, workers, 30, 0.005)[0]
+    os.kill(pid, signal.SIGSTOP)
+    held.append(pid)
+    return pid
+
+
+def go_on(pid):
+    os.kill(pid, signal.SIGCONT)
+    held.remove(pid)
+
+
+def machine_row(name):
+    names = app.find("list", "Machines")
+    return next((c for c in children(names) if c.name == name), None) if names else None
+
+
+app = App(sys.argv[1], ova)
+try:
+    app.wait("push button", "Import", 60)
+    app.wait("text", "Name")
+    wait("the choice of machines", lambda: app.find("combo box", "Machine") or app.find("list item", "Machine") or app.find("label", "Machine"))
+    app.wait("label", "Import All 3 Machines")
+    picture("gui-appliances-report")
+    press(app.find("push button", "Import"))
+    wait("the three machines", lambda: set(app.rows()) >= {"front", "store", "front-2"}, 90)
+    shown = {m["name"]: engine("show", m["uuid"]) for m in engine("list")}
+    assert {n: m["memory-bytes"] >> 20 for n, m in shown.items()} == {"front": 512, "store": 1024, "front-2": 256}, shown
+    for raw, name in zip(raws, ("front", "store", "front-2")):
+        p = subprocess.run(["qemu-img", "compare", "-f", "raw", "-F", "qcow2", raw, shown[name]["disks"][0]["file"]], capture_output=True, text=True)
+        assert p.returncode == 0, p.stdout + p.stderr
+
+    # An export shows in the row of its machine; Cancel there leaves no file.
+    disk = shown["store"]["disks"][0]["file"]
+    subprocess.run(["qemu-img", "resize", "-q", "-f", "qcow2", disk, "3G"], check=True)
+    subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write -P 7 16M 400M", disk], check=True, stdout=subprocess.DEVNULL)
+    out = subprocess.Popen([ctl, "export", "store", f"{folder}/store.ova"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    pid = hold("the export")
+    row = wait("the machine's row", lambda: machine_row("store"))
+    bar = wait("the progress in its row", lambda: find(machine_row("store"), "progress bar", None), 30)
+    assert "store" in bar.name, bar.name
+    assert find(machine_row("front"), "progress bar", None) is None, "another machine shows it too"
+    picture("gui-appliances-export")
+    press(wait("Cancel in its row", lambda: find(machine_row("store"), "push button", "Cancel")))
+    time.sleep(0.5)
+    go_on(pid)
+    assert out.wait(60) == 1 and "[Cancelled]" in out.stderr.read()
+    assert not [n for n in os.listdir(folder) if "store.ova" in n], os.listdir(folder)
+    wait("the progress to go", lambda: find(machine_row("store"), "progress bar", None) is None, 30)
+
+    # An import has no machine yet: a row of its own below the others.
+    big = f"{folder}/big.raw"
+    with open(big, "wb") as f:
+        f.write(b"\xfa" + bytes(509) + b"\x55\xaa")
+        f.write(os.urandom(200 << 20))
+    before = sorted(os.listdir(machines))
+    p = subprocess.Popen([ctl, "import", big], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    wait("the import to begin", lambda: [n for n in os.listdir(machines) if n.startswith(".importing-")], 60, 0.005)
+    pid = hold("the import")
+    wait("its progress", lambda: app.find("progress bar", "big.raw"), 30)
+    picture("gui-appliances-import")
+    press(wait("Cancel", lambda: app.find("push button", "Cancel")))
+    time.sleep(0.5)
+    go_on(pid)
+    assert p.wait(60) == 1 and "[Cancelled]" in p.stderr.read()
+    assert sorted(os.listdir(machines)) == before, "a cancelled import leaves something"
+
+    # New disks.
+    def new_disk(name, machine):
+        press(wait("New Disk", lambda: app.find("push button", "New Disk", "Disks and Media")))
+        entry = wait("its name", lambda: next((e for w in children(app.node) if w.getRoleName() in ("dialog", "alert", "frame") and find(w, "push button", "Create")
+                                               for e in [find(w, "text", "Name")] if e), None))
+        write(entry, name)
+        size = wait("its size", lambda: app.find("spin button", "Size in GiB"))
+        size.queryValue().currentValue = 2
+        if machine:
+            label = wait("the machines", lambda: app.find("list", "Machine") or True)
+        picture("gui-appliances-new-disk")
+        press(wait("Create", lambda: app.find("push button", "Create")))
+        return wait("the disk", lambda: next((m for m in engine("media", "list") if os.path.basename(m["path"]) == name + ".qcow2"), None), 60, 0.5)
+
+    subprocess.run(["gapplication", "action", "org.gasthaus.Gasthaus", "media"], check=True, timeout=30)
+    app.wait("label", "disk.qcow2", 40, "Disks and Media")
+    made = new_disk("spare", False)
+    assert made["bytes"] == 2 << 30 and made["orphan"] and made["path"] == f"{data}/disks/spare.qcow2", made
+    app.wait("label", "spare.qcow2", 40, "Disks and Media")
+    picture("gui-appliances-media")
+    print("ok")
+finally:
+    for pid in held:
+        os.kill(pid, signal.SIGCONT)
+    app.close()
+    subprocess.run(["rm", "-rf", folder])
