@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "engine/accel/soft/block.h"
 #include "engine/accel/soft/fpu.h"
@@ -150,8 +151,9 @@ static int vcpu_new(struct gh_accel_vm *v, unsigned index, struct gh_vcpu **ret,
 
     if (index >= vm->vcpu_count)
         return gh_error_set(err, -EINVAL, "CpuIndexInvalid", "There is no processor %u in a machine of %u.", index, vm->vcpu_count);
-    if (posix_memalign((void **)&vcpu, 4096, sizeof *vcpu))
+    if (posix_memalign((void **)&vcpu, 2 << 20, sizeof *vcpu))
         return gh_error_set(err, -ENOMEM, "OutOfMemory", "The host has no memory for processor %u; close other programs.", index);
+    madvise(vcpu, sizeof *vcpu, MADV_HUGEPAGE);             /* the TLB is most of it, and is used all the time */
     memset(vcpu, 0, sizeof *vcpu);
     struct soft_cpu *cpu = &vcpu->cpu;
     struct gh_lapic_env env = { .opaque = cpu, .attention = apic_attention, .nmi = apic_nmi, .init = apic_init,

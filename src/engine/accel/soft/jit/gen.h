@@ -81,6 +81,7 @@ struct soft_jit {
     size_t size, used, first;    /* first: after the thunks; used: of the first half */
     size_t cold, cold_end;       /* what is seldom run comes from the buffer's end, in pieces: the present one's next byte and end */
     size_t cold_low;             /* where the last piece begins */
+    size_t huge_low, huge_high;  /* below and above, large pages were asked for */
     bool full;                   /* forget was asked for */
     enum soft_jit_mode mode;
     unsigned threshold;
@@ -248,6 +249,8 @@ void jit_simd_enter_thunk(struct jit_gen *g); /* after thunk_head */
 void jit_x87_thunks(struct jit_gen *g);
 void jit_x87_enter_thunk(struct jit_gen *g); /* after thunk_head */
 
+/* Large pages up to where code is written next. */
+void jit_back(struct soft_jit *j);
 void jit_make_thunks(struct soft_cpu *cpu, struct soft_jit *j);   /* thunks.c */
 /* What thunk_one calls: runs instruction what >> 16 of b at page offset what & 0xffff by its handler.
  * 0: go on after it; 1: leave to the run loop. */

@@ -14,11 +14,52 @@
 #define BUFFER_BYTES (64u << 20)     /* of a vCPU, which translates for itself */
 #define BUFFERS_BYTES (256u << 20)   /* of all together, but at least: */
 #define BUFFER_LEAST (8u << 20)
+/* Code is scattered over much memory: with pages of 4 KiB, programs like compilers miss the host's instruction TLB all the time. */
+#define HUGE_BYTES ((size_t)2 << 20)
 #define DEFAULT_THRESHOLD 8
 
 static inline struct soft_jit *jit_of(const struct soft_cpu *cpu) { return cpu->jit_state; }
 
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
 /* ---- Life ---------------------------------------------------------------------------------------------- */
+/* A mapping that begins at a multiple of 2 MiB. */
+static void *map_aligned(size_t size, int prot, int fd)
+{
+    uint8_t *all = mmap(NULL, size + HUGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (all == MAP_FAILED)
+        return MAP_FAILED;
+    size_t skip = -(uintptr_t)all & (HUGE_BYTES - 1);
+    void *p = mmap(all + skip, size, prot, MAP_SHARED | MAP_FIXED, fd, 0);
+    int error = errno;
+    if (p == MAP_FAILED)
+        munmap(all, size + HUGE_BYTES);
+    else {
+        if (skip)
+            munmap(all, skip);
+        munmap(all + skip + size, HUGE_BYTES - skip);
+    }
+    errno = error;
+    return p;
+}
+
+static void make_huge(struct soft_jit *j, size_t at)
+{
+    /* The large page first; the second call only maps it. */
+    if (madvise(j->rw + at, HUGE_BYTES, MADV_COLLAPSE) == 0)
+        madvise((void *)(uintptr_t)(j->rx + at), HUGE_BYTES, MADV_COLLAPSE);
+}
+
+void jit_back(struct soft_jit *j)
+{
+    for (; j->huge_low <= j->used && j->huge_low < j->huge_high; j->huge_low += HUGE_BYTES)
+        make_huge(j, j->huge_low);
+    for (; j->huge_high > j->cold_low && j->huge_low < j->huge_high; j->huge_high -= HUGE_BYTES)
+        make_huge(j, j->huge_high - HUGE_BYTES);
+}
+
 static int map_buffer(struct soft_jit *j)
 {
     int fd = memfd_create("gasthaus-code", MFD_CLOEXEC), rc = 0;
@@ -27,8 +68,8 @@ static int map_buffer(struct soft_jit *j)
     if (ftruncate(fd, (off_t)j->size) < 0) {
         rc = -errno;
     } else {
-        void *rw = mmap(NULL, j->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-        void *rx = rw == MAP_FAILED ? MAP_FAILED : mmap(NULL, j->size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+        void *rw = map_aligned(j->size, PROT_READ | PROT_WRITE, fd);
+        void *rx = rw == MAP_FAILED ? MAP_FAILED : map_aligned(j->size, PROT_READ | PROT_EXEC, fd);
         if (rx == MAP_FAILED) {
             rc = -errno;
             if (rw != MAP_FAILED)
@@ -46,15 +87,17 @@ void soft_jit_new(struct soft_cpu *cpu, enum soft_jit_mode mode, unsigned thresh
 {
     if (mode == SOFT_JIT_OFF)
         return;
-    struct soft_jit *j = calloc(1, sizeof *j);
-    if (!j)
+    struct soft_jit *j;
+    if (posix_memalign((void **)&j, HUGE_BYTES, sizeof *j))
         return;
+    madvise(j, sizeof *j, MADV_HUGEPAGE);
+    memset(j, 0, sizeof *j);
     j->size = BUFFERS_BYTES / cpu->vm->vcpu_count;
     if (j->size > BUFFER_BYTES)
         j->size = BUFFER_BYTES;
     if (j->size < BUFFER_LEAST)
         j->size = BUFFER_LEAST;
-    j->size &= ~(size_t)0xffff;
+    j->size &= ~(HUGE_BYTES - 1);
     int rc = map_buffer(j);
     if (rc < 0) {
         if (cpu->index == 0)
@@ -62,6 +105,7 @@ void soft_jit_new(struct soft_cpu *cpu, enum soft_jit_mode mode, unsigned thresh
         free(j);
         return;
     }
+    j->huge_high = j->size;
     j->mode = mode;
     j->threshold = threshold;
     j->max_blocks = UINT64_MAX;
@@ -124,10 +168,11 @@ void soft_jit_free(struct soft_cpu *cpu)
     const struct soft_jit_counters *c = &j->count;
     if (j->profile)
         fprintf(stderr, "soft:profile cpu %u blocks %llu bytes %llu -> %llu enters %llu links %llu cross %llu handlers %llu "
-                "kills %llu plain %llu bails %llu\n", cpu->index, (unsigned long long)c->blocks, (unsigned long long)c->bytes_in,
+                "kills %llu plain %llu bails %llu forgets %llu; in the buffer %zu KiB and %zu KiB\n", cpu->index, (unsigned long long)c->blocks, (unsigned long long)c->bytes_in,
                 (unsigned long long)c->bytes_out, (unsigned long long)c->enters, (unsigned long long)c->links,
                 (unsigned long long)c->cross_links, (unsigned long long)c->slow, (unsigned long long)c->kills,
-                (unsigned long long)c->plain, (unsigned long long)c->bails);
+                (unsigned long long)c->plain, (unsigned long long)c->bails, (unsigned long long)c->forgets, j->used >> 10,
+                (j->size - j->cold_low) >> 10);
     if (j->profile)
         soft_jit_visit_slow(cpu, print_slow, &cpu->index);
     if (j->lockstep && cpu->index == 0)

@@ -17,7 +17,7 @@
 struct entry { uint64_t host; uint32_t bytes, unused; uint8_t old[48]; };
 _Static_assert(sizeof(struct entry) == 64, "emitted");
 
-struct state { uint64_t gpr[16], rip; soft_aflags aflags; uint32_t rest, mxcsr; struct soft_ymm ymm[16]; uint8_t x87[sizeof ((struct soft_cpu *)0)->x87]; };
+struct state { uint64_t gpr[16], rip, gs[2]; soft_aflags aflags; uint32_t rest, mxcsr; struct soft_ymm ymm[16]; uint8_t x87[sizeof ((struct soft_cpu *)0)->x87]; };
 
 struct lockstep { struct entry log[LOG_ENTRIES]; uint8_t new[LOG_ENTRIES][48]; };
 
@@ -52,6 +52,8 @@ static struct state take(const struct soft_cpu *cpu)
 {
     struct state s = { .rip = cpu->rip, .aflags = cpu->aflags, .rest = cpu->rflags_rest, .mxcsr = cpu->mxcsr };
     memcpy(s.gpr, cpu->gpr, sizeof s.gpr);
+    s.gs[0] = cpu->seg[GH_GS].base;
+    s.gs[1] = cpu->kernel_gs_base;
     memcpy(s.ymm, cpu->ymm, sizeof s.ymm);
     memcpy(s.x87, &cpu->x87, sizeof s.x87);
     return s;
@@ -61,6 +63,8 @@ static void give(struct soft_cpu *cpu, const struct state *s)
 {
     memcpy(cpu->gpr, s->gpr, sizeof s->gpr);
     cpu->rip = s->rip;
+    cpu->seg[GH_GS].base = s->gs[0];         /* SWAPGS */
+    cpu->kernel_gs_base = s->gs[1];
     cpu->aflags = s->aflags;
     cpu->rflags_rest = s->rest;
     cpu->mxcsr = s->mxcsr;
@@ -129,6 +133,7 @@ void jit_lockstep_run(struct soft_cpu *cpu, const struct soft_block *b)
     b->insn[0].fn(cpu, b->insn);
     again = take(cpu);
     bool same = !memcmp(after.gpr, again.gpr, sizeof after.gpr) && after.rip == again.rip &&
+                !memcmp(after.gs, again.gs, sizeof after.gs) &&
                 !((after.aflags ^ again.aflags) & defined_flags(b)) && after.rest == again.rest &&
                 after.mxcsr == again.mxcsr && !memcmp(after.ymm, again.ymm, sizeof after.ymm) &&
                 !memcmp(after.x87, again.x87, sizeof after.x87);

@@ -345,8 +345,10 @@ static bool has_room(struct soft_cpu *cpu, struct soft_jit *j)
         j->cold_end = j->cold_low;
         j->cold = j->cold_low -= COLD_PIECE;
     }
-    if (!j->full && j->used + ROOM_FOR_A_BLOCK <= j->cold_low && j->cold + ROOM_FOR_A_BLOCK <= j->cold_end)
+    if (!j->full && j->used + ROOM_FOR_A_BLOCK <= j->cold_low && j->cold + ROOM_FOR_A_BLOCK <= j->cold_end) {
+        jit_back(j);
         return true;
+    }
     if (!j->full)
         soft_blocks_forget(cpu);
     j->full = true;
