@@ -21,6 +21,18 @@ static guint64 space_there(const char *folder)
     return statvfs(folder, &v) < 0 ? 0 : (guint64)v.f_bavail * v.f_frsize;
 }
 
+/* What this computer lacks for it, which the sandboxed reader cannot know. */
+static void look_around(struct gh_appliance *a)
+{
+    static const char text[] = "It needs UEFI firmware, which is missing here: it starts once the package ovmf is installed, or with the firmware bios "
+                               "if its system can.";
+
+    if (a->blocker || strcmp(a->firmware, "uefi") || gh_firmware_has_uefi())
+        return;
+    a->blocker = strdup(text);
+    gh_appliance_note(a, GH_WARNING, "%s", text);
+}
+
 /* ---- Report ------------------------------------------------------------------------------------------ */
 struct inspection { struct gh_daemon *d; GDBusMethodInvocation *inv; };
 
@@ -36,6 +48,9 @@ static void inspected(const struct gh_error *failed, const char *output, void *o
     if (failed) {
         gh_return_error(i->inv, failed);
     } else {
+        look_around(a);
+        json_decref(j);
+        j = gh_appliance_to_json(a);
         json_object_set_new(j, "space_there", json_integer((json_int_t)space_there(i->d->machines_folder)));
         char *text = json_dumps(j, 0);
         g_dbus_method_invocation_return_value(i->inv, g_variant_new("(s)", text));
@@ -121,6 +136,8 @@ static int complete(struct import *i, const char *output, struct gh_daemon_machi
     struct gh_definition *def = r ? NULL : gh_definition_new();
 
     json_decref(j);
+    if (!r)
+        look_around(a);
     if (!r)
         r = to_definition(a, i->name, def, err);
     if (!r)

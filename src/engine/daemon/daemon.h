@@ -71,6 +71,7 @@ struct gh_daemon_machine *gh_registry_user_of(struct gh_daemon *d, const char *p
 /* engine.c: org.gasthaus.Engine1 */
 void gh_engine_setup(struct gh_daemon *d);
 /* firmware.c: appends what UEFI firmware needs; makes the machine's variable store at its first start. */
+gboolean gh_firmware_has_uefi(void);
 int  gh_firmware_args(const struct gh_daemon_machine *m, GPtrArray *args, struct gh_error *err);
 
 /* create.c: makes folder, disk and definition; nothing is left behind on failure. */

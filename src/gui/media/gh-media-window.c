@@ -423,7 +423,7 @@ GtkWidget *gh_media_window_new (GtkWindow *parent, GhConnection *connection)
     GtkWidget *box = gtk_box_new (GTK_ORIENTATION_VERTICAL, 0), *empty = adw_status_page_new (), *spinner = gtk_spinner_new ();
     GtkWidget *bar = adw_header_bar_new (), *new = gtk_button_new ();
 
-    p->window = g_object_new (ADW_TYPE_WINDOW, "transient-for", parent, "title", _ ("Disks and Media"), "default-width", 680, "default-height", 640, NULL);
+    p->window = g_object_new (ADW_TYPE_WINDOW, "transient-for", parent, "title", _ ("Disks and Media"), "default-width", 760, "default-height", 640, NULL);
     p->connection = g_object_ref (connection);
     p->cancel = g_cancellable_new ();
     p->toasts = adw_toast_overlay_new ();
