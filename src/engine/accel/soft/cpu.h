@@ -223,6 +223,7 @@ struct soft_cpu {
 #define SOFT_KEY_OSXSAVE  0x100000u
 #define SOFT_KEY_AVX      0x200000u /* XCR0 enables AVX state */
 #define SOFT_KEY_A20OFF   0x400000u
+#define SOFT_KEY_OLD_BITS 0x800000u /* the model has no LZCNT and TZCNT: their bytes are BSR and BSF. The last of 24 bits */
 
 /* How a memory operand's linear address is formed (operand.h). */
 enum soft_mem {

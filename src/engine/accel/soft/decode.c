@@ -180,6 +180,8 @@ static bool row_fits(struct cursor *c, const struct soft_op_row *r)
         return false;
     if ((r->attr & A_PROT) && !(c->key & SOFT_KEY_PROT))
         return false;
+    if ((r->attr & A_ZCNT) && (c->key & SOFT_KEY_OLD_BITS))
+        return false;
     bool w = c->rex & REX_W;
     if ((r->attr & A_W0 && w) || (r->attr & A_W1 && !w))
         return false;

@@ -105,6 +105,7 @@ enum soft_attr {
     A_VSIB = 1u << 25,   /* VEX gather: index is a vector register */
     A_NOSEGREX = 1u << 26, /* reg is a segment register or MMX register: REX.R is ignored */
     A_NOREXB = 1u << 27, /* register rm is an MMX register: REX.B is ignored */
+    A_ZCNT = 1u << 28,   /* only where the model has it: SOFT_KEY_OLD_BITS */
 };
 
 enum soft_class {

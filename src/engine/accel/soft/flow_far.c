@@ -4,10 +4,15 @@
 
 static uint64_t width_mask(unsigned opsize) { return opsize == 2 ? 0xffff : opsize == 4 ? 0xffffffffu : ~0ull; }
 
-static void real_jump(struct soft_cpu *cpu, uint16_t selector, uint64_t offset)
+static void check_real_target(struct soft_cpu *cpu, uint64_t offset)
 {
     if (offset > (soft_v86(cpu) ? 0xffffu : cpu->seg[GH_CS].limit))
         soft_gp(cpu, 0);
+}
+
+static void real_jump(struct soft_cpu *cpu, uint16_t selector, uint64_t offset)
+{
+    check_real_target(cpu, offset);
     soft_load_real(cpu, GH_CS, selector);
     cpu->rip = offset;
     soft_update_mode(cpu);
@@ -183,6 +188,7 @@ void soft_far_call(struct soft_cpu *cpu, uint16_t selector, uint64_t offset, uns
     offset &= width_mask(opsize);
     if (!soft_protected(cpu)) {
         struct soft_stack st = soft_stack_now(cpu);
+        check_real_target(cpu, offset);
         soft_stack_push(cpu, &st, cpu->seg[GH_CS].selector, opsize);
         soft_stack_push(cpu, &st, rip_next, opsize);
         real_jump(cpu, selector, offset);

@@ -209,8 +209,8 @@ SOFT_OP(aad)
 #define BOUND(n, stype)                                                                            \
     SOFT_OP(bound_##n)                                                                             \
     {                                                                                              \
-        uint64_t linear = soft_ea(cpu, in, n / 4, false);                                          \
-        stype low = (stype)soft_ld##n(cpu, linear), high = (stype)soft_ld##n(cpu, (uint32_t)(linear + n / 8)); \
+        struct soft_insn second = soft_second_part(in, n / 8);                                     \
+        stype low = (stype)soft_ldm##n(cpu, in), high = (stype)soft_ldm##n(cpu, &second);          \
         stype v = (stype)soft_reg##n(cpu, in->reg);                                                \
         if (v < low || v > high)                                                                   \
             soft_raise(cpu, SOFT_BR);                                                              \

@@ -66,11 +66,7 @@ STACK_OPS(64, uint64_t)
     SOFT_OP(pusha_##n)                                                                             \
     {                                                                                              \
         uint64_t sp = soft_sp(cpu);                                                                \
-        for (unsigned i = 0; i < 8; i++) {                                                         \
-            uint64_t at = soft_sp_wrap(cpu, sp - (i + 1) * (n / 8));                               \
-            soft_check_write(cpu, soft_stack_addr(cpu, at, n / 8, true), n / 8);                   \
-        }                                                                                          \
-        for (unsigned i = 0; i < 8; i++) {                                                         \
+        for (unsigned i = 0; i < 8; i++) { /* one after the other: those before a fault stay written */ \
             uint64_t at = soft_sp_wrap(cpu, sp - (i + 1) * (n / 8));                               \
             soft_st##n(cpu, soft_stack_addr(cpu, at, n / 8, true), soft_reg##n(cpu, i));           \
         }                                                                                          \

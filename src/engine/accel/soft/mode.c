@@ -68,6 +68,6 @@ void soft_update_mode(struct soft_cpu *cpu)
     key |= (cpu->cr0 & CR0_TS ? SOFT_KEY_TS : 0) | (cpu->cr0 & CR0_EM ? SOFT_KEY_EM : 0) |
            (cpu->cr0 & CR0_MP ? SOFT_KEY_MP : 0) | (cpu->cr4 & CR4_OSFXSR ? SOFT_KEY_OSFXSR : 0) |
            (cpu->cr4 & CR4_OSXSAVE ? SOFT_KEY_OSXSAVE : 0) | (cpu->xcr0 & 4 ? SOFT_KEY_AVX : 0) |
-           (cpu->vm->a20_mask != ~0ull ? SOFT_KEY_A20OFF : 0);
+           (cpu->vm->a20_mask != ~0ull ? SOFT_KEY_A20OFF : 0) | cpu->vm->key_always;
     cpu->state_key = key;
 }

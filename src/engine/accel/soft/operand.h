@@ -57,6 +57,32 @@ static inline void soft_stm16(struct soft_cpu *cpu, const struct soft_insn *in, 
 static inline void soft_stm32(struct soft_cpu *cpu, const struct soft_insn *in, uint32_t v) { soft_st32(cpu, soft_addr(cpu, in, 4, true), v); }
 static inline void soft_stm64(struct soft_cpu *cpu, const struct soft_insn *in, uint64_t v) { soft_st64(cpu, soft_addr(cpu, in, 8, true), v); }
 
+/* A memory operand of two parts, second bytes behind the first: with 16-bit addresses each part has its own wrap. */
+static inline struct soft_insn soft_second_part(const struct soft_insn *in, unsigned bytes)
+{
+    struct soft_insn second = *in;
+
+    second.disp += (int32_t)bytes;
+    return second;
+}
+
+/* m16:16, m16:32, m16:64. */
+static inline void soft_read_far(struct soft_cpu *cpu, const struct soft_insn *in, uint64_t *ret_offset, uint16_t *ret_sel)
+{
+    uint8_t raw[10] = { 0 };
+
+    *ret_offset = 0;
+    if (in->addrsize == 2) {
+        struct soft_insn second = soft_second_part(in, in->opsize);
+        soft_read(cpu, soft_addr(cpu, in, in->opsize, false), ret_offset, in->opsize);
+        *ret_sel = soft_ldm16(cpu, &second);
+        return;
+    }
+    soft_read(cpu, soft_addr(cpu, in, in->opsize + 2u, false), raw, in->opsize + 2u);
+    memcpy(ret_offset, raw, in->opsize);
+    memcpy(ret_sel, raw + in->opsize, 2);
+}
+
 /* rm, register or memory, decided at run time: for handlers that are not specialised. */
 #define SOFT_RM_(n, type)                                                                          \
     static inline type soft_get_rm##n(struct soft_cpu *cpu, const struct soft_insn *in)            \

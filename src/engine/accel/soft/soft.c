@@ -68,6 +68,9 @@ static int vm_new(int fd, const struct gh_accel_config *cfg, struct gh_accel_vm 
     vm->code_cache_bytes = cfg->code_cache_bytes;
     vm->a20_mask = ~0ull;
     fit_frequency(&v->model, vm->tsc_hz);
+    for (unsigned i = 0; i < v->model.leaf_count; i++)
+        if (v->model.leaf[i].leaf == 0x80000001u && !(v->model.leaf[i].ecx & 1u << 5))
+            vm->key_always = SOFT_KEY_OLD_BITS;
     int rc = soft_blocks_vm_new(vm);
     if (rc < 0)
         gh_error_set(err, rc, "OutOfMemory", "The host has no memory for the software CPU; close other programs.");

@@ -14,16 +14,6 @@ static uint64_t next_rip(const struct soft_cpu *cpu, const struct soft_insn *in)
     return cpu->code_mode == 64 ? next : (uint32_t)next;
 }
 
-static void read_far(struct soft_cpu *cpu, const struct soft_insn *in, uint64_t *ret_offset, uint16_t *ret_sel)
-{
-    uint8_t raw[10] = { 0 };
-
-    soft_read(cpu, soft_addr(cpu, in, in->opsize + 2u, false), raw, in->opsize + 2u);
-    *ret_offset = 0;
-    memcpy(ret_offset, raw, in->opsize);
-    memcpy(ret_sel, raw + in->opsize, 2);
-}
-
 SOFT_OP(callf_p) { soft_far_call(cpu, (uint16_t)in->disp, in->imm, in->opsize, next_rip(cpu, in)); }
 SOFT_OP(jmpf_p) { soft_far_jump(cpu, (uint16_t)in->disp, in->imm, in->opsize, next_rip(cpu, in)); }
 
@@ -32,7 +22,7 @@ SOFT_OP(callf_m)
     uint64_t offset;
     uint16_t sel;
 
-    read_far(cpu, in, &offset, &sel);
+    soft_read_far(cpu, in, &offset, &sel);
     soft_far_call(cpu, sel, offset, in->opsize, next_rip(cpu, in));
 }
 
@@ -41,7 +31,7 @@ SOFT_OP(jmpf_m)
     uint64_t offset;
     uint16_t sel;
 
-    read_far(cpu, in, &offset, &sel);
+    soft_read_far(cpu, in, &offset, &sel);
     soft_far_jump(cpu, sel, offset, in->opsize, next_rip(cpu, in));
 }
 

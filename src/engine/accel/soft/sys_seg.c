@@ -85,7 +85,7 @@ static void push_seg(struct soft_cpu *cpu, const struct soft_insn *in, unsigned 
     }
     /* Processors write the low word only, in a slot of the full width. */
     uint64_t sp = soft_sp_wrap(cpu, cpu->gpr[GH_RSP] - in->opsize);
-    soft_st16(cpu, soft_stack_addr(cpu, sp, in->opsize, true), sel);
+    soft_st16(cpu, soft_stack_addr(cpu, sp, 2, true), sel);
     soft_set_sp(cpu, sp);
 }
 
@@ -122,13 +122,10 @@ SOFT_OP(pop_gs) { pop_seg(cpu, in, GH_GS); }
 
 static void load_far_pointer(struct soft_cpu *cpu, const struct soft_insn *in, unsigned seg)
 {
-    uint8_t raw[10] = { 0 };
-    uint64_t offset = 0;
+    uint64_t offset;
     uint16_t sel;
 
-    soft_read(cpu, soft_addr(cpu, in, in->opsize + 2u, false), raw, in->opsize + 2u);
-    memcpy(&offset, raw, in->opsize);
-    memcpy(&sel, raw + in->opsize, 2);
+    soft_read_far(cpu, in, &offset, &sel);
     soft_load_segment(cpu, seg, sel);
     put_reg(cpu, in, offset);
     if (seg == GH_SS)
@@ -148,6 +145,12 @@ static void store_table(struct soft_cpu *cpu, const struct soft_insn *in, const 
     unsigned bytes = cpu->code_mode == 64 ? 10 : 6;
 
     need_umip(cpu);
+    if (in->addrsize == 2) {
+        struct soft_insn second = soft_second_part(in, 2);
+        soft_stm16(cpu, in, t->limit);
+        soft_stm32(cpu, &second, (uint32_t)t->base);
+        return;
+    }
     memcpy(raw, &t->limit, 2);
     memcpy(raw + 2, &t->base, 8);
     soft_write(cpu, soft_addr(cpu, in, bytes, true), raw, bytes);
@@ -160,7 +163,13 @@ static void load_table(struct soft_cpu *cpu, const struct soft_insn *in, struct 
     uint64_t base;
 
     need_ring0(cpu);
-    soft_read(cpu, soft_addr(cpu, in, bytes, false), raw, bytes);
+    if (in->addrsize == 2) {
+        struct soft_insn second = soft_second_part(in, 2);
+        soft_read(cpu, soft_addr(cpu, in, 2, false), raw, 2);
+        soft_read(cpu, soft_addr(cpu, &second, 4, false), raw + 2, 4);
+    } else {
+        soft_read(cpu, soft_addr(cpu, in, bytes, false), raw, bytes);
+    }
     memcpy(&base, raw + 2, 8);
     if (cpu->code_mode == 64) {
         if (!soft_canonical(base))

@@ -41,6 +41,7 @@ struct soft_counters {
 struct soft_vm {
     struct gh_accel_env env;
     const struct gh_cpu_model *model;
+    uint64_t key_always;             /* bits of every state_key, by the model */
     unsigned vcpu_count;
     uint64_t tsc_hz, host_tsc_hz;
     struct gh_lapic_bus bus;
