@@ -11,6 +11,13 @@ with Engine("cli") as e:
     iso = make_boot_iso(e.folder, "console=tty0 console=ttyS0 quiet")
     made = e.json("create", "Tür 1", "--media", iso, "--memory", "256M", "--disk", "64M", "--accel", "soft", "--cpus", "1")
     check(len(made["uuid"]) == 36, "create prints the UUID")
+    # Hardware by what the system brings drivers for; unknown systems get what all know.
+    for name, system, bus, card in (("debian", "http://debian.org/debian/12", "virtio", "virtio-net"),
+                                    ("windows", "http://microsoft.com/win/10", "ide", "e1000")):
+        e.ctl("create", name, "--os", system, "--disk", "64M", "--memory", "256M", "--cpus", "1")
+        machine = e.json("show", name)
+        check((machine["disks"][0]["bus"], machine["networks"][0]["adapter"]) == (bus, card), f"{name}: its disk is on {bus}, its network card an {card}")
+        e.ctl("delete", name)
     shown = e.json("show", made["uuid"][:8])
     check(shown["name"] == "Tür 1" and shown["memory-bytes"] == 256 << 20 and shown["state"] == "off", "show by the UUID's beginning")
     check([d["kind"] for d in shown["disks"]] == ["disk", "cdrom"] and shown["disks"][0]["format"] == "qcow2", "a qcow2 disk and the CD")

@@ -137,10 +137,10 @@ static int make_disk(const char *folder, const char *file, const char *format, g
     return gh_image_create(fd, path, &how, err);
 }
 
-static int default_hardware(struct gh_definition *def, GVariantDict *settings, const char *folder, struct gh_error *err)
+static int default_hardware(struct gh_definition *def, GVariantDict *settings, const char *bus, const char *folder, struct gh_error *err)
 {
     guint64 disk_bytes = 0;
-    const char *media = NULL, *format = "qcow2", *bus = "ide";
+    const char *media = NULL, *format = "qcow2";
     int r = 0;
 
     g_variant_dict_lookup(settings, "disk-bytes", "t", &disk_bytes);
@@ -164,12 +164,12 @@ static int default_hardware(struct gh_definition *def, GVariantDict *settings, c
     return gh_definition_add_medium(def, GH_MEDIUM_CDROM, "ide", "raw", absolute, err);
 }
 
-static int make_parts(struct gh_definition *def, GVariant *settings, const char *folder, struct gh_error *err)
+static int make_parts(struct gh_definition *def, GVariant *settings, const char *bus, const char *folder, struct gh_error *err)
 {
     GVariantDict dict;
 
     g_variant_dict_init(&dict, settings);
-    int r = default_hardware(def, &dict, folder, err);
+    int r = default_hardware(def, &dict, bus, folder, err);
     g_variant_dict_clear(&dict);
     if (r == 0)
         r = gh_definition_check(def, err);
@@ -179,7 +179,7 @@ static int make_parts(struct gh_definition *def, GVariant *settings, const char 
 }
 
 /* What the settings do not say comes from the system's profile. */
-static int apply_profile(struct gh_definition *def, GVariant *settings, struct gh_error *err)
+static int apply_profile(struct gh_definition *def, GVariant *settings, char bus[16], struct gh_error *err)
 {
     GVariantDict dict;
     const char *media = NULL, *os_id = NULL;
@@ -201,7 +201,7 @@ static int apply_profile(struct gh_definition *def, GVariant *settings, struct g
     GVariantDict p;
     guint64 memory = 0;
     guint32 cpus = 0;
-    const char *id = "", *adapter = "e1000";
+    const char *id = "", *adapter = "e1000", *disk_bus = "ide";
     g_variant_dict_init(&p, profile);
     if (g_variant_dict_lookup(&p, "memory-bytes", "t", &memory))
         def->memory_bytes = memory & ~0xfffffull;
@@ -209,6 +209,8 @@ static int apply_profile(struct gh_definition *def, GVariant *settings, struct g
         def->cpus = cpus;
     if (g_variant_dict_lookup(&p, "os-id", "&s", &id))
         g_strlcpy(def->os_id, id, sizeof def->os_id);
+    g_variant_dict_lookup(&p, "disk-bus", "&s", &disk_bus);
+    g_strlcpy(bus, disk_bus, 16);
     g_variant_dict_lookup(&p, "network-adapter", "&s", &adapter);
     g_variant_dict_lookup(&dict, "network-adapter", "&s", &adapter);
     /* Online without anybody doing anything. */
@@ -224,7 +226,8 @@ int gh_create_machine(struct gh_daemon *d, const char *name, GVariant *settings,
                       struct gh_error *err)
 {
     struct gh_definition *def = gh_definition_new();
-    int r = apply_profile(def, settings, err);
+    char bus[16]; /* of the disk, if the settings say none */
+    int r = apply_profile(def, settings, bus, err);
 
     g_strlcpy(def->name, name, sizeof def->name);
     if (r == 0)
@@ -239,7 +242,7 @@ int gh_create_machine(struct gh_daemon *d, const char *name, GVariant *settings,
         gh_definition_free(def);
         return r;
     }
-    r = make_parts(def, settings, hidden.path, err);
+    r = make_parts(def, settings, bus, hidden.path, err);
     g_autofree char *folder = r ? NULL : gh_create_free_folder(d->machines_folder, name);
     if (r == 0 && (!folder || g_rename(hidden.path, folder) < 0))
         r = gh_error_set(err, -EEXIST, "FolderNotCreated", "No free folder name for “%s” could be found in “%s”.", name, d->machines_folder);

@@ -69,17 +69,28 @@ static gint64 choose(OsinfoOs *os, gint64 (*get)(OsinfoResources *), gint64 fall
     return value > 0 ? value : fallback;
 }
 
-/* virtio-net where the system brings its driver, as the database knows; the e1000 is known to all others. */
-static const char *choose_adapter(OsinfoOs *os)
+/* The first name, or its form of virtio 1.0, is among the devices whose drivers the system brings. */
+static gboolean has_driver(OsinfoOs *os, const char *name, const char *modern)
 {
     g_autoptr(OsinfoDeviceList) devices = os ? osinfo_os_get_all_devices(os, NULL) : NULL;
 
     for (int i = 0; devices && i < osinfo_list_get_length(OSINFO_LIST(devices)); i++) {
-        const char *name = osinfo_device_get_name(OSINFO_DEVICE(osinfo_list_get_nth(OSINFO_LIST(devices), i)));
-        if (!g_strcmp0(name, "virtio-net") || !g_strcmp0(name, "virtio1.0-net"))
-            return "virtio-net";
+        const char *has = osinfo_device_get_name(OSINFO_DEVICE(osinfo_list_get_nth(OSINFO_LIST(devices), i)));
+        if (!g_strcmp0(has, name) || !g_strcmp0(has, modern))
+            return TRUE;
     }
-    return "e1000";
+    return FALSE;
+}
+
+/* Virtio where it can be; e1000 and IDE are known to all others. */
+static const char *choose_adapter(OsinfoOs *os)
+{
+    return has_driver(os, "virtio-net", "virtio1.0-net") ? "virtio-net" : "e1000";
+}
+
+static const char *choose_bus(OsinfoOs *os)
+{
+    return has_driver(os, "virtio-block", "virtio1.0-block") ? "virtio" : "ide";
 }
 
 static void describe(GVariantDict *dict, OsinfoOs *os)
@@ -101,6 +112,7 @@ static void describe(GVariantDict *dict, OsinfoOs *os)
     g_variant_dict_insert(dict, "disk-bytes", "t", (guint64)disk);
     g_variant_dict_insert(dict, "cpus", "u", (guint32)cpus);
     g_variant_dict_insert(dict, "network-adapter", "s", choose_adapter(os));
+    g_variant_dict_insert(dict, "disk-bus", "s", choose_bus(os));
 }
 
 static gint newest_first(gconstpointer a, gconstpointer b)
