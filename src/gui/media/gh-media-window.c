@@ -341,7 +341,8 @@ static GtkWidget *make_row (struct page *p, json_t *m)
     if (error)
         add_text (row, _ ("Trouble"), error);
     gtk_flow_box_set_selection_mode (GTK_FLOW_BOX (buttons), GTK_SELECTION_NONE);
-    gtk_flow_box_set_max_children_per_line (GTK_FLOW_BOX (buttons), 7);
+    gtk_flow_box_set_max_children_per_line (GTK_FLOW_BOX (buttons), 3); /* two even lines of what is mostly six */
+    gtk_flow_box_set_homogeneous (GTK_FLOW_BOX (buttons), TRUE);
     if (disk && present) {
         add_button (p, buttons, "resize", _ ("_Grow…"), path, bytes);
         add_button (p, buttons, "compact", _ ("_Compact"), path, bytes);
@@ -423,7 +424,7 @@ GtkWidget *gh_media_window_new (GtkWindow *parent, GhConnection *connection)
     GtkWidget *box = gtk_box_new (GTK_ORIENTATION_VERTICAL, 0), *empty = adw_status_page_new (), *spinner = gtk_spinner_new ();
     GtkWidget *bar = adw_header_bar_new (), *new = gtk_button_new ();
 
-    p->window = g_object_new (ADW_TYPE_WINDOW, "transient-for", parent, "title", _ ("Disks and Media"), "default-width", 760, "default-height", 640, NULL);
+    p->window = g_object_new (ADW_TYPE_WINDOW, "transient-for", parent, "title", _ ("Disks and Media"), "default-width", 680, "default-height", 640, NULL);
     p->connection = g_object_ref (connection);
     p->cancel = g_cancellable_new ();
     p->toasts = adw_toast_overlay_new ();
