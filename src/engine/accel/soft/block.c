@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "engine/accel/soft/handlers.h"
 #include "engine/accel/soft/jit/jit.h"
@@ -17,7 +18,7 @@ _Thread_local struct soft_cpu *soft_current;
 #define CHUNK_BYTES (1u << 20)
 #define ARENA_DEFAULT (160ull << 20)
 #define PAGE_BUCKETS 32768u
-#define L1_SIZE 16384u
+#define L1_SIZE 65536u
 #define QUEUE_LEN 4096u
 #define MAX_BLOCK_BYTES (SOFT_BLOCK_INSNS * 15)
 
@@ -85,9 +86,11 @@ void soft_blocks_vm_free(struct soft_vm *vm)
 
 int soft_blocks_new(struct soft_cpu *cpu)
 {
-    struct cpu_blocks *s = calloc(1, sizeof *s);
-    if (!s)
+    struct cpu_blocks *s;
+    if (posix_memalign((void **)&s, 2 << 20, sizeof *s))
         return -ENOMEM;
+    madvise(s, sizeof *s, MADV_HUGEPAGE);
+    memset(s, 0, sizeof *s);
     s->single = calloc(1, sizeof *s->single + 2 * sizeof(struct soft_insn));
     if (!s->single) {
         free(s);
@@ -334,17 +337,36 @@ void soft_blocks_forget(struct soft_cpu *cpu)
 }
 
 /* ---- Finding and decoding -------------------------------------------------------------------------------- */
+/* The first of the two entries where linear may be. */
 static inline struct soft_link *l1_slot(struct cpu_blocks *s, uint64_t linear)
 {
-    return &s->l1[(linear ^ linear >> 13) & (L1_SIZE - 1)];
+    return &s->l1[(linear ^ linear >> 13) & (L1_SIZE - 2)];
+}
+
+static void l1_put(struct cpu_blocks *s, const struct soft_link *l)
+{
+    struct soft_link *e = l1_slot(s, l->linear);
+    if (e->linear != l->linear)
+        e[1] = e[0];
+    e[0] = *l;
 }
 
 struct soft_block *soft_block_cached(struct soft_cpu *cpu, uint64_t linear)
 {
     struct soft_link *e = l1_slot(state_of(cpu), linear);
-    if (soft_likely(e->linear == linear && e->gen == soft_gen(cpu, linear) && e->block && e->block->key == cpu->state_key))
-        return e->block;
-    return NULL;
+    e += e->linear != linear;
+    struct soft_block *b = e->block;
+    if (e->linear != linear || !b || b->key != cpu->state_key)
+        return NULL;
+    if (soft_likely(e->gen == soft_gen(cpu, linear)))
+        return b;
+    /* Address spaces are flushed often and seldom change where code is: perhaps the page is still the same. */
+    const struct soft_tlb_entry *t = soft_tlb_at(cpu->tlb, linear);
+    if ((linear & ~SOFT_PAGE_MASK) != t->tag_exec || (const uint8_t *)(uintptr_t)(linear + t->delta) != b->host || b->second ||
+        cpu->debug_code)
+        return NULL;
+    e->gen = soft_gen(cpu, linear);
+    return b;
 }
 
 /* Bytes of code left before the code segment ends; #GP when rip is already outside. */
@@ -534,6 +556,6 @@ struct soft_block *soft_block_find(struct soft_cpu *cpu, uint64_t linear)
     if (soft_unlikely(b->bytes > room))
         return single(cpu, linear, room);
     if (cpu->code_mode == 64 || cpu->seg[GH_CS].limit == 0xffffffffu)
-        *l1_slot(s, linear) = (struct soft_link){ linear, soft_gen(cpu, linear), b };
+        l1_put(s, &(struct soft_link){ linear, soft_gen(cpu, linear), b });
     return b;
 }
