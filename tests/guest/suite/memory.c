@@ -126,8 +126,37 @@ static void vectors(u32 *m)
     report(*m == 0x10000, "RIP relative");
 }
 
+/* Long enough with an exception unmasked that the translator takes another way, and back. */
+static void unmasked(void)
+{
+    u32 open = 0x1d80, closed = 0x1f80, one = 0x3f800000, sum = 0, zero = 0, top = 0x4b000000;
+    u16 control = 0x37b;
+    double x = 0;
+    bool ok = true;
+
+    for (unsigned round = 0; round < 3; round++) {
+        u32 n = 120000;
+        __asm__ volatile("ldmxcsr %3; movss %2, %%xmm1; xorps %%xmm0, %%xmm0; 1: addss %%xmm1, %%xmm0; dec %1; jnz 1b; movss %%xmm0, %0"
+                         : "=m"(sum), "+r"(n) : "m"(one), "m"(open) : "memory");
+        ok &= sum == 0x47ea6000 && n == 0; /* 120000 */
+        __asm__ volatile("ldmxcsr %0" : : "m"(closed));
+    }
+    report(ok, "vectors with an exception unmasked");
+    __asm__ volatile("ldmxcsr %0; movss %1, %%xmm0" : : "m"(open), "m"(top));
+    int vector = TRY("divss %0, %%xmm0", : : "m"(zero) : "memory");
+    __asm__ volatile("ldmxcsr %0" : : "m"(closed));
+    report(vector == 19, "and then it comes");
+    for (unsigned i = 0; i < 60000; i++)
+        __asm__ volatile("fninit; fldcw %1; fld1; fadd %%st(0), %%st(0); fstpl %0; fninit" : "=m"(x) : "m"(control) : "memory");
+    report(*(u64 *)&x == 0x4000000000000000, "x87 with an exception unmasked");
+    __asm__ volatile("fninit; fldcw %0; fld1; fldz; fdivrp" : : "m"(control));
+    report(TRY("fwait") == MF, "and then it comes");
+    __asm__ volatile("fnclex; fninit");
+}
+
 void test_emulator(void)
 {
+    unmasked();
     u8 *m = (u8 *)0xff000000ul;
     u16 w;
 

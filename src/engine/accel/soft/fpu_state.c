@@ -201,6 +201,24 @@ static void write_parts(struct soft_cpu *cpu, uint64_t linear, unsigned parts, b
     }
 }
 
+/* What write_parts and the header need must be writable before anything is written; what is left out need not be there. */
+static void check_parts(struct soft_cpu *cpu, uint64_t linear, unsigned parts, bool mxcsr, unsigned pkru_at)
+{
+    unsigned n = xmm_count(cpu);
+
+    soft_check_write(cpu, linear + OFF_HEADER, 16);
+    if (parts & PART_X87)
+        soft_check_write(cpu, linear, OFF_XMM);
+    if (mxcsr)
+        soft_check_write(cpu, linear + OFF_MXCSR, 8);
+    if (parts & PART_SSE)
+        soft_check_write(cpu, linear + OFF_XMM, 16 * n);
+    if (parts & PART_AVX)
+        soft_check_write(cpu, linear + OFF_YMM, 16 * n);
+    if (parts & PART_PKRU)
+        soft_check_write(cpu, linear + pkru_at, PKRU_BYTES);
+}
+
 enum save_kind { SAVE_PLAIN, SAVE_OPT, SAVE_COMPACT };
 
 static void save(struct soft_cpu *cpu, const struct soft_insn *in, enum save_kind kind)
@@ -211,11 +229,11 @@ static void save(struct soft_cpu *cpu, const struct soft_insn *in, enum save_kin
     unsigned bytes = end_of(wanted, compact, wanted);
     uint64_t linear = area_address(cpu, in, bytes, 64, true);
     uint64_t header[2];
-    soft_check_write(cpu, linear, bytes);
     if (kind == SAVE_COMPACT && cpu->mxcsr != MXCSR_DEFAULT)
         used |= PART_SSE;
     unsigned parts = kind == SAVE_PLAIN ? wanted : wanted & used;
     bool mxcsr = kind == SAVE_COMPACT ? (parts & PART_SSE) != 0 : (wanted & (PART_SSE | PART_AVX)) != 0;
+    check_parts(cpu, linear, parts, mxcsr, offset_of_pkru(compact, wanted));
     write_parts(cpu, linear, parts, mxcsr, in->opsize == 8);
     if (parts & PART_PKRU)
         soft_st64(cpu, linear + offset_of_pkru(compact, wanted), cpu->pkru);

@@ -79,7 +79,10 @@ static inline void finish(struct soft_cpu *cpu, const struct soft_insn *in, bool
 /* One attempt in bulk; how many elements were moved (0: do one the slow way). */
 static uint64_t bulk_movs(struct soft_cpu *cpu, const struct soft_insn *in, unsigned bytes, uint64_t left)
 {
-    uint64_t from = source(cpu, in, bytes), to = target(cpu, in, bytes, true);
+    uint64_t from = source(cpu, in, bytes);
+    if (!soft_probe(cpu, from, bytes, false)) /* the source faults before the target is looked at */
+        return 0;
+    uint64_t to = target(cpu, in, bytes, true);
     uint64_t n = run_length(cpu, in, in->seg, GH_RSI, from, bytes, left);
     n = run_length(cpu, in, GH_ES, GH_RDI, to, bytes, n);
     if (n < 2)

@@ -88,6 +88,7 @@ struct soft_jit {
     bool disasm, profile, perfmap;
     struct lockstep *lockstep;   /* lockstep.c; NULL: off */
     uint64_t max_blocks;         /* bisecting: translate so many */
+    uint64_t low, high;          /* bisecting: translate what begins at these addresses */
     const uint8_t *thunk_enter, *thunk_one, *thunk_head, *thunk_link, *thunk_cross, *thunk_bail; /* in rw */
     const uint8_t *thunk_spill;  /* EFLAGS -> aflags; uses R13 */
     const uint8_t *thunk_refill[2][2]; /* a lookup missed its way: read, write; of the stack, of a site */
@@ -95,10 +96,15 @@ struct soft_jit {
     const uint8_t *thunk_vec_load, *thunk_vec_save, *thunk_vec_enter; /* simd.c; NULL: none */
     const uint8_t *thunk_x87_load, *thunk_x87_save, *thunk_x87_enter; /* x87.c */
     unsigned no_simd;            /* the guest has exceptions unmasked: handlers, until blocks were forgotten so often */
+    unsigned refusals;           /* blocks that were left for that reason */
+    uint64_t no_simd_since;      /* ns of the host's clock */
     struct soft_jit_counters count;
     uint32_t slow_count[SOFT_OP_COUNT + 1];
     struct soft_jit_target target[JIT_TARGETS];
 };
+
+/* The guest kernel's function at an address, where GH_SYSTEM_MAP says it; NULL: unknown. Any thread. */
+const char *jit_symbol(uint64_t linear, uint64_t *ret_offset);
 
 struct jit_gen {
     struct soft_jit *jit;

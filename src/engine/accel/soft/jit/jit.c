@@ -5,9 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "engine/accel/soft/block.h"
 #include "engine/accel/soft/jit/gen.h"
 #include "engine/accel/soft/vm.h"
 
@@ -17,6 +19,8 @@
 /* Code is scattered over much memory: with pages of 4 KiB, programs like compilers miss the host's instruction TLB all the time. */
 #define HUGE_BYTES ((size_t)2 << 20)
 #define DEFAULT_THRESHOLD 8
+#define REFUSALS 50000u              /* blocks left because of an unmasked exception, before all are made anew */
+#define NO_SIMD_NS 2000000000u       /* then for so long */
 
 static inline struct soft_jit *jit_of(const struct soft_cpu *cpu) { return cpu->jit_state; }
 
@@ -108,7 +112,7 @@ void soft_jit_new(struct soft_cpu *cpu, enum soft_jit_mode mode, unsigned thresh
     j->huge_high = j->size;
     j->mode = mode;
     j->threshold = threshold;
-    j->max_blocks = UINT64_MAX;
+    j->max_blocks = j->high = UINT64_MAX;
     cpu->jit_state = j;
     cpu->jit.targets = j->target;
     jit_make_thunks(cpu, j);
@@ -118,7 +122,7 @@ void soft_jit_new_default(struct soft_cpu *cpu)
 {
     enum soft_jit_mode mode = SOFT_JIT_ON;
     unsigned threshold = DEFAULT_THRESHOLD;
-    uint64_t max_blocks = UINT64_MAX;
+    uint64_t max_blocks = UINT64_MAX, low = 0, high = UINT64_MAX;
     bool disasm = false, lockstep = false, profile = false, perfmap = false;
     const char *debug = getenv("GH_DEBUG");
     while (debug && *debug) {
@@ -142,11 +146,18 @@ void soft_jit_new_default(struct soft_cpu *cpu)
             threshold = (unsigned)strtoul(debug + 15, NULL, 0);
         else if (!strncmp(debug, "soft:maxblocks=", 15))
             max_blocks = strtoull(debug + 15, NULL, 0);
+        else if (!strncmp(debug, "soft:range=", 11)) {
+            char *end;
+            low = strtoull(debug + 11, &end, 16);
+            high = *end == '-' ? strtoull(end + 1, NULL, 16) : low;
+        }
         debug += n + (debug[n] == ',');
     }
     soft_jit_new(cpu, mode, threshold);
     if (cpu->jit_state) {
         jit_of(cpu)->max_blocks = max_blocks;
+        jit_of(cpu)->low = low;
+        jit_of(cpu)->high = high;
         jit_of(cpu)->disasm = disasm;
         jit_of(cpu)->profile = profile;
         jit_of(cpu)->perfmap = perfmap;
@@ -302,7 +313,8 @@ bool soft_jit_ready(struct soft_cpu *cpu, struct soft_block *b)
     struct soft_jit *j = jit_of(cpu);
     if (soft_likely(b->jit != NULL))
         return true;
-    if (b->runs++ < j->threshold || b->key == SOFT_DEAD_KEY || !translatable(b) || j->count.blocks >= j->max_blocks)
+    if (b->runs++ < j->threshold || b->key == SOFT_DEAD_KEY || !translatable(b) || j->count.blocks >= j->max_blocks ||
+        cpu->rip < j->low || cpu->rip > j->high)
         return false;
     return jit_translate(cpu, b);
 }
@@ -338,12 +350,37 @@ void soft_jit_connect(struct soft_cpu *cpu, const struct soft_jit_link *link, co
     j->count.cross_links++;
 }
 
-/* The guest unmasked a floating point exception: its blocks are made anew, without copied vector instructions, and
- * so they stay until blocks are forgotten the next time. */
+static uint64_t host_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* The program that runs has a floating point exception unmasked, and its block was left where that matters: the handlers
+ * run the rest. Others are not touched, unless it happens all the time: then blocks are made anew, without copied vector
+ * and x87 instructions, for a while. */
 static void refuse_simd(struct soft_cpu *cpu)
 {
+    struct soft_jit *j = jit_of(cpu);
     cpu->jit.vec_refused = 0;
-    jit_of(cpu)->no_simd = 2;
+    if (++j->refusals >= REFUSALS || j->mode != SOFT_JIT_ON) {
+        j->refusals = 0;
+        j->no_simd = 2;
+        j->no_simd_since = host_ns();
+        soft_blocks_forget(cpu);
+        return;
+    }
+    uint64_t linear = cpu->code_mode == 64 ? cpu->rip : (uint32_t)(cpu->rip + cpu->seg[GH_CS].base);
+    const struct soft_block *rest = soft_block_find(cpu, linear);
+    rest->insn[0].fn(cpu, rest->insn);
+}
+
+static void try_simd_again(struct soft_cpu *cpu, struct soft_jit *j)
+{
+    if (host_ns() - j->no_simd_since < NO_SIMD_NS)
+        return;
+    j->no_simd = 0;
     soft_blocks_forget(cpu);
 }
 
@@ -357,9 +394,13 @@ const struct soft_jit_link *soft_jit_run(struct soft_cpu *cpu, const struct soft
     refresh_salts(cpu);
     j->count.enters++;
     const struct soft_jit_link *link = enter(cpu, note_target(cpu, j, b));
-    if (soft_unlikely(cpu->jit.vec_refused))
-        refuse_simd(cpu);
+    if (soft_unlikely(j->no_simd && !(j->count.enters & 1023)))
+        try_simd_again(cpu, j);
     if (cpu->code_mode != 64)
         cpu->rip = (uint32_t)cpu->rip;       /* past the end: connect finds that it is not where the link says */
+    if (soft_unlikely(cpu->jit.vec_refused)) {
+        refuse_simd(cpu);
+        return NULL;
+    }
     return link;
 }

@@ -398,10 +398,15 @@ static void emit_block(struct jit_gen *g, uint8_t *cold)
 static void print_map(const struct jit_gen *g, size_t hot, size_t cold)
 {
     const struct soft_jit *j = g->jit;
-    fprintf(stderr, "soft:perfmap %" PRIxPTR " %zx %c%" PRIx64 "\n", (uintptr_t)(j->rx + hot), j->used - hot,
-            g->b->key & SOFT_KEY_USER ? 'u' : 'k', g->cpu->rip);
-    fprintf(stderr, "soft:perfmap %" PRIxPTR " %zx %c%" PRIx64 ".cold\n", (uintptr_t)(j->rx + cold), j->cold - cold,
-            g->b->key & SOFT_KEY_USER ? 'u' : 'k', g->cpu->rip);
+    uint64_t offset;
+    const char *symbol = jit_symbol(g->cpu->rip, &offset);
+    char name[320], level = g->b->key & SOFT_KEY_USER ? 'u' : 'k';
+    if (symbol)
+        snprintf(name, sizeof name, "%s+%#" PRIx64, symbol, offset);
+    else
+        snprintf(name, sizeof name, "%c%" PRIx64, level, g->cpu->rip);
+    fprintf(stderr, "soft:perfmap %" PRIxPTR " %zx %s\n", (uintptr_t)(j->rx + hot), j->used - hot, name);
+    fprintf(stderr, "soft:perfmap %" PRIxPTR " %zx %s.cold\n", (uintptr_t)(j->rx + cold), j->cold - cold, name);
 }
 
 bool jit_translate(struct soft_cpu *cpu, struct soft_block *b)
