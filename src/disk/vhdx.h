@@ -7,7 +7,7 @@
  *
  * A log left by a crash of another program is replayed: into the file when it is writable, else into
  * memory only. Our own changes are single aligned 8-byte entries, which need no log.
- * Left out on purpose: writing differencing images.
+ * Left out on purpose: writing into blocks that are only partly there (Hyper-V's differencing images; ours are whole).
  */
 #pragma once
 #include "disk/drivers.h"

@@ -442,6 +442,24 @@ static int vmdk_first_write(struct gh_image *img)
     return gh_file_write(img->file, v->cid_at, digits, 8);
 }
 
+/* The second table only helps when the first one is damaged: what it says wrongly is no loss yet. */
+static int compare_copy(struct vmdk_extent *e, uint64_t g, uint32_t gte, bool repair, struct gh_check_report *rep)
+{
+    uint64_t at = (uint64_t)e->redundant[g / VMDK_GTES] * 512 + g % VMDK_GTES * 4;
+    uint8_t entry[4];
+    int r = gh_file_read(e->file, at, entry, 4);
+    if (r < 0 || gh_le32_get(entry) == gte)
+        return r;
+    rep->leaks++;
+    gh_check_note(rep, "the second table has sector %u for grain %llu, the first one %u", gh_le32_get(entry), (unsigned long long)g, gte);
+    if (!repair)
+        return 0;
+    gh_le32_put(entry, gte);
+    r = gh_file_write(e->file, at, entry, 4);
+    rep->leaks_fixed += !r;
+    return r;
+}
+
 static int vmdk_check(struct gh_image *img, bool repair, struct gh_check_report *rep, struct gh_error *err)
 {
     struct vmdk *v = img->state;
@@ -456,6 +474,8 @@ static int vmdk_check(struct gh_image *img, bool repair, struct gh_check_report 
             pthread_mutex_unlock(&v->lock);
             uint32_t gte = !r && table ? gh_le32_get(table + g % VMDK_GTES * 4) : 0;
             rep->checked++;
+            if (!r && table && e->redundant && e->redundant[g / VMDK_GTES])
+                r = compare_copy(e, g, gte, repair, rep);
             if (!gte || (gte == 1 && e->zeroed))
                 continue;
             rep->allocated++;
