@@ -90,3 +90,8 @@ void *gh_file_memory(uint64_t bytes, uint64_t limit);
  * where /proc shows it. */
 enum gh_file_lock { GH_LOCK_NONE, GH_LOCK_SHARED, GH_LOCK_EXCLUSIVE, GH_LOCK_SHARED_WRITERS };
 int gh_file_lock(struct gh_file *f, enum gh_file_lock kind, struct gh_error *err);
+/* Would the lock be given? Takes none. For a program that opens files for another one, which cannot see who holds them. */
+int gh_file_lock_ask(int fd, enum gh_file_lock kind, const char *label, struct gh_error *err);
+/* For programs that are about to close themselves off from /proc: remembers who holds the file at path now, if
+ * anybody does. One thread; a few files. */
+void gh_file_lock_witness(const char *path);

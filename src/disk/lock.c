@@ -47,57 +47,125 @@ static void name_of(const char *pid, char *buf, size_t len)
     buf[strcspn(buf, "\n")] = 0;
 }
 
-/* Which other process has this inode open; the kernel does not tell who owns an OFD lock. */
-static void find_holder(int fd, char *buf, size_t len)
+/* Does this descriptor of the process hold a lock? The kernel lists them beside the descriptor. */
+static bool holds_lock(const char *pid, const char *fd)
 {
-    struct stat mine, st;
-    buf[0] = 0;
-    DIR *proc = opendir("/proc");
-    if (!proc || fstat(fd, &mine) < 0)
-        goto out;
-    for (struct dirent *d; !buf[0] && (d = readdir(proc));) {
-        char path[300];
-        if (!isdigit((unsigned char)d->d_name[0]) || strtol(d->d_name, NULL, 10) == getpid())
+    char path[64], text[2048];
+    snprintf(path, sizeof path, "/proc/%.16s/fdinfo/%.16s", pid, fd);
+    gh_autoclose int info = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = info >= 0 ? read(info, text, sizeof text - 1) : 0;
+    text[n > 0 ? n : 0] = 0;
+    return strstr(text, "OFDLCK");
+}
+
+/* Looks through one process; true: it has the file open, *holds: and locked. */
+static bool has_open(const char *pid, const struct stat *mine, bool *holds)
+{
+    char path[64];
+    struct stat st;
+    bool open_there = false;
+    snprintf(path, sizeof path, "/proc/%.16s/fd", pid);
+    DIR *fds = opendir(path);
+    *holds = false;
+    for (struct dirent *e; fds && !*holds && (e = readdir(fds));) {
+        if (fstatat(dirfd(fds), e->d_name, &st, 0) < 0 || st.st_ino != mine->st_ino || st.st_dev != mine->st_dev)
             continue;
-        snprintf(path, sizeof path, "/proc/%.16s/fd", d->d_name);
-        DIR *fds = opendir(path);
-        if (!fds)
-            continue;
-        for (struct dirent *e; (e = readdir(fds));) {
-            if (fstatat(dirfd(fds), e->d_name, &st, 0) < 0 || st.st_ino != mine.st_ino || st.st_dev != mine.st_dev)
-                continue;
-            char name[32];
-            name_of(d->d_name, name, sizeof name);
-            snprintf(buf, len, "%s (process %.16s)", name, d->d_name);
-            break;
-        }
-        closedir(fds);
+        open_there = true;
+        *holds = holds_lock(pid, e->d_name);
     }
-out:
+    if (fds)
+        closedir(fds);
+    return open_there;
+}
+
+/* The kernel does not tell who owns such a lock, but /proc shows who has the file open, and on which descriptors locks are. */
+static void find_holder(const struct stat *mine, char *buf, size_t len)
+{
+    DIR *proc = opendir("/proc");
+    bool holds = false;
+    buf[0] = 0;
+    for (struct dirent *d; proc && !holds && (d = readdir(proc));) {
+        char name[32];
+        if (!isdigit((unsigned char)d->d_name[0]) || strtol(d->d_name, NULL, 10) == getpid() || !has_open(d->d_name, mine, &holds) ||
+            (buf[0] && !holds))
+            continue;
+        name_of(d->d_name, name, sizeof name);
+        snprintf(buf, len, "%s (process %.16s)", name, d->d_name);
+    }
     if (proc)
         closedir(proc);
 }
 
-static int refuse(struct gh_file *f, int code, struct gh_error *err)
+/* What was seen before a sandbox took /proc away. */
+enum { WITNESSED_MAX = 8 };
+static struct { dev_t dev; ino_t ino; char who[80]; } witnessed[WITNESSED_MAX];
+static unsigned witnessed_count;
+
+void gh_file_lock_witness(const char *path)
+{
+    struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = USES_BASE, .l_len = DENIES_BASE - USES_BASE + PERM_BITS };
+    struct stat st;
+    gh_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0 || fstat(fd, &st) < 0 || fcntl(fd, F_OFD_GETLK, &fl) < 0 || fl.l_type == F_UNLCK || witnessed_count == WITNESSED_MAX)
+        return;
+    witnessed[witnessed_count].dev = st.st_dev;
+    witnessed[witnessed_count].ino = st.st_ino;
+    find_holder(&st, witnessed[witnessed_count].who, sizeof witnessed[0].who);
+    witnessed_count++;
+}
+
+static void holder_of(int fd, char *buf, size_t len)
+{
+    struct stat mine;
+    buf[0] = 0;
+    if (fstat(fd, &mine) < 0)
+        return;
+    find_holder(&mine, buf, len);
+    for (unsigned i = 0; i < witnessed_count && !buf[0]; i++)
+        if (witnessed[i].ino == mine.st_ino && witnessed[i].dev == mine.st_dev)
+            snprintf(buf, len, "%s", witnessed[i].who);
+}
+
+static int refuse(int fd, const char *label, int code, struct gh_error *err)
 {
     if (code == -EAGAIN || code == -EACCES) {
         char who[80];
-        find_holder(f->fd, who, sizeof who);
+        holder_of(fd, who, sizeof who);
         return gh_error_set(err, -EBUSY, "DiskLocked", "“%s” is in use by %s. Close it there, then try again.",
-                            f->label, who[0] ? who : GH_WORD("another program"));
+                            label, who[0] ? who : GH_WORD("another program"));
     }
     return gh_error_set(err, code, "DiskLockFailed", "“%s” cannot be locked: %s. Use a file system with locks.",
-                        f->label, strerror(-code));
+                        label, strerror(-code));
+}
+
+static const struct { unsigned uses, denies; } want[] = {
+    [GH_LOCK_NONE] = { 0, 0 },
+    [GH_LOCK_SHARED] = { PERM_READ, PERM_WRITE | PERM_RESIZE },
+    [GH_LOCK_EXCLUSIVE] = { PERM_READ | PERM_WRITE | PERM_RESIZE, PERM_WRITE | PERM_RESIZE },
+    [GH_LOCK_SHARED_WRITERS] = { PERM_READ | PERM_WRITE, PERM_RESIZE },
+};
+
+/* 0: no other descriptor stands in the way. */
+static int test_all(int fd, unsigned uses, unsigned denies)
+{
+    int r = 0;
+    for (unsigned p = 0; p < PERM_BITS && !r; p++) {
+        if (uses & 1u << p)
+            r = test_byte(fd, DENIES_BASE + p);
+        if (!r && denies & 1u << p)
+            r = test_byte(fd, USES_BASE + p);
+    }
+    return r;
+}
+
+int gh_file_lock_ask(int fd, enum gh_file_lock kind, const char *label, struct gh_error *err)
+{
+    int r = test_all(fd, want[kind].uses, want[kind].denies);
+    return r == -EAGAIN ? refuse(fd, label, r, err) : 0;
 }
 
 int gh_file_lock(struct gh_file *f, enum gh_file_lock kind, struct gh_error *err)
 {
-    static const struct { unsigned uses, denies; } want[] = {
-        [GH_LOCK_NONE] = { 0, 0 },
-        [GH_LOCK_SHARED] = { PERM_READ, PERM_WRITE | PERM_RESIZE },
-        [GH_LOCK_EXCLUSIVE] = { PERM_READ | PERM_WRITE | PERM_RESIZE, PERM_WRITE | PERM_RESIZE },
-        [GH_LOCK_SHARED_WRITERS] = { PERM_READ | PERM_WRITE, PERM_RESIZE },
-    };
     unsigned uses = want[kind].uses, denies = want[kind].denies;
     int r = 0;
     /* Locks first, tests second: two who come at once both see each other. */
@@ -106,17 +174,13 @@ int gh_file_lock(struct gh_file *f, enum gh_file_lock kind, struct gh_error *err
         if (!r)
             r = lock_byte(f->fd, denies & 1u << p ? F_RDLCK : F_UNLCK, DENIES_BASE + p);
     }
-    for (unsigned p = 0; p < PERM_BITS && !r; p++) {
-        if (uses & 1u << p)
-            r = test_byte(f->fd, DENIES_BASE + p);
-        if (!r && denies & 1u << p)
-            r = test_byte(f->fd, USES_BASE + p);
-    }
+    if (!r)
+        r = test_all(f->fd, uses, denies);
     if (!r)
         return 0;
     for (unsigned p = 0; p < PERM_BITS; p++) {
         lock_byte(f->fd, F_UNLCK, USES_BASE + p);
         lock_byte(f->fd, F_UNLCK, DENIES_BASE + p);
     }
-    return refuse(f, r, err);
+    return refuse(f->fd, f->label, r, err);
 }

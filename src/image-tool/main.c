@@ -4,6 +4,7 @@
  * Exit status: 0 done, 1 failed or (compare, check) different or damaged, 2 wrong use.
  */
 #include "image-tool/sandbox.h"
+#include "disk/file.h"
 #include "image-tool/tool.h"
 
 #include <errno.h>
@@ -168,6 +169,9 @@ static int enclose(struct tool *t, const char *name, struct gh_error *err)
     bool writes = t->repair && !strcmp(name, "check");
     unsigned r = 0, w = 0;
 
+    gh_file_lock_witness(t->arg[0]);
+    if (t->arg[1] && (!strcmp(name, "convert") || !strcmp(name, "compare")))
+        gh_file_lock_witness(t->arg[1]);
     for (unsigned i = 0; writers[i]; i++)
         writes |= !strcmp(writers[i], name);
     if (writes)
@@ -182,8 +186,10 @@ static int enclose(struct tool *t, const char *name, struct gh_error *err)
         char path[PATH_MAX];
         const char *slash = strrchr(t->arg[0], '/');
         int n = t->parent[0] == '/' || !slash ? 0 : (int)(slash + 1 - t->arg[0]);
-        if (snprintf(path, sizeof path, "%.*s%s", n, t->arg[0], t->parent) < (int)sizeof path)
+        if (snprintf(path, sizeof path, "%.*s%s", n, t->arg[0], t->parent) < (int)sizeof path) {
+            gh_file_lock_witness(path);
             readable[r++] = place_of(path, true);
+        }
     }
     if (t->allow)
         (writes ? writable : readable)[writes ? w++ : r++] = t->allow;

@@ -139,7 +139,9 @@ def refusals(folder):
         for cmd in (("convert", f"{folder}/a.qcow2", f"{folder}/b.qcow2", "--force"), ("create", f"{folder}/b.qcow2", "8M", "--force"),
                     ("compact", f"{folder}/b.qcow2")):
             code, out = run(*cmd)
-            check(code == 1 and "[DiskLocked]" in out, f"{cmd[0]} over a used image: {code} {out}")
+            check(code == 1 and "[DiskLocked]" in out and f"qemu-io (process {user.pid})" in out, f"{cmd[0]} over a used image: {code} {out}")
+        code, out = run("resize", f"{folder}/b.qcow2", "+1M")
+        check(code == 1 and "[DiskLocked]" in out and f"qemu-io (process {user.pid})" in out, f"resize of a used image: {code} {out}")
         user.stdin.write("read -P 3 0 64k\nquit\n")
         user.stdin.flush()
         check("failed" not in user.communicate()[0], "the user's data are gone")

@@ -15,6 +15,7 @@
 
 #include "base/bytes.h"
 #include "devices/net/nic_rom.h"
+#include "disk/file.h"
 #include "disk/resolve.h"
 
 #ifndef GH_VERSION
@@ -317,6 +318,9 @@ static int opt_disk(struct state *s, const char *v, struct gh_error *err)
         r = add_scratch(disk, w.path, err);
     if (r == 0 && !empty)
         r = add_image(disk, &w, err);
+    /* The machine takes the locks, but behind its sandbox it cannot say who has them. */
+    for (unsigned i = w.mode[0] != 0; i < disk->layer_count && !r; i++)
+        r = gh_file_lock_ask(disk->layers[i].fd, i || w.read_only ? GH_LOCK_SHARED : GH_LOCK_EXCLUSIVE, disk->layers[i].label, err);
     if (r)
         return r;
     disk->read_only = w.read_only;
