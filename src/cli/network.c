@@ -17,7 +17,27 @@ static const char *text_of(GVariant *d, const char *key)
     return t;
 }
 
+static gboolean flag_of(GVariant *d, const char *key, gboolean otherwise)
+{
+    g_variant_lookup(d, key, "b", &otherwise);
+    return otherwise;
+}
+
 /* ---- network -------------------------------------------------------------------------------------------- */
+/* What is not as everywhere. */
+static void describe_nat(GVariant *n)
+{
+    static const struct { const char *key, *format; } texts[] = { { "socket", "  %s" }, { "subnet", "  subnet=%s" }, { "tftp", "  tftp=%s" }, { "bootfile", "  bootfile=%s" } };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++)
+        if (text_of(n, texts[i].key)[0])
+            printf(texts[i].format, text_of(n, texts[i].key));
+    if (flag_of(n, "host-loopback", FALSE))
+        printf("  %s", _("reaches this computer's loopback"));
+    if (!flag_of(n, "ipv6", TRUE))
+        printf("  %s", _("no IPv6"));
+}
+
 static int list(struct ctl *ctl, GhEngine1Machine *m)
 {
     GVariant *networks = gh_engine1_machine_get_networks(m);
@@ -42,13 +62,14 @@ static int list(struct ctl *ctl, GhEngine1Machine *m)
         if (kbits)
             printf(_("  at most %u kbit/s"), kbits);
         if (capturing)
-            printf("  %s", _("capturing"));
+            printf("  %s%s%s", _("capturing"), text_of(n, "capture")[0] ? " " : "", text_of(n, "capture"));
+        describe_nat(n);
         printf("\n");
         for (gsize f = 0; forwards && f < g_variant_n_children(forwards); f++) {
             const char *protocol, *address;
             guint16 host, guest;
             g_variant_get_child(forwards, f, "(&s&sqq)", &protocol, &address, &host, &guest);
-            printf("      %s:%s:%u:%u\n", protocol, address, host, guest);
+            printf(strchr(address, ':') ? "      %s:[%s]:%u:%u\n" : "      %s:%s:%u:%u\n", protocol, address, host, guest);
         }
     }
     return 0;
@@ -77,12 +98,19 @@ static gboolean parse_rate(const char *text, guint32 *ret_kbits)
     return TRUE;
 }
 
-static const char network_usage[] = "network NAME [add|set ADAPTER|remove ADAPTER] [--adapter virtio-net|e1000] [--mode nat|internal|none] "
-    "[--network NAME] [--mac ADDRESS] [--cable in|out] [--limit RATE|off]";
+static const char network_usage[] = "network NAME [add|set ADAPTER|remove ADAPTER] [--adapter virtio-net|e1000] "
+    "[--mode nat|passt|internal|stream|none] [--network NAME] [--socket PATH] [--subnet ADDRESS] [--host-loopback on|off] [--ipv6 on|off] "
+    "[--tftp FOLDER] [--bootfile NAME] [--mac ADDRESS] [--cable in|out] [--limit RATE|off]";
 
 static int take_settings(struct ctl *ctl, int argc, char **argv, int from, GVariantDict *dict)
 {
-    static const struct { const char *option, *key; } texts[] = { { "--adapter", "adapter" }, { "--mode", "mode" }, { "--network", "network" }, { "--mac", "mac" } };
+    static const struct { const char *option, *key; gboolean path; } texts[] = {
+        { "--adapter", "adapter", FALSE }, { "--mode", "mode", FALSE }, { "--network", "network", FALSE }, { "--mac", "mac", FALSE }, { "--socket", "socket", TRUE },
+        { "--subnet", "subnet", FALSE }, { "--tftp", "tftp", TRUE }, { "--bootfile", "bootfile", FALSE },
+    };
+    static const struct { const char *option, *key, *on, *off; } switches[] = {
+        { "--cable", "connected", "in", "out" }, { "--host-loopback", "host-loopback", "on", "off" }, { "--ipv6", "ipv6", "on", "off" },
+    };
 
     for (int i = from; i < argc; i += 2) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
@@ -90,13 +118,16 @@ static int take_settings(struct ctl *ctl, int argc, char **argv, int from, GVari
         guint32 kbits;
         for (unsigned k = 0; value && k < G_N_ELEMENTS(texts); k++)
             if (!strcmp(argv[i], texts[k].option)) {
-                g_variant_dict_insert(dict, texts[k].key, "s", value);
+                g_autofree char *whole = texts[k].path && value[0] ? g_canonicalize_filename(value, NULL) : g_strdup(value);
+                g_variant_dict_insert(dict, texts[k].key, "s", whole);
                 taken = TRUE;
             }
-        if (value && !strcmp(argv[i], "--cable") && (!strcmp(value, "in") || !strcmp(value, "out"))) {
-            g_variant_dict_insert(dict, "connected", "b", !strcmp(value, "in"));
-            taken = TRUE;
-        } else if (value && !strcmp(argv[i], "--limit")) {
+        for (unsigned k = 0; value && k < G_N_ELEMENTS(switches); k++)
+            if (!strcmp(argv[i], switches[k].option) && (!strcmp(value, switches[k].on) || !strcmp(value, switches[k].off))) {
+                g_variant_dict_insert(dict, switches[k].key, "b", !strcmp(value, switches[k].on));
+                taken = TRUE;
+            }
+        if (value && !strcmp(argv[i], "--limit")) {
             if (!parse_rate(value, &kbits))
                 return ctl_error(ctl, "LimitInvalid", _("“%s” is not a rate in bits a second, such as 500k or 10M."), value), 2;
             g_variant_dict_insert(dict, "limit-kbits", "u", kbits);
@@ -142,22 +173,32 @@ static int run_network(struct ctl *ctl, int argc, char **argv)
 }
 
 /* ---- forward ------------------------------------------------------------------------------------------------ */
-/* PROTOCOL:[ADDRESS:]HOSTPORT[:GUESTPORT] */
+/* PROTOCOL:[ADDRESS:]HOSTPORT[:GUESTPORT]; an IPv6 address stands in brackets. */
 static gboolean parse_forward(const char *text, gboolean both, char **protocol, char **address, guint16 *host, guint16 *guest)
 {
-    g_auto(GStrv) part = g_strsplit(text, ":", -1);
-    guint n = g_strv_length(part), ports = both ? 2 : 1;
+    const char *at = strchr(text, ':'), *end = NULL;
     guint64 number[2] = { 0, 1 };
+    guint ports = both ? 2 : 1;
 
-    if (n < 1 + ports || n > 2 + ports)
+    if (!at)
         return FALSE;
-    for (guint i = 0; i < ports; i++) {
-        const char *digits = part[n - ports + i];
-        if (!g_ascii_string_to_unsigned(digits, 10, 1, 65535, &number[i], NULL))
+    *protocol = g_strndup(text, (gsize)(at++ - text));
+    if (*at == '[') {
+        end = strchr(at, ']');
+        if (!end || end[1] != ':')
             return FALSE;
+        *address = g_strndup(at + 1, (gsize)(end - at - 1));
+        at = end + 2;
     }
-    *protocol = g_strdup(part[0]);
-    *address = g_strdup(n == 2 + ports ? part[1] : "");
+    g_auto(GStrv) part = g_strsplit(at, ":", -1);
+    guint n = g_strv_length(part);
+    if (n != ports && (n != ports + 1 || end))
+        return FALSE;
+    for (guint i = 0; i < ports; i++)
+        if (!g_ascii_string_to_unsigned(part[n - ports + i], 10, 1, 65535, &number[i], NULL))
+            return FALSE;
+    if (!*address)
+        *address = g_strdup(n > ports ? part[0] : "");
     *host = (guint16)number[0];
     *guest = (guint16)number[1];
     return TRUE;
@@ -283,7 +324,7 @@ static int run_ssh(struct ctl *ctl, int argc, char **argv)
 }
 
 const struct ctl_command ctl_network_commands[] = {
-    { "network", "NAME [add|set|remove]", N_("show or change network adapters; cable and limit also while running"), run_network, FALSE },
+    { "network", "NAME [add|set|remove]", N_("show or change network adapters; NAT, internal networks, cable and limit also while running"), run_network, FALSE },
     { "forward", "NAME add|remove FORWARD", N_("forward a port of this computer to the guest: tcp:8080:80"), run_forward, FALSE },
     { "capture", "NAME FILE|--stop", N_("write what a network adapter sees into a pcapng file"), run_capture, FALSE },
     { "ssh", "NAME [--user USER]", N_("forward a port to the guest's SSH and print the command"), run_ssh, FALSE },

@@ -86,3 +86,13 @@ void gh_close_on_escape (GtkWidget *window)
                                                                                                   gtk_named_action_new ("window.close")));
     gtk_widget_add_controller (window, shortcuts);
 }
+
+void gh_tell_text (GtkWidget *row, const char *text)
+{
+    const char *told = g_object_get_data (G_OBJECT (row), "told"), *now = gtk_editable_get_text (GTK_EDITABLE (row));
+
+    if ((!told || g_str_equal (now, told)) && !g_str_equal (now, text))
+        gtk_editable_set_text (GTK_EDITABLE (row), text);
+    if (g_str_equal (gtk_editable_get_text (GTK_EDITABLE (row)), text))
+        g_object_set_data_full (G_OBJECT (row), "told", g_strdup (text), g_free);
+}

@@ -18,4 +18,6 @@ AdwToast *gh_toast_new (const char *text); /* plain text; long sentences are wra
 /* Over the nearest toast overlay around the widget; without one nothing is shown. */
 void gh_toast (GtkWidget *widget, const char *text);
 void gh_toast_error (GtkWidget *widget, const GError *error);
+/* Shows what is told in an entry; what a person has typed and not yet applied stays. */
+void gh_tell_text (GtkWidget *entry, const char *text);
 void gh_close_on_escape (GtkWidget *window);

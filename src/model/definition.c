@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "model/definition.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/random.h>
 #include <time.h>
 
@@ -86,34 +84,6 @@ int gh_definition_add_medium(struct gh_definition *d, enum gh_medium_kind kind, 
     return 0;
 }
 
-struct gh_network *gh_definition_add_network(struct gh_definition *d, const char *adapter, const char *mode,
-                                             struct gh_error *err)
-{
-    uint8_t r[3];
-
-    if (d->network_count == GH_NETWORKS_MAX) {
-        gh_error_set(err, -ENOSPC, "TooManyNetworks", "A machine can have at most %d network adapters.", GH_NETWORKS_MAX);
-        return NULL;
-    }
-    struct gh_network *n = &d->network[d->network_count++];
-    *n = (struct gh_network){ .connected = true };
-    snprintf(n->adapter, sizeof n->adapter, "%s", adapter);
-    snprintf(n->mode, sizeof n->mode, "%s", mode);
-    random_bytes(r, sizeof r);
-    snprintf(n->mac, sizeof n->mac, "52:54:00:%02x:%02x:%02x", r[0], r[1], r[2]);
-    return n;
-}
-
-struct gh_network *gh_definition_network(struct gh_definition *d, const char *name)
-{
-    char *end;
-
-    if (strncmp(name, "net", 3) || name[3] < '0' || name[3] > '9')
-        return NULL;
-    unsigned long index = strtoul(name + 3, &end, 10);
-    return *end || index >= d->network_count ? NULL : &d->network[index];
-}
-
 struct gh_medium *gh_definition_drive(struct gh_definition *d, const char *name)
 {
     static const char *const kinds[] = { "disk", "cdrom", "floppy" };
@@ -189,62 +159,6 @@ static int check_media(const struct gh_definition *d, struct gh_error *err)
     return 0;
 }
 
-static bool mac_is_valid(const char *mac)
-{
-    unsigned b[6];
-    char rest;
-
-    return strlen(mac) == 17 && sscanf(mac, "%2x:%2x:%2x:%2x:%2x:%2x%c", b, b + 1, b + 2, b + 3, b + 4, b + 5, &rest) == 6 && !(b[0] & 1);
-}
-
-/* Ports are the host's: they collide across the adapters of a machine too. */
-static int check_forwards(const struct gh_definition *d, unsigned adapter, struct gh_error *err)
-{
-    const struct gh_network *n = &d->network[adapter];
-
-    for (unsigned f = 0; f < n->forward_count; f++) {
-        const struct gh_forward *a = &n->forward[f];
-        struct in_addr address;
-        if ((strcmp(a->protocol, "tcp") && strcmp(a->protocol, "udp")) || !a->host_port || !a->guest_port || inet_pton(AF_INET, a->host_address, &address) != 1)
-            return gh_error_option(err, -EINVAL, "ForwardInvalid", "forward", "“%s:%s:%u:%u” is not a port forward; give tcp or udp, an IPv4 address of this computer, "
-                                   "and ports from 1 to 65535.", a->protocol, a->host_address, a->host_port, a->guest_port);
-        for (unsigned i = 0; i <= adapter; i++)
-            for (unsigned k = 0; k < (i == adapter ? f : d->network[i].forward_count); k++) {
-                const struct gh_forward *b = &d->network[i].forward[k];
-                if (a->host_port == b->host_port && !strcmp(a->protocol, b->protocol) &&
-                    (!strcmp(a->host_address, b->host_address) || !strcmp(a->host_address, "0.0.0.0") || !strcmp(b->host_address, "0.0.0.0")))
-                    return gh_error_option(err, -EINVAL, "ForwardCollides", "forward", "Host port %u (%s) is forwarded twice; choose another host port.",
-                                           a->host_port, a->protocol);
-            }
-    }
-    return 0;
-}
-
-static int check_networks(const struct gh_definition *d, struct gh_error *err)
-{
-    static const char *const adapters[] = { "e1000", "virtio-net", NULL };
-    static const char *const modes[] = { "nat", "internal", "none", NULL };
-
-    for (unsigned i = 0; i < d->network_count; i++) {
-        const struct gh_network *n = &d->network[i];
-        if (!one_of(n->adapter, adapters))
-            return gh_error_option(err, -EINVAL, "AdapterUnknown", "adapter", "“%s” is not a network adapter; use e1000 or virtio-net.", n->adapter);
-        if (!one_of(n->mode, modes))
-            return gh_error_option(err, -EINVAL, "NetworkModeUnknown", "mode", "“%s” is not a network mode; use nat, internal or none.", n->mode);
-        if (!mac_is_valid(n->mac))
-            return gh_error_option(err, -EINVAL, "MacInvalid", "mac", "“%s” is not a hardware address of one adapter, such as 52:54:00:12:34:56.", n->mac);
-        if (!strcmp(n->mode, "internal") && n->name[strspn(n->name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")])
-            return gh_error_option(err, -EINVAL, "NetworkNameInvalid", "network", "“%s” cannot be an internal network's name; use letters, digits, “.”, “_” and “-”.", n->name);
-        for (unsigned k = 0; k < i; k++)
-            if (!strcasecmp(n->mac, d->network[k].mac))
-                return gh_error_option(err, -EINVAL, "MacTwice", "mac", "Two adapters have the hardware address %s; give each its own.", n->mac);
-        int r = check_forwards(d, i, err);
-        if (r)
-            return r;
-    }
-    return 0;
-}
-
 int gh_definition_check(const struct gh_definition *d, struct gh_error *err)
 {
     static const char *const accelerators[] = { "auto", "kvm", "kmod", "soft", NULL };
@@ -272,5 +186,5 @@ int gh_definition_check(const struct gh_definition *d, struct gh_error *err)
     if (d->boot_order[strspn(d->boot_order, "cdan")] || !d->boot_order[0])
         return gh_error_option(err, -EINVAL, "BootOrderInvalid", "boot-order", "“%s” is not a boot order; use the letters c (disk), d (CD), a (floppy), n (network).", d->boot_order);
     r = check_media(d, err);
-    return r ? r : check_networks(d, err);
+    return r ? r : gh_definition_check_networks(d, err);
 }

@@ -37,11 +37,17 @@ struct gh_medium {
 struct gh_forward { char protocol[4]; char host_address[48]; uint16_t host_port, guest_port; };
 struct gh_network {
     char adapter[16];                  /* "e1000", "virtio-net" */
-    char mode[16];                     /* "nat", "internal", "none" */
+    char mode[16];                     /* "nat", "passt", "internal", "stream", "none" */
     char name[64];                     /* of the internal network */
+    char socket[108];                  /* stream: a UNIX socket that carries frames, an absolute path */
     char mac[18];
     bool connected;
     uint32_t limit_kbits;              /* a second, each way; 0: none */
+    /* nat; of these passt has only the first three */
+    bool host_loopback;                /* the guest reaches what listens on the host's loopback, at its gateway */
+    bool no_ipv6;
+    char subnet[16];                   /* first address of a /24; empty: 10.0.2.0 */
+    char tftp[256], bootfile[128];     /* a folder that is served; what DHCP names */
     struct gh_forward forward[GH_FORWARDS_MAX]; unsigned forward_count;
 };
 
@@ -77,6 +83,11 @@ struct gh_network *gh_definition_add_network(struct gh_definition *d, const char
 struct gh_network *gh_definition_network(struct gh_definition *d, const char *name);
 /* Looks a drive up as the API names them: "disk0", "cdrom0", "floppy0"; NULL: none. */
 struct gh_medium *gh_definition_drive(struct gh_definition *d, const char *name);
+/* definition_network.c. NAT and passt, which the definition's forwards are for. */
+bool gh_network_takes_forwards(const struct gh_network *n);
+/* They listen on the same port of the same address. */
+bool gh_forwards_collide(const struct gh_forward *a, const struct gh_forward *b);
+int  gh_definition_check_networks(const struct gh_definition *d, struct gh_error *err);
 /* The first thing that is wrong, with the option's name. */
 int  gh_definition_check(const struct gh_definition *d, struct gh_error *err);
 

@@ -101,7 +101,7 @@ static int read_medium(struct gh_definition *d, xmlNodePtr node, enum gh_medium_
 static int read_network(struct gh_definition *d, xmlNodePtr node, struct gh_error *err)
 {
     struct gh_network *n = gh_definition_add_network(d, "e1000", "nat", err);
-    char connected[8] = "yes";
+    char connected[8] = "yes", loopback[8] = "no", ipv6[8] = "yes";
 
     if (!n)
         return -ENOSPC;
@@ -111,6 +111,14 @@ static int read_network(struct gh_definition *d, xmlNodePtr node, struct gh_erro
     attribute(node, "mac", n->mac, sizeof n->mac);
     attribute(node, "connected", connected, sizeof connected);
     n->connected = !strcmp(connected, "yes");
+    attribute(node, "socket", n->socket, sizeof n->socket);
+    attribute(node, "host-loopback", loopback, sizeof loopback);
+    n->host_loopback = !strcmp(loopback, "yes");
+    attribute(node, "ipv6", ipv6, sizeof ipv6);
+    n->no_ipv6 = !strcmp(ipv6, "no");
+    attribute(node, "subnet", n->subnet, sizeof n->subnet);
+    attribute(node, "tftp", n->tftp, sizeof n->tftp);
+    attribute(node, "bootfile", n->bootfile, sizeof n->bootfile);
     n->limit_kbits = (uint32_t)attribute_number(node, "limit-kbits", 0);
     for (xmlNodePtr c = node->children; c; c = c->next) {
         if (!is(c, "forward") || n->forward_count == GH_FORWARDS_MAX)
@@ -268,6 +276,12 @@ static void write_devices(xmlTextWriterPtr w, const struct gh_definition *d)
         attr(w, "connected", n->connected ? "yes" : "no");
         if (n->limit_kbits)
             attr_number(w, "limit-kbits", n->limit_kbits);
+        attr(w, "socket", n->socket);
+        attr(w, "host-loopback", n->host_loopback ? "yes" : NULL);
+        attr(w, "ipv6", n->no_ipv6 ? "no" : NULL);
+        attr(w, "subnet", n->subnet);
+        attr(w, "tftp", n->tftp);
+        attr(w, "bootfile", n->bootfile);
         for (unsigned f = 0; f < n->forward_count; f++) {
             start(w, "forward");
             attr(w, "protocol", n->forward[f].protocol);

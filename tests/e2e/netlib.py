@@ -17,11 +17,11 @@ DHCP = ("printf '#!/bin/sh\\n[ \"$1\" = bound ] || exit 0\\nip addr flush dev $i
 class NameServer(threading.Thread):
     """Answers A questions from a table, on loopback; counts what it was asked. The rest does not exist."""
 
-    def __init__(self, names, tcp_only=()):
+    def __init__(self, names, tcp_only=(), address=("127.0.0.1", 0)):
         super().__init__(daemon=True)
         self.names, self.asked, self.tcp_only = names, [], tcp_only
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.1", 0))
+        self.socket.bind(address)
         self.port = self.socket.getsockname()[1]
         self.start()
 

@@ -7,6 +7,7 @@ import time
 
 try:
     import pyatspi
+    from gi.repository import GLib
 except ImportError:
     print("skipped: python3-pyatspi is missing")
     sys.exit(77)
@@ -43,7 +44,10 @@ def find(node, role, name, window=None):
 def wait(what, look, timeout=60, every=0.05):
     deadline = time.time() + timeout
     while time.time() < deadline:
-        found = look()
+        try:
+            found = look()
+        except GLib.Error:  # what was looked at has just gone
+            found = None
         if found:
             return found
         time.sleep(every)
@@ -102,6 +106,9 @@ class App:
 
     def close(self):
         """Ends the application and the daemon that it started (its runtime folder is ours)."""
+        ended = self.process.poll()
+        if ended is not None:
+            print(f"FAILED: the application ended by itself ({ended})")
         self.process.terminate()
         self.process.wait(10)
         runtime = os.environ["XDG_RUNTIME_DIR"].encode()

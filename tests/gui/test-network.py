@@ -39,32 +39,18 @@ def toggle(name):
     return None
 
 
-def starts(node, role, text):
-    """The first thing of this role whose name begins so."""
-    try:
-        if node.getRoleName() == role and (node.name or "").startswith(text):
-            return node
-        for child in children(node):
-            found = starts(child, role, text)
-            if found:
-                return found
-    except Exception:
-        pass
-    return None
-
-
 def says(text):
-    return wait(f"“{text}” to be said", lambda: any(text in (n.name or "") for n in labels(app.node)))
+    return wait(f"“{text}” to be said", lambda: any(text in said for said in texts(app.node)))
 
 
-def labels(node):
+def texts(node):
+    """What all labels say. Rows go while they are looked at: a name that cannot be read any more is none."""
     try:
-        found = [node] if node.getRoleName() == "label" else []
-        for child in children(node):
-            found += labels(child)
-        return found
+        found = [node.name or ""] if node.getRoleName() == "label" else []
+        below = children(node)
     except Exception:
         return []
+    return [text for child in below for text in texts(child)] + found
 
 
 def apply(field, text):
@@ -85,8 +71,10 @@ def save():
     press(wait("“Save” to be allowed", lambda: (b := app.find("push button", "Save")) and sensitive(b) and b))
 
 
-def forward(host, guest):
+def forward(host, guest, address=None):
     press(app.wait("push button", "Add Port Forward"))
+    if address:
+        write(app.wait("text", "Host address"), address)
     write(app.wait("text", "Host port"), host)
     write(app.wait("text", "Guest port"), guest)
 
@@ -157,7 +145,27 @@ try:
     picture("gui-network-mac-invalid")
     apply(field, "52:54:00:aa:bb:cc")
     wait("the address to be saved", lambda: cards()[0]["mac"] == "52:54:00:aa:bb:cc")
-    wait("the complaint to end", lambda: not any("[Mac" in (n.name or "") for n in labels(app.node)))
+    wait("the complaint to end", lambda: not any("[Mac" in said for said in texts(app.node)))
+
+    # ---- what of NAT few people change ----
+    click(app.wait("label", "Addresses and Network Boot"))
+    subnet = app.wait("text", "The Guest's Network (10.0.2.0 if Empty)")
+    apply(subnet, "10.0.2.9")
+    says("[SubnetInvalid]")
+    assert cards()[0]["subnet"] == "", "an impossible network was taken"
+    apply(subnet, "10.0.2.0")
+    wait("the network to be saved", lambda: cards()[0]["subnet"] == "10.0.2.0")
+    loopback = wait("the loopback's switch", lambda: toggle("Access to This Computer"))
+    loopback.queryAction().doAction(0)
+    wait("the permission to be saved", lambda: cards()[0]["host-loopback"])
+    picture("gui-network-nat")
+
+    # ---- a forward from an IPv6 address ----
+    forward(str(free), "80", "::1")
+    save()
+    says(f"TCP [::1]:{free} to port 80 of the guest")
+    ctl("forward", "Net", "remove", f"tcp:[::1]:{free}")
+    wait("it to go", lambda: not any("[::1]" in said for said in texts(app.node)))
 
     # ---- a second card, changed from outside, and taken away ----
     press(app.wait("push button", "Add Network Card"))
@@ -166,7 +174,7 @@ try:
     says("inn")
     picture("gui-network-two")
     ctl("network", "Net", "remove", "net1")
-    wait("the second card to go", lambda: not any((n.name or "") == "Network Card 2" for n in labels(app.node)))
+    wait("the second card to go", lambda: "Network Card 2" not in texts(app.node))
 
     # ---- a running machine: the cable, and a port that somebody has ----
     ctl("start", "Net")
@@ -202,6 +210,25 @@ try:
     says(" is on the clipboard")
     wait("a forward to SSH", lambda: [f for f in forwards() if f[0] == "tcp" and f[1] == "127.0.0.1" and f[3] == 22])
     picture("gui-network-running")
+
+    # ---- a capture: begun, its file shown, ended ----
+    press(app.wait("push button", "Start Capture"))
+    wait("the capture to run", lambda: cards()[0]["capturing"] and cards()[0]["capture"].endswith(".pcapng"))
+    path = cards()[0]["capture"]
+    says("Writing " + path.replace(os.environ["HOME"], "~"))
+    assert os.path.exists(path)
+    picture("gui-network-capture")
+    press(app.wait("push button", "Stop Capture"))
+    wait("the capture to end", lambda: not cards()[0]["capturing"])
+    says("Written to " + path.replace(os.environ["HOME"], "~"))
+    assert open(path, "rb").read(4) == b"\x0a\x0d\x0d\x0a", "not pcapng"
+
+    # ---- moved to an internal network while it runs ----
+    ctl("network", "Net", "set", "net0", "--mode", "internal", "--network", "tavern")
+    says("tavern")
+    assert not app.find("push button", "Add Port Forward"), "an internal network has no forwards"
+    ctl("network", "Net", "set", "net0", "--mode", "nat")
+    app.wait("push button", "Add Port Forward")
     socket.create_server(("127.0.0.1", free)).close()
     ctl("stop", "Net")
     print("ok")

@@ -39,8 +39,51 @@ static struct gh_definition *example(void)
     CHECK_EQ(gh_definition_add_medium(d, GH_MEDIUM_CDROM, "ide", "raw", NULL, &err), 0);
     struct gh_network *n = gh_definition_add_network(d, "e1000", "nat", &err);
     n->forward[0] = (struct gh_forward){ "tcp", "127.0.0.1", 2222, 22 };
-    n->forward_count = 1;
+    n->forward[1] = (struct gh_forward){ "tcp", "::1", 2222, 22 };
+    n->forward_count = 2;
+    n->host_loopback = n->no_ipv6 = true;
+    strcpy(n->subnet, "10.7.0.0");
+    strcpy(n->tftp, "/srv/tftp");
+    strcpy(n->bootfile, "boot.ipxe");
+    n = gh_definition_add_network(d, "virtio-net", "stream", &err);
+    strcpy(n->socket, "/run/user/1000/passt.socket");
     return d;
+}
+
+/* What a network adapter cannot be. */
+static void networks(void)
+{
+    struct gh_error err = { 0 };
+
+#define REFUSED(wanted, ...)                                    \
+    do {                                                     \
+        struct gh_definition *d = example();                 \
+        struct gh_network *n = &d->network[0];               \
+        __VA_ARGS__;                                         \
+        err = (struct gh_error){ 0 };                        \
+        CHECK(gh_definition_check(d, &err) < 0 && n);        \
+        CHECK_STR(err.id, wanted);                           \
+        gh_definition_free(d);                               \
+    } while (0)
+    REFUSED("NetworkModeUnknown", strcpy(n->mode, "bridge"));
+    REFUSED("SubnetInvalid", strcpy(n->subnet, "10.0.2.1"));
+    REFUSED("SubnetInvalid", strcpy(n->subnet, "127.0.0.0"));
+    REFUSED("SubnetInvalid", strcpy(n->subnet, "224.0.0.0"));
+    REFUSED("FolderInvalid", strcpy(n->tftp, "srv"));
+    REFUSED("FolderInvalid", strcpy(n->tftp, "/srv,forward=tcp:1:1"));
+    REFUSED("BootFileInvalid", strcpy(n->bootfile, "a,host-loopback"));
+    REFUSED("SocketInvalid", strcpy(d->network[1].socket, ""));
+    REFUSED("SocketInvalid", strcpy(d->network[1].socket, "/a,b"));
+    REFUSED("NetworkNameInvalid", strcpy(n->mode, "internal"), strcpy(n->name, "../x"));
+    REFUSED("NetworkNameInvalid", strcpy(n->mode, "internal"), strcpy(n->name, ".hidden"));
+    REFUSED("MacTwice", strcpy(d->network[1].mac, n->mac));
+    REFUSED("ForwardInvalid", strcpy(n->forward[0].host_address, "localhost"));
+    REFUSED("ForwardInvalid", n->forward[0].host_port = 0);
+    REFUSED("ForwardCollides", strcpy(n->mode, "passt"));
+    REFUSED("ForwardCollides", strcpy(n->forward[1].host_address, "0.0.0.0"));
+#undef REFUSED
+    const struct gh_forward four = { "tcp", "0.0.0.0", 80, 1 }, six = { "tcp", "::", 80, 1 }, one = { "tcp", "::1", 80, 2 }, udp = { "udp", "::1", 80, 2 };
+    CHECK(!gh_forwards_collide(&four, &six) && gh_forwards_collide(&six, &one) && !gh_forwards_collide(&one, &udp));
 }
 
 static void round_trip(void)
@@ -65,7 +108,15 @@ static void round_trip(void)
     CHECK_EQ(b->medium[0].limit_bytes, 10 << 20);
     CHECK_EQ(b->medium[0].limit_ops, 500);
     CHECK(b->medium[1].file == NULL);
+    CHECK_EQ(b->network_count, 2);
     CHECK_EQ(b->network[0].forward[0].host_port, 2222);
+    CHECK_STR(b->network[0].forward[1].host_address, "::1");
+    CHECK(b->network[0].host_loopback && b->network[0].no_ipv6 && !b->network[1].host_loopback && !b->network[1].no_ipv6);
+    CHECK_STR(b->network[0].subnet, "10.7.0.0");
+    CHECK_STR(b->network[0].tftp, "/srv/tftp");
+    CHECK_STR(b->network[0].bootfile, "boot.ipxe");
+    CHECK_STR(b->network[1].mode, "stream");
+    CHECK_STR(b->network[1].socket, "/run/user/1000/passt.socket");
     CHECK(gh_definition_drive(b, "cdrom0") == &b->medium[1]);
     CHECK(gh_definition_drive(b, "cdrom1") == NULL);
     CHECK(gh_definition_drive(b, "disk0x") == NULL);
@@ -149,6 +200,7 @@ int main(void)
 {
     CHECK_FATAL(mkdtemp(folder) != NULL);
     round_trip();
+    networks();
     damage();
     hostile();
     read_only_folder();

@@ -7,6 +7,7 @@
  * A machine runs without the daemon: quitting it, or killing it, stops no guest.
  */
 #pragma once
+#include <limits.h>
 #include <gio/gio.h>
 
 #include "base/error.h"
@@ -21,7 +22,7 @@ struct gh_instance;
 struct gh_job;
 
 /* A network adapter of a running machine, as it last told. */
-struct gh_daemon_net { gboolean known, backend, capturing; char address[16], address6[46]; };
+struct gh_daemon_net { gboolean known, backend, capturing; char capture[PATH_MAX]; char address[16], address6[46]; };
 
 struct gh_daemon_machine {
     struct gh_daemon *daemon;
@@ -32,6 +33,7 @@ struct gh_daemon_machine {
     struct gh_instance *instance;          /* NULL: off */
     GBytes *thumbnail;
     struct gh_daemon_net net[GH_NETWORKS_MAX];
+    void *connecting;                      /* network_connect.c: a change that its supervisor has not answered */
 };
 
 struct gh_daemon {
@@ -122,6 +124,12 @@ void gh_network_connect(struct gh_daemon_machine *m);          /* the methods */
 GVariant *gh_network_describe(struct gh_daemon_machine *m);
 void gh_network_ask(struct gh_daemon_machine *m, const char *adapter); /* NULL: all; when the machine says that something changed */
 void gh_network_forget(struct gh_daemon_machine *m);           /* it is off */
+/* network_connect.c. What gasthaus-vm's --net says for it. */
+char *gh_network_words(const struct gh_network *n);
+/* Connects a running machine's adapter as n says; err NULL: it is. One at a time. */
+typedef void (*gh_network_done)(struct gh_daemon_machine *m, const struct gh_error *err, void *opaque);
+void gh_network_reconnect(struct gh_daemon_machine *m, const char *id, const struct gh_network *n, gh_network_done done, void *opaque);
+void gh_network_abandon(struct gh_daemon_machine *m);          /* the machine goes */
 
 /* osinfo.c; blocking, call from a thread. Keys as in the D-Bus API. */
 GVariant *gh_osinfo_identify(const char *path, struct gh_error *err);

@@ -415,17 +415,8 @@ static void media_args(GPtrArray *args, const struct gh_daemon_machine *m)
 static void network_args(GPtrArray *args, const struct gh_definition *d)
 {
     for (unsigned i = 0; i < d->network_count; i++) {
-        const struct gh_network *n = &d->network[i];
-        g_autoptr(GString) text = g_string_new(NULL);
-        g_string_printf(text, "%s,model=%s,mac=%s,link=%s", n->mode, n->adapter, n->mac, n->connected ? "on" : "off");
-        if (n->limit_kbits)
-            g_string_append_printf(text, ",limit=%uk", n->limit_kbits);
-        if (!strcmp(n->mode, "internal") && n->name[0])
-            g_string_append_printf(text, ",name=%s", n->name);
-        for (unsigned f = 0; f < n->forward_count && !strcmp(n->mode, "nat"); f++)
-            g_string_append_printf(text, ",forward=%s:%s:%u:%u", n->forward[f].protocol, n->forward[f].host_address, n->forward[f].host_port,
-                                   n->forward[f].guest_port);
-        arg(args, "--net", text->str);
+        g_autofree char *words = gh_network_words(&d->network[i]);
+        arg(args, "--net", words);
     }
 }
 

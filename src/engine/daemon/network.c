@@ -41,10 +41,18 @@ GVariant *gh_network_describe(struct gh_daemon_machine *m)
         g_variant_dict_insert(&d, "mac", "s", n->mac);
         g_variant_dict_insert(&d, "connected", "b", n->connected);
         g_variant_dict_insert(&d, "limit-kbits", "u", n->limit_kbits);
+        g_variant_dict_insert(&d, "socket", "s", n->socket);
+        g_variant_dict_insert(&d, "host-loopback", "b", n->host_loopback);
+        g_variant_dict_insert(&d, "ipv6", "b", !n->no_ipv6);
+        g_variant_dict_insert(&d, "subnet", "s", n->subnet);
+        g_variant_dict_insert(&d, "tftp", "s", n->tftp);
+        g_variant_dict_insert(&d, "bootfile", "s", n->bootfile);
         g_variant_dict_insert_value(&d, "forwards", describe_forwards(n));
         if (m->instance && live->known) {
             g_variant_dict_insert(&d, "link", "b", n->connected && live->backend);
             g_variant_dict_insert(&d, "capturing", "b", live->capturing);
+            if (live->capturing)
+                g_variant_dict_insert(&d, "capture", "s", live->capture);
             g_variant_dict_insert(&d, "address", "s", live->address);
             g_variant_dict_insert(&d, "address6", "s", live->address6);
         }
@@ -61,6 +69,7 @@ static void publish(struct gh_daemon_machine *m)
 
 void gh_network_forget(struct gh_daemon_machine *m)
 {
+    gh_network_abandon(m);
     memset(m->net, 0, sizeof m->net);
     if (m->definition)
         publish(m);
@@ -110,8 +119,8 @@ static struct gh_network *find(struct gh_daemon_machine *m, struct gh_definition
 
 static int needs_off(struct gh_daemon_machine *m, struct gh_error *err)
 {
-    return !m->instance ? 0 : gh_error_set(err, -EBUSY, "MachineRunning", "“%s” is running; network cards can be added, changed and removed when it is off. "
-                                           "Its cable, limit and port forwards can be changed now.", m->definition->name);
+    return !m->instance ? 0 : gh_error_set(err, -EBUSY, "MachineRunning", "“%s” is running; network cards can be added, exchanged and removed, and passt and sockets chosen, when it is off. "
+                                           "Cable, limit, port forwards, NAT and internal networks can be changed now.", m->definition->name);
 }
 
 static int take_text(GVariant *v, const char *key, char *out, size_t size, struct gh_error *err)
@@ -122,32 +131,48 @@ static int take_text(GVariant *v, const char *key, char *out, size_t size, struc
     return 0;
 }
 
-/* live: only what a running machine can change was changed. */
-static int apply(struct gh_network *n, GVariant *settings, gboolean *live, struct gh_error *err)
+/* What a change needs of a running machine. */
+enum needs { AT_ONCE, CONNECTED_ANEW, SWITCHED_OFF };
+
+static int apply(struct gh_network *n, GVariant *settings, enum needs *needs, struct gh_error *err)
 {
+    const struct { const char *key; char *out; size_t size; enum needs needs; } texts[] = {
+        { "adapter", n->adapter, sizeof n->adapter, SWITCHED_OFF }, { "mac", n->mac, sizeof n->mac, SWITCHED_OFF },
+        { "mode", n->mode, sizeof n->mode, CONNECTED_ANEW }, { "network", n->name, sizeof n->name, CONNECTED_ANEW },
+        { "socket", n->socket, sizeof n->socket, CONNECTED_ANEW }, { "subnet", n->subnet, sizeof n->subnet, CONNECTED_ANEW },
+        { "tftp", n->tftp, sizeof n->tftp, CONNECTED_ANEW }, { "bootfile", n->bootfile, sizeof n->bootfile, CONNECTED_ANEW },
+    };
     GVariantIter iter;
     const char *key;
     GVariant *v;
     int r = 0;
 
-    *live = TRUE;
+    *needs = AT_ONCE;
     g_variant_iter_init(&iter, settings);
     while (r == 0 && g_variant_iter_next(&iter, "{&sv}", &key, &v)) {
-        const struct { const char *key; char *out; size_t size; } texts[] = {
-            { "adapter", n->adapter, sizeof n->adapter }, { "mode", n->mode, sizeof n->mode }, { "network", n->name, sizeof n->name }, { "mac", n->mac, sizeof n->mac },
-        };
-        gboolean taken = FALSE;
-        for (unsigned i = 0; i < G_N_ELEMENTS(texts) && !taken; i++)
-            if (!strcmp(key, texts[i].key)) {
-                r = take_text(v, key, texts[i].out, texts[i].size, err);
-                taken = TRUE;
-                *live = FALSE;
-            }
-        if (!taken && !strcmp(key, "connected") && g_variant_is_of_type(v, G_VARIANT_TYPE_BOOLEAN))
-            n->connected = g_variant_get_boolean(v);
-        else if (!taken && !strcmp(key, "limit-kbits") && g_variant_is_of_type(v, G_VARIANT_TYPE_UINT32))
-            n->limit_kbits = g_variant_get_uint32(v);
-        else if (!taken)
+        gboolean boolean = g_variant_is_of_type(v, G_VARIANT_TYPE_BOOLEAN), taken = TRUE;
+        enum needs this = CONNECTED_ANEW;
+        unsigned i = 0;
+        while (i < G_N_ELEMENTS(texts) && strcmp(key, texts[i].key))
+            i++;
+        if (i < G_N_ELEMENTS(texts)) {
+            r = take_text(v, key, texts[i].out, texts[i].size, err);
+            this = texts[i].needs;
+        } else if (!strcmp(key, "host-loopback") && boolean) {
+            n->host_loopback = g_variant_get_boolean(v);
+        } else if (!strcmp(key, "ipv6") && boolean) {
+            n->no_ipv6 = !g_variant_get_boolean(v);
+        } else {
+            this = AT_ONCE;
+            if (!strcmp(key, "connected") && boolean)
+                n->connected = g_variant_get_boolean(v);
+            else if (!strcmp(key, "limit-kbits") && g_variant_is_of_type(v, G_VARIANT_TYPE_UINT32))
+                n->limit_kbits = g_variant_get_uint32(v);
+            else
+                taken = FALSE;
+        }
+        *needs = MAX(*needs, this);
+        if (!taken)
             r = gh_error_option(err, -EINVAL, "SettingUnknown", key, "There is no setting “%s” of that type for a network adapter.", key);
         g_variant_unref(v);
     }
@@ -179,9 +204,9 @@ static gboolean on_add(GhEngine1Machine *iface, GDBusMethodInvocation *inv, GVar
     struct gh_error err = { 0 };
     struct gh_definition *changed = gh_definition_copy(m->definition);
     struct gh_network *n = NULL;
-    gboolean live;
+    enum needs needs;
 
-    if (needs_off(m, &err) || !(n = gh_definition_add_network(changed, "e1000", "nat", &err)) || apply(n, settings, &live, &err) || check_mac(m, n, &err))
+    if (needs_off(m, &err) || !(n = gh_definition_add_network(changed, "e1000", "nat", &err)) || apply(n, settings, &needs, &err) || check_mac(m, n, &err))
         return fail(inv, changed, &err);
     g_autofree char *id = g_strdup_printf("net%u", changed->network_count - 1);
     if (gh_daemon_machine_save(m, changed, &err))
@@ -192,24 +217,66 @@ static gboolean on_add(GhEngine1Machine *iface, GDBusMethodInvocation *inv, GVar
 
 static void ignore_reply(struct gh_daemon_machine *m, const struct gh_error *err, void *reply, int fd, void *opaque) { }
 
+/* A changed definition that waits for the word of the running machine or its supervisor. */
+struct waiting { GDBusMethodInvocation *inv; struct gh_definition *changed; };
+
+static void tell_live(struct gh_daemon_machine *m, unsigned index)
+{
+    const struct gh_network *n = &m->definition->network[index];
+    g_autofree char *id = g_strdup_printf("net%u", index);
+
+    gh_instance_call(m, "net-cable", json_pack("{s:s, s:b}", "adapter", id, "plugged", n->connected), -1, ignore_reply, NULL);
+    gh_instance_call(m, "net-limit", json_pack("{s:s, s:i}", "adapter", id, "kbits", (int)n->limit_kbits), -1, ignore_reply, NULL);
+}
+
+static void connected_anew(struct gh_daemon_machine *m, const struct gh_error *err, void *opaque)
+{
+    struct waiting *w = opaque;
+    struct gh_error failure = { 0 };
+
+    if (!err && w->changed->revision != m->definition->revision) {
+        gh_error_set(&failure, -EAGAIN, "RevisionConflict", "The settings of “%s” were changed meanwhile; the network is another until it is switched off. Change it again to keep it.",
+                     m->definition->name);
+        err = &failure;
+    }
+    if (err) {
+        gh_definition_free(w->changed);
+        gh_return_error(w->inv, err);
+    } else if (gh_daemon_machine_save(m, w->changed, &failure)) {
+        gh_return_error(w->inv, &failure);
+    } else {
+        for (unsigned i = 0; m->instance && i < m->definition->network_count; i++)
+            tell_live(m, i);
+        g_dbus_method_invocation_return_value(w->inv, NULL);
+    }
+    g_free(w);
+}
+
 static gboolean on_change(GhEngine1Machine *iface, GDBusMethodInvocation *inv, const char *id, GVariant *settings, gpointer data)
 {
     struct gh_daemon_machine *m = data;
     struct gh_error err = { 0 };
     struct gh_definition *changed = gh_definition_copy(m->definition);
     struct gh_network *n = find(m, changed, id, &err);
-    gboolean live;
+    enum needs needs;
 
-    if (!n || apply(n, settings, &live, &err) || (!live && (needs_off(m, &err) || check_mac(m, n, &err))))
+    if (!n || apply(n, settings, &needs, &err))
         return fail(inv, changed, &err);
-    gboolean connected = n->connected;
-    guint32 kbits = n->limit_kbits;
+    if (needs == CONNECTED_ANEW && (!strcmp(n->mode, "passt") || !strcmp(n->mode, "stream")))
+        needs = SWITCHED_OFF;
+    if ((needs == SWITCHED_OFF && needs_off(m, &err)) || check_mac(m, n, &err) || gh_definition_check(changed, &err))
+        return fail(inv, changed, &err);
+    unsigned index = (unsigned)(n - changed->network);
+    if (m->instance && needs == CONNECTED_ANEW) {
+        struct waiting *w = g_new0(struct waiting, 1);
+        *w = (struct waiting){ inv, changed };
+        gh_network_reconnect(m, id, n, connected_anew, w);
+        return TRUE;
+    }
     if (gh_daemon_machine_save(m, changed, &err))
         return fail(inv, NULL, &err);
-    if (m->instance) {
-        gh_instance_call(m, "net-cable", json_pack("{s:s, s:b}", "adapter", id, "plugged", connected), -1, ignore_reply, NULL);
-        gh_instance_call(m, "net-limit", json_pack("{s:s, s:i}", "adapter", id, "kbits", (int)kbits), -1, ignore_reply, NULL);
-    }
+    if (m->instance)
+        tell_live(m, index);
     gh_engine1_machine_complete_change_adapter(iface, inv);
     return TRUE;
 }
@@ -232,12 +299,9 @@ static gboolean on_remove(GhEngine1Machine *iface, GDBusMethodInvocation *inv, c
 }
 
 /* ---- Forwards ---------------------------------------------------------------------------------------------- */
-/* The changed definition waits for the running machine's word. */
-struct forwarding { GDBusMethodInvocation *inv; struct gh_definition *changed; };
-
 static void forward_done(struct gh_daemon_machine *m, const struct gh_error *err, void *reply, int fd, void *opaque)
 {
-    struct forwarding *f = opaque;
+    struct waiting *f = opaque;
     struct gh_error failure = { 0 };
 
     if (err) {
@@ -265,8 +329,8 @@ static gboolean forward(struct gh_daemon_machine *m, GDBusMethodInvocation *inv,
         json_decref(parameters);
         return fail(inv, changed, &err);
     }
-    struct forwarding *f = g_new0(struct forwarding, 1);
-    *f = (struct forwarding){ inv, changed };
+    struct waiting *f = g_new0(struct waiting, 1);
+    *f = (struct waiting){ inv, changed };
     if (ask) {
         gh_instance_call(m, verb, parameters, -1, forward_done, f);
     } else {
@@ -286,7 +350,7 @@ static gboolean on_add_forward(GhEngine1Machine *iface, GDBusMethodInvocation *i
 
     if (!n)
         return fail(inv, changed, &err);
-    if (strcmp(n->mode, "nat")) {
+    if (!gh_network_takes_forwards(n)) {
         gh_error_option(&err, -EOPNOTSUPP, "ForwardUnsupported", "adapter", "Ports can be forwarded with NAT only; “%s” of “%s” is connected otherwise.", id, m->definition->name);
         return fail(inv, changed, &err);
     }
@@ -350,6 +414,7 @@ static gboolean on_capture(GhEngine1Machine *iface, GDBusMethodInvocation *inv, 
         gh_error_option(&err, -code, "FileUnwritable", "path", "The capture “%s” cannot be made: %s. Choose a new file.", path, strerror(code));
         gh_return_error(inv, &err);
     } else {
+        g_strlcpy(m->net[find(m, m->definition, id, &err) - m->definition->network].capture, path, PATH_MAX);
         gh_instance_call(m, "net-capture", json_pack("{s:s}", "adapter", id), fd, capture_done, inv);
     }
     return TRUE;

@@ -27,27 +27,49 @@ static bool parse_port(const char *text, uint32_t *out)
     return *text >= '0' && *text <= '9' && !*end && n >= 1 && n <= 65535;
 }
 
+/* [ADDRESS]: in brackets where it has colons itself. Moves *at behind it and its colon. */
+static bool take_address(char **at, char *out, size_t size)
+{
+    char *end = **at == '[' ? strchr(*at, ']') : strchr(*at, ':');
+    struct in6_addr a;
+
+    if (!end || (**at == '[' && end[1] != ':'))
+        return false;
+    bool six = **at == '[';
+    char *text = *at + six;
+    *at = end + 1 + six;
+    *end = '\0';
+    if (inet_pton(six ? AF_INET6 : AF_INET, text, &a) != 1 || strlen(text) >= size)
+        return false;
+    snprintf(out, size, "%s", text);
+    return true;
+}
+
 int gh_parse_forward(const char *text, struct gh_launch_forward *ret, struct gh_error *err)
 {
-    char copy[128], *part[4], *save = NULL;
-    struct in_addr address;
-    unsigned n = 0;
+    char copy[128], *at = copy;
+    unsigned colons = 0;
+    bool good = strlen(text) < sizeof copy;
 
     *ret = (struct gh_launch_forward){ .address = "127.0.0.1" };
-    if (strlen(text) < sizeof copy) {
+    if (good) {
         memcpy(copy, text, strlen(text) + 1);
-        for (char *p = strtok_r(copy, ":", &save); p && n < 4; p = strtok_r(NULL, ":", &save))
-            part[n++] = p;
-        if (save && *save)
-            n = 0;
+        char *colon = strchr(copy, ':');
+        good = colon == copy + 3 && (!strncmp(copy, "tcp", 3) || !strncmp(copy, "udp", 3));
+        at = copy + 4;
     }
-    if (n == 4)
-        snprintf(ret->address, sizeof ret->address, "%s", part[1]);
-    if (n < 3 || (strcmp(part[0], "tcp") && strcmp(part[0], "udp")) || inet_pton(AF_INET, ret->address, &address) != 1 ||
-        !parse_port(part[n - 2], &ret->host_port) || !parse_port(part[n - 1], &ret->guest_port))
+    for (const char *p = good ? at : ""; *p; p++)
+        colons += *p == ':';
+    if (good && colons > 1)
+        good = take_address(&at, ret->address, sizeof ret->address);
+    char *colon = good ? strchr(at, ':') : NULL;
+    if (colon)
+        *colon = '\0';
+    if (!colon || !parse_port(at, &ret->host_port) || !parse_port(colon + 1, &ret->guest_port))
         return gh_error_option(err, -EINVAL, "ForwardInvalid", "forward", "“%.100s” is not a port forward; write tcp:HOSTPORT:GUESTPORT or "
-                               "udp:ADDRESS:HOSTPORT:GUESTPORT, with ports from 1 to 65535.", text);
-    memcpy(ret->protocol, part[0], 4);
+                               "udp:ADDRESS:HOSTPORT:GUESTPORT, with ports from 1 to 65535 and an IPv6 address in brackets.", text);
+    memcpy(ret->protocol, copy, 4);
+    ret->protocol[3] = '\0';
     return 0;
 }
 
@@ -59,7 +81,8 @@ static int add_forward(struct gh_launch_net *n, const char *text, struct gh_erro
     if (r)
         return r;
     for (unsigned i = 0; i < n->forward_count; i++)
-        if (n->forwards[i].host_port == f.host_port && !strcmp(n->forwards[i].protocol, f.protocol))
+        if (n->forwards[i].host_port == f.host_port && !strcmp(n->forwards[i].protocol, f.protocol) &&
+            !strchr(n->forwards[i].address, ':') == !strchr(f.address, ':'))
             return gh_error_option(err, -EEXIST, "ForwardCollides", "forward", "Host port %u (%s) is forwarded twice.", f.host_port, f.protocol);
     if (n->forward_count == 32)
         return gh_error_option(err, -ENOSPC, "TooManyForwards", "forward", "An adapter can have at most 32 port forwards.");
@@ -116,7 +139,7 @@ static int take_word(struct gh_launch_net *n, char *word, char *model, size_t mo
 {
     char *value = strchr(word, '=');
     uint64_t bits;
-    bool nat = !strcmp(n->kind, "nat");
+    bool nat = !strcmp(n->kind, "nat"), either = nat || !strcmp(n->kind, "passt");
     struct in_addr a;
 
     if (value)
@@ -137,9 +160,9 @@ static int take_word(struct gh_launch_net *n, char *word, char *model, size_t mo
         n->limit_bits = bits;
         return 0;
     }
-    if (value && nat && !strcmp(word, "forward"))
+    if (value && either && !strcmp(word, "forward"))
         return add_forward(n, value, err);
-    if (value && nat && !strcmp(word, "network")) {
+    if (value && either && !strcmp(word, "network")) {
         if (inet_pton(AF_INET, value, &a) != 1 || ntohl(a.s_addr) & 0xff)
             return bad(err, value, "give the first address of 256, such as 10.0.2.0");
         snprintf(n->network, sizeof n->network, "%s", value);
@@ -157,13 +180,13 @@ static int take_word(struct gh_launch_net *n, char *word, char *model, size_t mo
     }
     if (value && !strcmp(n->kind, "stream") && !strcmp(word, "path"))
         return n->fd >= 0 ? bad(err, value, "one path is enough") : connect_stream(n, value, err);
-    if (!value && nat && !strcmp(word, "host-loopback"))
+    if (!value && either && !strcmp(word, "host-loopback"))
         n->host_loopback = true;
-    else if (!value && nat && !strcmp(word, "no-ipv6"))
+    else if (!value && either && !strcmp(word, "no-ipv6"))
         n->no_ipv6 = true;
     else
-        return bad(err, word, "words are model=, mac=, link=on|off, limit=; for nat forward=, network=, tftp=, bootfile=, host-loopback, no-ipv6; "
-                   "for internal name=; for stream path=");
+        return bad(err, word, "words are model=, mac=, link=on|off, limit=; for nat and passt forward=, network=, host-loopback, no-ipv6; "
+                   "for nat tftp=, bootfile=; for internal name=; for stream path=");
     return 0;
 }
 
@@ -201,8 +224,8 @@ int gh_cmdline_net(struct gh_launch *l, const char *text, struct gh_error *err)
         return bad(err, text, "it is too long");
     memcpy(copy, text, strlen(text) + 1);
     const char *kind = strtok_r(copy, ",", &save);
-    if (!kind || (strcmp(kind, "nat") && strcmp(kind, "internal") && strcmp(kind, "stream") && strcmp(kind, "none")))
-        return bad(err, kind ? kind : "", "use nat, internal, stream or none");
+    if (!kind || (strcmp(kind, "nat") && strcmp(kind, "passt") && strcmp(kind, "internal") && strcmp(kind, "stream") && strcmp(kind, "none")))
+        return bad(err, kind ? kind : "", "use nat, passt, internal, stream or none");
     snprintf(name, sizeof name, "net%u", l->net_count);
     snprintf(id, sizeof id, "nic%u", l->net_count);
     struct gh_launch_net *n = gh_launch_add_net(l, name, strcmp(kind, "none") ? kind : "null", -1);

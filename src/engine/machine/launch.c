@@ -56,7 +56,7 @@ static const struct gh_schema forward_schema = { "forward", sizeof(struct gh_lau
 static const struct gh_schema net_schema = { "net", sizeof(struct gh_launch_net),
     (const struct gh_schema_field[]){
         GH_S_STRING(struct gh_launch_net, name, "name", true, "what a device's netdev option says"),
-        GH_S_STRING(struct gh_launch_net, kind, "kind", true, "nat internal stream null"),
+        GH_S_STRING(struct gh_launch_net, kind, "kind", true, "nat passt internal stream null"),
         GH_S_FD(struct gh_launch_net, fd, "fd", false, NULL),
         GH_S_STRING(struct gh_launch_net, mac, "mac", false, "xx:xx:xx:xx:xx:xx"),
         GH_S_BOOL(struct gh_launch_net, unplugged, "unplugged", "the cable is not in"),
@@ -226,7 +226,7 @@ int gh_launch_check(const struct gh_launch *l, struct gh_error *err)
                         "ring")))
             return r;
     for (unsigned i = 0; i < l->net_count; i++)
-        if ((r = ONE_OF("nets.kind", l->nets[i].kind, "nat", "internal", "stream", "null")))
+        if ((r = ONE_OF("nets.kind", l->nets[i].kind, "nat", "passt", "internal", "stream", "null")))
             return r;
     for (unsigned i = 0; i < l->disk_count; i++) {
         if (!l->disks[i].layer_count && !l->disks[i].removable && !l->disks[i].hot_plug)

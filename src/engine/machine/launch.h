@@ -38,10 +38,10 @@ struct gh_launch_char {
     int  in_fd, out_fd;                    /* the same descriptor may stand in in_fd alone */
     char path[GH_LAUNCH_SOCKET_MAX];       /* "listen" without in_fd: where the supervisor listens once it has the lock */
 };
-struct gh_launch_forward { char protocol[4], address[16]; uint32_t host_port, guest_port; };
+struct gh_launch_forward { char protocol[4], address[46]; uint32_t host_port, guest_port; };
 struct gh_launch_net {
     char name[32];
-    char kind[12];                         /* "nat", "internal": fd comes from the supervisor; "stream", "null" */
+    char kind[12];                         /* "nat", "passt", "internal": fd comes from the supervisor; "stream", "null" */
     int  fd;
     char mac[18];
     bool unplugged;                        /* the cable is not in */

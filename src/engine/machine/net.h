@@ -41,14 +41,17 @@ struct gh_netdev *gh_net_handle(struct gh_net *n);
 /* Once the machine stands and before it runs. */
 void gh_net_set_machine(struct gh_net *n, struct gh_machine *m);
 
-/* Takes the socket of a new backend; the forwards are asked of it again. */
-int  gh_net_connect(struct gh_net *n, int fd, struct gh_error *err);
+/* Takes the socket of a new backend; the forwards are asked of it again. kind: what the adapter is connected to from
+ * now on ("nat", "internal", "null", for which fd is -1), with the forwards
+ * "PROTOCOL ADDRESS HOSTPORT GUESTPORT;" each; NULL: as before. A
+ * device that has offloads can be moved only to what has them too. */
+int  gh_net_connect(struct gh_net *n, const char *kind, const char *forwards, int fd, struct gh_error *err);
 void gh_net_plug(struct gh_net *n, bool plugged);
 void gh_net_limit(struct gh_net *n, uint64_t bits_per_second);
 /* Takes an empty regular file and writes pcapng into it; -1: ends the capture. */
 int  gh_net_capture(struct gh_net *n, int fd, struct gh_error *err);
 
-struct gh_net_forward { char protocol[4], address[16]; uint16_t host_port, guest_port; };
+struct gh_net_forward { char protocol[4], address[46]; uint16_t host_port, guest_port; };
 /* The answer of the backend, later, on the main thread; or an error now, and done is not called. */
 typedef void (*gh_net_forward_done)(void *opaque, const struct gh_error *err);
 int  gh_net_forward_add(struct gh_net *n, const struct gh_net_forward *f, gh_net_forward_done done, void *opaque, struct gh_error *err);

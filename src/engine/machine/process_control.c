@@ -229,11 +229,13 @@ OP(backend)
 
     if (!strcmp(args->kind, "net")) {
         struct gh_net *n = gh_process_net(p, args->name, err);
-        return n ? gh_net_connect(n, gh_steal_fd(&args->fd), err) : -ENOENT;
+        return n ? gh_net_connect(n, args->connect[0] ? args->connect : NULL, args->forwards, gh_steal_fd(&args->fd), err) : -ENOENT;
     }
     if (strcmp(args->kind, "display"))
         return gh_error_option(err, -EOPNOTSUPP, "VerbUnsupported", "kind", "A backend of kind “%s” cannot be "
                                "replaced while the machine runs.", args->kind);
+    if (args->fd < 0)
+        return gh_error_option(err, -EINVAL, "ArgumentMissing", "fd", "A display's backend comes with its socket.");
     return gh_display_add_backend(p->display, gh_steal_fd(&args->fd), err);
 }
 

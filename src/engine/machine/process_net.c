@@ -114,7 +114,7 @@ OP(net_status)
     ret->limit_kbits = (uint32_t)(info.limit_bits / 1000);
     const struct gh_net_forward *f = gh_net_forwards(n, &count);
     for (unsigned i = 0; i < count && at < sizeof ret->forwards; i++)
-        at += (size_t)snprintf(ret->forwards + at, sizeof ret->forwards - at, "%s%s:%s:%u:%u", i ? " " : "", f[i].protocol, f[i].address, f[i].host_port,
+        at += (size_t)snprintf(ret->forwards + at, sizeof ret->forwards - at, strchr(f[i].address, ':') ? "%s%s:[%s]:%u:%u" : "%s%s:%s:%u:%u", i ? " " : "", f[i].protocol, f[i].address, f[i].host_port,
                                f[i].guest_port);
     return 0;
 }
@@ -133,14 +133,14 @@ static void forward_done(void *opaque, const struct gh_error *err)
 static int forward(struct gh_process *p, const char *adapter, bool add, struct gh_net_forward *f, struct gh_error *err)
 {
     struct gh_net *n = gh_process_net(p, adapter, err);
-    struct in_addr address;
+    struct in6_addr address;
 
     if (!n)
         return -ENOENT;
     if (!f->address[0])
         strcpy(f->address, "127.0.0.1");
-    if ((strcmp(f->protocol, "tcp") && strcmp(f->protocol, "udp")) || inet_pton(AF_INET, f->address, &address) != 1)
-        return gh_error_option(err, -EINVAL, "ForwardInvalid", "forward", "“%s:%s” cannot be forwarded; give tcp or udp, and an IPv4 address of this computer.",
+    if ((strcmp(f->protocol, "tcp") && strcmp(f->protocol, "udp")) || (inet_pton(AF_INET, f->address, &address) != 1 && inet_pton(AF_INET6, f->address, &address) != 1))
+        return gh_error_option(err, -EINVAL, "ForwardInvalid", "forward", "“%s:%s” cannot be forwarded; give tcp or udp, and an address of this computer.",
                                f->protocol, f->address);
     struct forwarding *later = malloc(sizeof *later);
     if (!later)

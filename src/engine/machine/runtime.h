@@ -5,7 +5,7 @@
  *
  *   lock     held by the supervisor for life (OFD lock: a new process with the old pid cannot fool it)
  *   status   JSON: schema, boot id, pid, start time, name, state; in the end how it ended
- *   control, display, serial: sockets
+ *   control, display, serial, supervisor: sockets
  *
  * Thread: the supervisor's. A status file that cannot be written is logged, never fatal.
  */

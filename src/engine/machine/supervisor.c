@@ -24,6 +24,7 @@
 #include "engine/machine/runtime.h"
 #include "engine/machine/supervisor_child.h"
 #include "engine/machine/supervisor_net.h"
+#include "engine/machine/supervisor_requests.h"
 
 #define POWER_BUTTON_GRACE_NS 20000000000ull
 #define BACKEND_STEADY_NS     60000000000ull /* lived that long: its earlier deaths are forgotten */
@@ -33,6 +34,7 @@ struct display_backend {
     int      listen_fd, pidfd;
     pid_t    pid;
     unsigned deaths;
+    int      status;                   /* of its last end, as wait gives it */
     uint64_t started_ns;
     struct gh_loop_source *source;
     struct gh_loop_timer *retry;
@@ -42,7 +44,7 @@ struct supervisor {
     const struct gh_supervisor_config *cfg;
     struct gh_loop *loop;
     struct gh_runtime rt;
-    int      sock, machine_pidfd, control_fd, signal_fd, notify_fd;
+    int      sock, machine_pidfd, control_fd, signal_fd, notify_fd, requests_fd;
     pid_t    machine_pid;
     struct gh_loop_source *sock_source;
     struct gh_loop_timer *grace;
@@ -50,6 +52,7 @@ struct supervisor {
     bool     asked, started;
     struct display_backend display;
     struct gh_supervisor_net *net;
+    struct gh_requests *requests;
     char   **sockets;                  /* paths to remove in the end */
     unsigned socket_count;
     int      terminal;                 /* -1: left as it is */
@@ -233,6 +236,9 @@ static void on_display_retry(void *opaque)
     struct gh_error    err = { 0 };
     gh_autoclose int   sock = -1;
 
+    /* Told now and not at its end, which a machine's end is too. */
+    gh_log(GH_LOG_WARN, "the display of “%s” ended (%s %d) and is started again", s->rt.name, WIFSIGNALED(s->display.status) ? "signal" : "status",
+           WIFSIGNALED(s->display.status) ? WTERMSIG(s->display.status) : WEXITSTATUS(s->display.status));
     if (display_spawn(s, &sock, &err)) {
         gh_log(GH_LOG_ERROR, "%s", err.text);
         return;
@@ -263,8 +269,7 @@ static void on_display_end(void *opaque, int fd, uint32_t events)
                "the machine to see it again.", s->rt.name, d->deaths + 1);
         return;
     }
-    gh_log(GH_LOG_WARN, "the display of “%s” ended (%s %d) and is started again", s->rt.name,
-           WIFSIGNALED(status) ? "signal" : "status", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+    d->status = status;
     gh_loop_timer_arm(d->retry, gh_loop_now_ns() + delay_ns[d->deaths++]);
 }
 
@@ -293,13 +298,38 @@ static int display_start(struct supervisor *s, struct gh_error *err)
 }
 
 /* ---- Networks ----------------------------------------------------------------------------------------- */
-static void hand_over_net(void *opaque, const char *name, int fd)
+static void hand_over_net(void *opaque, const char *name, const struct gh_launch_net *net, int fd)
 {
     struct supervisor *s = opaque;
+    json_t *o = json_pack("{s:s, s:s}", "kind", "net", "name", name);
 
+    if (net) {
+        char forwards[2400] = "";
+        size_t at = 0;
+        for (unsigned i = 0; i < net->forward_count && at < sizeof forwards; i++)
+            at += (size_t)snprintf(forwards + at, sizeof forwards - at, "%s %s %u %u;", net->forwards[i].protocol, net->forwards[i].address,
+                                   net->forwards[i].host_port, net->forwards[i].guest_port);
+        json_object_set_new(o, "connect", json_string(net->kind));
+        json_object_set_new(o, "forwards", json_string(forwards));
+    }
+    if (fd >= 0)
+        json_object_set_new(o, "fd", json_integer(0));
     if (s->machine_pid && !s->asked)
-        ask_machine(s, "backend", json_pack("{s:s, s:s, s:i}", "kind", "net", "name", name, "fd", 0), fd);
-    close(fd);
+        ask_machine(s, "backend", o, fd);
+    else
+        json_decref(o);
+    if (fd >= 0)
+        close(fd);
+}
+
+/* Where the supervisor itself is asked: supervisor_requests.h. */
+static int listen_requests(struct supervisor *s, struct gh_error *err)
+{
+    char path[PATH_MAX];
+
+    snprintf(path, sizeof path, "%s/supervisor", s->rt.path);
+    int r = listen_at(s, "supervisor", path, SOCK_SEQPACKET, &s->requests_fd, err);
+    return r ? r : gh_requests_new(s->loop, s->requests_fd, s->net, &s->requests, err);
 }
 
 /* ---- Signals ------------------------------------------------------------------------------------------- */
@@ -431,6 +461,8 @@ static int start(struct supervisor *s, struct gh_error *err)
     if (!r)
         r = gh_supervisor_net_new(s->loop, l, s->rt.path, hand_over_net, s, &s->net, err);
     if (!r)
+        r = listen_requests(s, err);
+    if (!r)
         r = machine_start(s, err);
     if (!r) {
         gh_runtime_state(&s->rt, "starting");
@@ -453,13 +485,14 @@ static void stop(struct supervisor *s)
         tcsetattr(s->terminal, TCSADRAIN, &s->terminal_was);
     end_child(s->machine_pid);
     end_child(s->display.pid);
+    gh_requests_free(s->requests);
     gh_supervisor_net_free(s->net);
     for (unsigned i = 0; i < s->socket_count; i++) {
         unlink(s->sockets[i]);
         free(s->sockets[i]);
     }
     free(s->sockets);
-    const int fds[] = { s->sock, s->machine_pidfd, s->control_fd, s->signal_fd, s->notify_fd, s->display.listen_fd,
+    const int fds[] = { s->sock, s->machine_pidfd, s->control_fd, s->signal_fd, s->notify_fd, s->requests_fd, s->display.listen_fd,
                         s->display.pidfd };
     for (unsigned i = 0; i < GH_ARRAY_LEN(fds); i++)
         if (fds[i] >= 0)
@@ -488,7 +521,7 @@ static void explain(struct supervisor *s)
 int gh_supervisor_run(const struct gh_supervisor_config *cfg, struct gh_error *err)
 {
     struct supervisor s = { .cfg = cfg, .sock = -1, .machine_pidfd = -1, .control_fd = -1, .signal_fd = -1,
-                            .notify_fd = cfg->notify_fd, .terminal = -1, .rt = { .dir_fd = -1, .lock_fd = -1 },
+                            .notify_fd = cfg->notify_fd, .requests_fd = -1, .terminal = -1, .rt = { .dir_fd = -1, .lock_fd = -1 },
                             .display = { .listen_fd = -1, .pidfd = -1 } };
     int r = start(&s, err);
 

@@ -21,14 +21,15 @@
 #include "base/log.h"
 #include "engine/machine/cmdline.h"
 #include "engine/machine/supervisor_child.h"
+#include "engine/machine/supervisor_net_words.h"
 
 #define STEADY_NS 60000000000ull           /* lived that long: its earlier deaths are forgotten */
-enum { ARGUMENTS = 24, SOCKET_BYTES = 1 << 20 };
+enum { SOCKET_BYTES = 1 << 20 };
 
 struct net_backend {
     struct gh_supervisor_net *owner;
-    const struct gh_launch_net *cfg;       /* a copy of ours, without its descriptor and lists */
-    int      control, pidfd;
+    struct gh_launch_net *cfg;             /* ours, without its descriptor */
+    int      control, pidfd, status;       /* status: of its last end, as wait gives it */
     pid_t    pid;
     unsigned deaths;
     uint64_t started_ns;
@@ -40,7 +41,7 @@ struct gh_supervisor_net {
     struct gh_loop *loop;
     char  machine[64], folder[PATH_MAX - 128], *program;
     struct gh_resolv *resolv;
-    void (*hand_over)(void *opaque, const char *name, int fd);
+    void (*hand_over)(void *opaque, const char *name, const struct gh_launch_net *net, int fd);
     void *opaque;
     struct net_backend *backend;
     unsigned count;
@@ -72,68 +73,27 @@ static void on_servers(void *opaque, const struct gh_resolv_state *state)
 /* ---- One backend process ----------------------------------------------------------------------------------- */
 static void on_end(void *opaque, int fd, uint32_t events);
 
-struct words { char *word[ARGUMENTS]; unsigned count; char text[4096]; size_t used; };
-
-static void add_word(struct words *w, const char *format, const char *value)
+/* Where passt is: a program of the system's. */
+static const char *find_passt(void)
 {
-    int n = snprintf(w->text + w->used, sizeof w->text - w->used, format, value);
+    static const char *const places[] = { "/usr/local/bin/passt", "/usr/bin/passt", "/bin/passt" };
 
-    if (n < 0 || (size_t)n >= sizeof w->text - w->used || w->count + 1 >= ARGUMENTS)
-        return;
-    w->word[w->count++] = w->text + w->used;
-    w->used += (size_t)n + 1;
-}
-
-/* A name that DHCP may carry. */
-static void host_name(const char *name, char out[64])
-{
-    size_t n = 0;
-
-    for (; *name && n < 62; name++)
-        if ((*name | 32) >= 'a' && (*name | 32) <= 'z')
-            out[n++] = *name;
-        else if ((*name >= '0' && *name <= '9') || (*name == '-' && n))
-            out[n++] = *name;
-        else if (n && out[n - 1] != '-')
-            out[n++] = '-';
-    while (n && out[n - 1] == '-')
-        n--;
-    out[n] = '\0';
-}
-
-static void build_words(const struct net_backend *b, struct words *w)
-{
-    const struct gh_resolv_state *state = gh_resolv_state(b->owner->resolv);
-    char name[64];
-
-    *w = (struct words){ .count = 0 };
-    add_word(w, "%s", "gasthaus-backend");
-    add_word(w, "%s", "net");
-    add_word(w, "%s", "--frames-fd=3");
-    add_word(w, "%s", "--control-fd=4");
-    host_name(b->owner->machine, name);
-    if (name[0])
-        add_word(w, "--hostname=%s", name);
-    if (b->cfg->network[0])
-        add_word(w, "--network=%s", b->cfg->network);
-    if (b->cfg->host_loopback)
-        add_word(w, "%s", "--allow-host-loopback");
-    if (b->cfg->no_ipv6)
-        add_word(w, "%s", "--no-ipv6");
-    if (b->cfg->tftp[0])
-        add_word(w, "--tftp=%s", b->cfg->tftp);
-    if (b->cfg->bootfile[0])
-        add_word(w, "--bootfile=%s", b->cfg->bootfile);
-    for (unsigned i = 0; i < state->domain_count; i++)
-        add_word(w, "--search=%s", state->domain[i]);
+    for (unsigned i = 0; i < GH_ARRAY_LEN(places); i++)
+        if (access(places[i], X_OK) == 0)
+            return places[i];
+    return NULL;
 }
 
 /* ret_fd: the machine's end of the wire. */
 static int spawn(struct net_backend *b, int *ret_fd, struct gh_error *err)
 {
-    struct words w;
+    const bool passt = !strcmp(b->cfg->kind, "passt");
+    const char *program = passt ? find_passt() : b->owner->program;
+    struct gh_words w;
     int wire[2], control[2], bytes = SOCKET_BYTES;
 
+    if (!program)
+        return gh_error_option(err, -ENOENT, "ProgramMissing", "mode", "The program “passt” is missing; install the package passt, or choose NAT.");
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, wire))
         return gh_error_set(err, -errno, "SocketFailed", "The network cannot be started: %s.", strerror(errno));
     int r = gh_packet_pair(control, err);
@@ -144,21 +104,27 @@ static int spawn(struct net_backend *b, int *ret_fd, struct gh_error *err)
     }
     for (unsigned i = 0; i < 2; i++)
         setsockopt(wire[i], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
-    build_words(b, &w);
+    if (passt)
+        gh_words_passt(&w, b->cfg);
+    else
+        gh_words_nat(&w, b->cfg, b->owner->machine, gh_resolv_state(b->owner->resolv));
     const struct gh_child_fd fds[] = { { wire[1], 3 }, { control[1], 4 } };
-    r = gh_child_spawn(b->owner->program, w.word, fds, 2, &b->pid, &b->pidfd, err);
+    r = gh_child_spawn(program, w.word, fds, passt ? 1 : 2, &b->pid, &b->pidfd, err);
     close(wire[1]);
     close(control[1]);
+    if (r || passt)
+        close(control[0]);
     if (r) {
         close(wire[0]);
-        close(control[0]);
         return r;
     }
-    fcntl(control[0], F_SETFL, O_NONBLOCK);
-    b->control = control[0];
     b->started_ns = gh_loop_now_ns();
     b->source = gh_loop_fd(b->owner->loop, b->pidfd, EPOLLIN, on_end, b);
-    tell_servers(b, gh_resolv_state(b->owner->resolv));
+    if (!passt) {
+        fcntl(control[0], F_SETFL, O_NONBLOCK);
+        b->control = control[0];
+        tell_servers(b, gh_resolv_state(b->owner->resolv));
+    }
     *ret_fd = wire[0];
     return 0;
 }
@@ -243,20 +209,10 @@ static int join(struct net_backend *b, int *ret_fd, struct gh_error *err)
     return 0;
 }
 
+static bool ours(const struct gh_launch_net *n) { return !strcmp(n->kind, "nat") || !strcmp(n->kind, "passt") || !strcmp(n->kind, "internal"); }
+
 static int start(struct net_backend *b, int *ret_fd, struct gh_error *err)
 { return !strcmp(b->cfg->kind, "internal") ? join(b, ret_fd, err) : spawn(b, ret_fd, err); }
-
-static void on_retry(void *opaque)
-{
-    struct net_backend *b = opaque;
-    struct gh_error err = { 0 };
-    int fd = -1;
-
-    if (start(b, &fd, &err))
-        gh_log(GH_LOG_ERROR, "%s", err.text);
-    else
-        b->owner->hand_over(b->owner->opaque, b->cfg->name, fd);
-}
 
 /* Unlike a screen a network is worth trying again for ever, slowly. */
 static void try_again(struct net_backend *b)
@@ -268,6 +224,24 @@ static void try_again(struct net_backend *b)
         b->deaths = 0;
     gh_loop_timer_arm(b->retry, now + delay_ns[b->deaths < GH_ARRAY_LEN(delay_ns) ? b->deaths : GH_ARRAY_LEN(delay_ns) - 1]);
     b->deaths++;
+}
+
+static void on_retry(void *opaque)
+{
+    struct net_backend *b = opaque;
+    struct gh_error err = { 0 };
+    int fd = -1;
+
+    if (b->status >= 0)
+        gh_log(GH_LOG_WARN, "the network “%s” of “%s” ended (%s %d) and is started again", b->cfg->name, b->owner->machine,
+               WIFSIGNALED(b->status) ? "signal" : "status", WIFSIGNALED(b->status) ? WTERMSIG(b->status) : WEXITSTATUS(b->status));
+    b->status = -1;
+    if (!start(b, &fd, &err)) {
+        b->owner->hand_over(b->owner->opaque, b->cfg->name, NULL, fd);
+        return;
+    }
+    gh_log(GH_LOG_ERROR, "%s", err.text);
+    try_again(b);
 }
 
 void gh_supervisor_net_lost(struct gh_supervisor_net *s, const char *name)
@@ -285,42 +259,106 @@ static void on_end(void *opaque, int fd, uint32_t events)
     if (waitpid(b->pid, &status, WNOHANG) != b->pid)
         return;
     bury(b);
-    gh_log(GH_LOG_WARN, "the network “%s” of “%s” ended (%s %d) and is started again", b->cfg->name, b->owner->machine,
-           WIFSIGNALED(status) ? "signal" : "status", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+    b->status = status;                    /* told when it is started again: a machine's end is its end too */
     try_again(b);
 }
 
 /* ---- Lifetime --------------------------------------------------------------------------------------------------- */
+/* A copy that owns its forwards. */
+static struct gh_launch_net *copy_net(const struct gh_launch_net *net)
+{
+    struct gh_launch_net *copy = malloc(sizeof *copy);
+    struct gh_launch_forward *forwards = calloc(net->forward_count + 1, sizeof *forwards);
+
+    if (!copy || !forwards) {
+        free(copy);
+        free(forwards);
+        return NULL;
+    }
+    *copy = *net;
+    if (net->forward_count)
+        memcpy(forwards, net->forwards, net->forward_count * sizeof *forwards);
+    copy->forwards = forwards;
+    copy->fd = -1;
+    return copy;
+}
+
+static void free_net(struct gh_launch_net *net)
+{
+    if (net)
+        free(net->forwards);
+    free(net);
+}
+
 static int add(struct gh_supervisor_net *s, struct gh_launch_net *net, struct gh_error *err)
 {
     struct net_backend *b = &s->backend[s->count++];
-    struct gh_launch_net *copy = malloc(sizeof *copy);
 
-    *b = (struct net_backend){ .owner = s, .control = -1, .pidfd = -1 };
+    *b = (struct net_backend){ .owner = s, .control = -1, .pidfd = -1, .status = -1 };
     b->retry = gh_loop_timer(s->loop, on_retry, b);
-    if (!copy || !b->retry) {
-        free(copy);
+    b->cfg = copy_net(net);
+    if (!b->cfg || !b->retry)
         return no_memory(err);
-    }
-    *copy = *net;
-    copy->forwards = NULL;                 /* the machine's own matter */
-    copy->forward_count = 0;
-    b->cfg = copy;
-    return start(b, &net->fd, err);
+    return ours(net) ? start(b, &net->fd, err) : 0;
 }
 
-static bool ours(const struct gh_launch_net *n) { return !strcmp(n->kind, "nat") || !strcmp(n->kind, "internal"); }
+/* Ends what carries the frames. A switch belongs to other machines too. */
+static void end(struct net_backend *b)
+{
+    pid_t pid = b->pid;
 
-int gh_supervisor_net_new(struct gh_loop *loop, struct gh_launch *launch, const char *folder, void (*hand_over)(void *opaque, const char *name, int fd),
+    gh_loop_timer_arm(b->retry, 0);
+    bury(b);
+    if (pid && b->cfg && strcmp(b->cfg->kind, "internal")) {
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+    }
+}
+
+int gh_supervisor_net_change(struct gh_supervisor_net *s, const char *name, const struct gh_launch_net *net, struct gh_error *err)
+{
+    struct net_backend *b = NULL;
+    int fd = -1;
+
+    for (unsigned i = 0; s && i < s->count; i++)
+        if (!strcmp(s->backend[i].cfg->name, name))
+            b = &s->backend[i];
+    if (!b)
+        return gh_error_option(err, -ENOENT, "AdapterUnknown", "adapter", "The machine has no network adapter “%s”; the first is net0.", name);
+    static const char *const movable[] = { "nat", "internal", "null" };
+    bool can = false;
+    for (unsigned i = 0; i < GH_ARRAY_LEN(movable); i++)
+        can |= !strcmp(net->kind, movable[i]);
+    if (!can)
+        return gh_error_option(err, -EOPNOTSUPP, "NetworkUnmovable", "mode", "A running machine can be moved to NAT, an internal network or none only; switch it off first.");
+    struct gh_launch_net *next = copy_net(net), *old = b->cfg;
+    if (!next)
+        return no_memory(err);
+    snprintf(next->name, sizeof next->name, "%s", name);
+    end(b);
+    b->cfg = next;
+    b->deaths = 0;
+    b->status = -1;
+    int r = ours(next) ? start(b, &fd, err) : 0;
+    if (r) {                               /* what was there before comes back */
+        b->cfg = old;
+        free_net(next);
+        if (ours(old))
+            try_again(b);
+        return r;
+    }
+    free_net(old);
+    s->hand_over(s->opaque, name, next, fd);
+    return 0;
+}
+
+int gh_supervisor_net_new(struct gh_loop *loop, struct gh_launch *launch, const char *folder, void (*hand_over)(void *opaque, const char *name, const struct gh_launch_net *net, int fd),
                           void *opaque, struct gh_supervisor_net **ret, struct gh_error *err)
 {
-    unsigned wanted = 0;
     int r = 0;
 
     *ret = NULL;
-    for (unsigned i = 0; i < launch->net_count; i++)
-        wanted += ours(&launch->nets[i]);
-    if (!wanted)
+    if (!launch->net_count)
         return 0;
     struct gh_supervisor_net *s = calloc(1, sizeof *s);
     if (!s)
@@ -330,14 +368,13 @@ int gh_supervisor_net_new(struct gh_loop *loop, struct gh_launch *launch, const 
     const char *slash = strrchr(folder, '/');
     snprintf(s->folder, sizeof s->folder, "%.*s/networks", slash ? (int)(slash - folder) : 1, slash ? folder : ".");
     s->program = gh_child_program("gasthaus-backend");
-    s->backend = calloc(wanted, sizeof *s->backend);
+    s->backend = calloc(launch->net_count, sizeof *s->backend);
     if (!s->program)
         r = gh_error_set(err, -ENOENT, "ProgramMissing", "The program “gasthaus-backend”, which carries networks, is missing; install Gasthaus again.");
     else if (!s->backend || !(s->resolv = gh_resolv_new(loop, on_servers, s)))
         r = no_memory(err);
     for (unsigned i = 0; i < launch->net_count && !r; i++)
-        if (ours(&launch->nets[i]))
-            r = add(s, &launch->nets[i], err);
+        r = add(s, &launch->nets[i], err);
     if (r) {
         gh_supervisor_net_free(s);
         return r;
@@ -351,16 +388,9 @@ void gh_supervisor_net_free(struct gh_supervisor_net *s)
     if (!s)
         return;
     for (unsigned i = 0; i < s->count; i++) {
-        struct net_backend *b = &s->backend[i];
-        pid_t pid = b->pid;
-        bool nat = b->cfg && !strcmp(b->cfg->kind, "nat");
-        bury(b);
-        if (pid && nat) {                  /* a switch may have other machines */
-            kill(pid, SIGKILL);
-            waitpid(pid, NULL, 0);
-        }
-        gh_loop_timer_free(b->retry);
-        free((void *)(uintptr_t)b->cfg);
+        end(&s->backend[i]);
+        gh_loop_timer_free(s->backend[i].retry);
+        free_net(s->backend[i].cfg);
     }
     gh_resolv_free(s->resolv);
     free(s->backend);

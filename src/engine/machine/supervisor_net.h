@@ -10,10 +10,14 @@
 struct gh_supervisor_net;
 
 /* Starts what the launch's nets need and gives them their descriptors. hand_over gets the descriptor of a
- * later backend of the net, and owns it. *ret may be NULL: no networks. */
-/* folder: where machines have theirs; internal networks meet in "networks" beside them. */
-int  gh_supervisor_net_new(struct gh_loop *loop, struct gh_launch *launch, const char *folder, void (*hand_over)(void *opaque, const char *name, int fd),
+ * later backend of the net, and owns it; net says what it is, or is NULL: the same as before. fd -1: nothing carries
+ * frames now. *ret may be NULL: no networks.
+ * folder: where machines have theirs; internal networks meet in "networks" beside them. */
+int  gh_supervisor_net_new(struct gh_loop *loop, struct gh_launch *launch, const char *folder, void (*hand_over)(void *opaque, const char *name, const struct gh_launch_net *net, int fd),
                            void *opaque, struct gh_supervisor_net **ret, struct gh_error *err);
+/* Connects the net otherwise: net is what a start would have (its fd is ignored). The guest sees its cable pulled and
+ * plugged in. Refused, or what cannot be started: the net stays as it was. */
+int  gh_supervisor_net_change(struct gh_supervisor_net *s, const char *name, const struct gh_launch_net *net, struct gh_error *err);
 /* The machine says that what carried a net's frames has gone. */
 void gh_supervisor_net_lost(struct gh_supervisor_net *s, const char *name);
 void gh_supervisor_net_free(struct gh_supervisor_net *s);

@@ -3,18 +3,20 @@
 
 #include <glib/gi18n.h>
 
+#include "gui/details/gh-capture-row.h"
 #include "gui/details/gh-forward-form.h"
+#include "gui/details/gh-nat-row.h"
+#include "gui/details/gh-ssh-row.h"
 #include "gui/gh-util.h"
 
 /* A number is saved when the hand rests. */
 #define SAVE_AFTER_MS 700
-#define SSH_PORT 22
 
 struct _GhAdapterRow {
     AdwExpanderRow parent_instance;
     GhMachine *machine;
     char *id;
-    GtkWidget *model, *mode, *network, *mac, *problem, *cable_row, *cable, *limit, *ssh;
+    GtkWidget *model, *mode, *network, *socket, *mac, *problem, *cable_row, *cable, *limit, *ssh, *capture, *details;
     guint limit_timer;
     GtkWidget *add, *remove;
     GhForwardForm *form;
@@ -30,7 +32,7 @@ struct _GhAdapterRow {
 
 G_DEFINE_FINAL_TYPE (GhAdapterRow, gh_adapter_row, ADW_TYPE_EXPANDER_ROW)
 
-static const char *const models[] = { "virtio-net", "e1000" }, *const modes[] = { "nat", "internal", "none" };
+static const char *const models[] = { "virtio-net", "e1000" }, *const modes[] = { "nat", "internal", "none", "passt", "stream" };
 
 static guint index_of (const char *const *names, guint count, const char *name)
 {
@@ -72,9 +74,16 @@ static void on_changed (GObject *source, GAsyncResult *result, gpointer data)
         return;                    /* the row is gone */
     mark (self->mac, !good && c->row == self->mac);
     mark (self->network, !good && c->row == self->network);
+    mark (self->socket, !good && c->row == self->socket);
     complain (self, message);
     if (!good && !c->row)
         gh_adapter_row_show (self, self->card, self->all); /* choices and switches go back */
+}
+
+/* A socket has no default: choosing it only shows where its path goes. */
+static gboolean waits_for_path (GhAdapterRow *self, const char *key, GVariant *value)
+{
+    return g_str_equal (key, "mode") && g_str_equal (g_variant_get_string (value, NULL), "stream") && !gtk_editable_get_text (GTK_EDITABLE (self->socket))[0];
 }
 
 static void change (GhAdapterRow *self, const char *key, GVariant *value)
@@ -83,12 +92,21 @@ static void change (GhAdapterRow *self, const char *key, GVariant *value)
 
     if (self->filling)
         return;
+    if (waits_for_path (self, key, value)) {
+        gtk_widget_set_visible (self->socket, TRUE);
+        gtk_widget_grab_focus (self->socket);
+        g_variant_unref (g_variant_ref_sink (value));
+        return;
+    }
     g_variant_builder_init (&settings, G_VARIANT_TYPE_VARDICT);
     g_variant_builder_add (&settings, "{sv}", key, value);
     if (g_str_equal (key, "mode") && g_str_equal (g_variant_get_string (value, NULL), "internal") && !gtk_editable_get_text (GTK_EDITABLE (self->network))[0])
         g_variant_builder_add (&settings, "{sv}", "network", g_variant_new_string ("internal"));
+    if (g_str_equal (key, "socket"))
+        g_variant_builder_add (&settings, "{sv}", "mode", g_variant_new_string ("stream"));
     struct changing *c = g_new0 (struct changing, 1);
-    *c = (struct changing){ g_object_ref (self), g_str_equal (key, "mac") ? self->mac : g_str_equal (key, "network") ? self->network : NULL };
+    *c = (struct changing){ g_object_ref (self), g_str_equal (key, "mac") ? self->mac : g_str_equal (key, "network") ? self->network
+                            : g_str_equal (key, "socket") ? self->socket : NULL };
     gh_engine1_machine_call_change_adapter (proxy (self), self->id, g_variant_builder_end (&settings), NULL, on_changed, c);
 }
 
@@ -109,6 +127,8 @@ static void on_mode (GhAdapterRow *self)
 }
 
 static void on_network (GhAdapterRow *self) { change (self, "network", g_variant_new_string (gtk_editable_get_text (GTK_EDITABLE (self->network)))); }
+static void on_socket (GhAdapterRow *self) { change (self, "socket", g_variant_new_string (gtk_editable_get_text (GTK_EDITABLE (self->socket)))); }
+static void on_details (GhAdapterRow *self, const char *key, GVariant *value) { change (self, key, value); }
 static void on_mac (GhAdapterRow *self) { change (self, "mac", g_variant_new_string (gtk_editable_get_text (GTK_EDITABLE (self->mac)))); }
 static void on_cable (GhAdapterRow *self) { change (self, "connected", g_variant_new_boolean (gtk_switch_get_active (GTK_SWITCH (self->cable)))); }
 
@@ -281,59 +301,6 @@ static void add_button (GhAdapterRow *self, GtkWidget *row, const char *icon, co
     adw_action_row_add_suffix (ADW_ACTION_ROW (row), button);
 }
 
-/* ---- One press to SSH -------------------------------------------------------------------------------------------- */
-
-struct ssh { GhAdapterRow *self; guint16 port; };
-
-static void give_command (GhAdapterRow *self, guint16 port)
-{
-    g_autofree char *command = g_strdup_printf ("ssh -p %u 127.0.0.1", port);
-    g_autofree char *text = g_strdup_printf (_ ("“%s” is on the clipboard"), command);
-
-    gdk_clipboard_set_text (gtk_widget_get_clipboard (GTK_WIDGET (self)), command);
-    gh_toast (GTK_WIDGET (self), text);
-}
-
-static void on_ssh_forward (GObject *source, GAsyncResult *result, gpointer data)
-{
-    g_autofree struct ssh *c = data;
-    g_autoptr (GhAdapterRow) self = c->self;
-    g_autoptr (GError) error = NULL;
-
-    if (!gh_engine1_machine_call_add_forward_finish (GH_ENGINE1_MACHINE (source), result, &error))
-        gh_toast_error (GTK_WIDGET (self), error);
-    else if (self->machine)
-        give_command (self, c->port);
-}
-
-/* A port of this computer that nobody has now; 0: none. */
-static guint16 free_port (void)
-{
-    g_autoptr (GSocket) socket = g_socket_new (G_SOCKET_FAMILY_IPV4, G_SOCKET_TYPE_STREAM, G_SOCKET_PROTOCOL_TCP, NULL);
-    g_autoptr (GSocketAddress) wanted = g_inet_socket_address_new_from_string ("127.0.0.1", 0), got = NULL;
-
-    if (!socket || !g_socket_bind (socket, wanted, FALSE, NULL) || !(got = g_socket_get_local_address (socket, NULL)))
-        return 0;
-    return g_inet_socket_address_get_port (G_INET_SOCKET_ADDRESS (got));
-}
-
-static void on_ssh (GhAdapterRow *self)
-{
-    const char *protocol, *address;
-    guint16 host_port, guest_port;
-    GVariantIter iter;
-
-    g_variant_iter_init (&iter, self->forwards);
-    while (g_variant_iter_next (&iter, "(&s&sqq)", &protocol, &address, &host_port, &guest_port))
-        if (guest_port == SSH_PORT && g_str_equal (protocol, "tcp") && (g_str_equal (address, "127.0.0.1") || g_str_equal (address, "0.0.0.0"))) {
-            give_command (self, host_port);
-            return;
-        }
-    struct ssh *c = g_new0 (struct ssh, 1);
-    *c = (struct ssh){ g_object_ref (self), free_port () };
-    gh_engine1_machine_call_add_forward (proxy (self), self->id, "tcp", "127.0.0.1", c->port, SSH_PORT, NULL, on_ssh_forward, c);
-}
-
 /* How often a port of this computer is asked for. */
 static guint uses (GhAdapterRow *self, const GhForward *f)
 {
@@ -345,7 +312,7 @@ static guint uses (GhAdapterRow *self, const GhForward *f)
     g_variant_iter_init (&iter, self->all_forwards);
     while (g_variant_iter_next (&iter, "(&s&sqq)", &protocol, &address, &host_port, &guest_port))
         n += host_port == f->host_port && g_str_equal (protocol, f->protocol) &&
-             (g_str_equal (address, f->address) || g_str_equal (address, "0.0.0.0") || g_str_equal (f->address, "0.0.0.0"));
+             gh_forward_addresses_meet (address, f->address);
     return n;
 }
 
@@ -353,7 +320,7 @@ static GtkWidget *forward_row (GhAdapterRow *self, const GhForward *f)
 {
     GtkWidget *row = adw_action_row_new ();
     g_autofree char *protocol = g_ascii_strup (f->protocol, -1);
-    g_autofree char *title = g_strdup_printf (_ ("%s %s:%u to port %u of the guest"), protocol, f->address, f->host_port, f->guest_port);
+    g_autofree char *title = g_strdup_printf (strchr (f->address, ':') ? _ ("%s [%s]:%u to port %u of the guest") : _ ("%s %s:%u to port %u of the guest"), protocol, f->address, f->host_port, f->guest_port);
     gboolean twice = uses (self, f) > 1;
 
     adw_preferences_row_set_use_markup (ADW_PREFERENCES_ROW (row), FALSE);
@@ -419,17 +386,6 @@ static GVariant *all_forwards (GVariant *all)
     return g_variant_ref_sink (g_variant_builder_end (&list));
 }
 
-/* What a person has typed and not yet applied stays. */
-static void set_text (GtkWidget *row, const char *text)
-{
-    const char *told = g_object_get_data (G_OBJECT (row), "told"), *now = gtk_editable_get_text (GTK_EDITABLE (row));
-
-    if (!told || g_str_equal (now, told))
-        gtk_editable_set_text (GTK_EDITABLE (row), text);
-    if (g_str_equal (gtk_editable_get_text (GTK_EDITABLE (row)), text))
-        g_object_set_data_full (G_OBJECT (row), "told", g_strdup (text), g_free);
-}
-
 /* Digits that are not a value yet. */
 static gboolean is_typed (GtkSpinButton *spin)
 {
@@ -446,14 +402,15 @@ static char *describe (GVariant *card, gboolean on)
     g_variant_lookup (card, "address", "&s", &address);
     g_variant_lookup (card, "address6", "&s", &address6);
     g_variant_lookup (card, "connected", "b", &connected);
-    const char *where = g_str_equal (mode, "nat") ? _ ("NAT") : g_str_equal (mode, "internal") ? network : _ ("Not connected");
+    const char *where = g_str_equal (mode, "nat") ? _ ("NAT") : g_str_equal (mode, "internal") ? network : g_str_equal (mode, "passt") ? _ ("NAT by passt")
+                        : g_str_equal (mode, "stream") ? _ ("Socket") : _ ("Not connected");
     const char *guest = !on ? "" : address[0] ? address : address6;
     return g_strjoin (" · ", where, !connected ? _ ("Cable unplugged") : guest[0] ? guest : on ? _ ("No address yet") : NULL, NULL);
 }
 
 void gh_adapter_row_show (GhAdapterRow *self, GVariant *card, GVariant *all)
 {
-    const char *id = "", *adapter = "", *mode = "", *network = "", *mac = "";
+    const char *id = "", *adapter = "", *mode = "", *network = "", *mac = "", *socket = "";
     gboolean connected = TRUE, on = gh_machine_is_on (self->machine);
     guint32 kbits = 0;
     g_autofree char *subtitle = describe (card, on);
@@ -466,6 +423,7 @@ void gh_adapter_row_show (GhAdapterRow *self, GVariant *card, GVariant *all)
     g_variant_lookup (card, "mode", "&s", &mode);
     g_variant_lookup (card, "network", "&s", &network);
     g_variant_lookup (card, "mac", "&s", &mac);
+    g_variant_lookup (card, "socket", "&s", &socket);
     g_variant_lookup (card, "connected", "b", &connected);
     g_variant_lookup (card, "limit-kbits", "u", &kbits);
     g_variant_ref (card); /* they may be the ones that are let go */
@@ -480,19 +438,24 @@ void gh_adapter_row_show (GhAdapterRow *self, GVariant *card, GVariant *all)
     adw_expander_row_set_subtitle (ADW_EXPANDER_ROW (self), subtitle);
     adw_combo_row_set_selected (ADW_COMBO_ROW (self->model), index_of (models, G_N_ELEMENTS (models), adapter));
     adw_combo_row_set_selected (ADW_COMBO_ROW (self->mode), index_of (modes, G_N_ELEMENTS (modes), mode));
-    set_text (self->network, network);
-    set_text (self->mac, mac);
+    gh_tell_text (self->network, network);
+    gh_tell_text (self->mac, mac);
+    gh_tell_text (self->socket, socket);
     gtk_widget_set_visible (self->network, g_str_equal (mode, "internal"));
+    gtk_widget_set_visible (self->socket, g_str_equal (mode, "stream"));
+    gh_nat_row_show (GH_NAT_ROW (self->details), card);
+    gh_capture_row_show (GH_CAPTURE_ROW (self->capture), card);
+    gh_ssh_row_show (GH_SSH_ROW (self->ssh), id, forwards);
     gtk_switch_set_active (GTK_SWITCH (self->cable), connected);
     if (!self->limit_timer && !is_typed (GTK_SPIN_BUTTON (self->limit)))
         gtk_spin_button_set_value (GTK_SPIN_BUTTON (self->limit), kbits);
-    GtkWidget *const needs_off[] = { self->model, self->mode, self->network, self->mac, self->remove };
+    GtkWidget *const needs_off[] = { self->model, self->socket, self->mac, self->remove };
     for (guint i = 0; i < G_N_ELEMENTS (needs_off); i++)
         gtk_widget_set_sensitive (needs_off[i], !on);
     adw_action_row_set_subtitle (ADW_ACTION_ROW (self->cable_row), on ? _ ("Changes at once") : "");
     self->filling = FALSE;
     /* Rows are put anew only where something changed: a person may be typing into the form. */
-    gboolean nat = g_str_equal (mode, "nat");
+    gboolean nat = g_str_equal (mode, "nat") || g_str_equal (mode, "passt");
     if (self->forwards && nat == self->nat && g_variant_equal (self->forwards, forwards) && g_variant_equal (self->all_forwards, of_all))
         return;
     self->nat = nat;
@@ -558,19 +521,6 @@ static void add_limit (GhAdapterRow *self)
     adw_expander_row_add_row (ADW_EXPANDER_ROW (self), row);
 }
 
-static void add_ssh (GhAdapterRow *self)
-{
-    GtkWidget *button = gtk_button_new_with_mnemonic (_ ("Copy SSH _Command"));
-
-    self->ssh = adw_action_row_new ();
-    adw_preferences_row_set_title (ADW_PREFERENCES_ROW (self->ssh), _ ("Log In by SSH"));
-    adw_action_row_set_subtitle (ADW_ACTION_ROW (self->ssh), _ ("Forwards a port of this computer to the guest's SSH"));
-    gtk_widget_set_valign (button, GTK_ALIGN_CENTER);
-    adw_action_row_add_suffix (ADW_ACTION_ROW (self->ssh), button);
-    g_signal_connect_swapped (button, "clicked", G_CALLBACK (on_ssh), self);
-    adw_expander_row_add_row (ADW_EXPANDER_ROW (self), self->ssh);
-}
-
 static GtkWidget *add_remove (GhAdapterRow *self)
 {
     GtkWidget *button = gtk_button_new_from_icon_name ("user-trash-symbolic");
@@ -608,8 +558,10 @@ static void gh_adapter_row_init (GhAdapterRow *self)
     self->filling = TRUE;
     self->model = add_choice (self, _ ("Model"), (const char *[]){ _ ("virtio (fast)"), _ ("Intel e1000"), NULL },
                               G_CALLBACK (on_model));
-    self->mode = add_choice (self, _ ("Attached To"), (const char *[]){ _ ("NAT"), _ ("Internal network"), _ ("Not connected"), NULL }, G_CALLBACK (on_mode));
+    self->mode = add_choice (self, _ ("Attached To"), (const char *[]){ _ ("NAT"), _ ("Internal network"), _ ("Not connected"), _ ("NAT by passt"), _ ("Socket"), NULL },
+                             G_CALLBACK (on_mode));
     self->network = add_entry (self, _ ("Name of the Internal Network"), G_CALLBACK (on_network));
+    self->socket = add_entry (self, _ ("Socket That Carries Frames"), G_CALLBACK (on_socket));
     self->mac = add_entry (self, _ ("Hardware Address"), G_CALLBACK (on_mac));
     self->problem = adw_action_row_new ();
     adw_preferences_row_set_use_markup (ADW_PREFERENCES_ROW (self->problem), FALSE);
@@ -628,7 +580,18 @@ static void gh_adapter_row_init (GhAdapterRow *self)
     g_signal_connect_swapped (self->cable, "notify::active", G_CALLBACK (on_cable), self);
     adw_expander_row_add_row (ADW_EXPANDER_ROW (self), self->cable_row);
     add_limit (self);
-    add_ssh (self);
+    self->filling = FALSE;
+}
+
+static void add_machine_rows (GhAdapterRow *self)
+{
+    self->details = gh_nat_row_new ();
+    g_signal_connect_swapped (self->details, "change", G_CALLBACK (on_details), self);
+    adw_expander_row_add_row (ADW_EXPANDER_ROW (self), self->details);
+    self->capture = gh_capture_row_new (self->machine);
+    adw_expander_row_add_row (ADW_EXPANDER_ROW (self), self->capture);
+    self->ssh = gh_ssh_row_new (self->machine);
+    adw_expander_row_add_row (ADW_EXPANDER_ROW (self), self->ssh);
     self->remove = add_remove (self);
     self->add = add_button_row (self, _ ("_Add Port Forward"), G_CALLBACK (on_add_forward));
     self->form = GH_FORWARD_FORM (gh_forward_form_new ());
@@ -636,7 +599,6 @@ static void gh_adapter_row_init (GhAdapterRow *self)
     adw_expander_row_add_row (ADW_EXPANDER_ROW (self), GTK_WIDGET (self->form));
     g_signal_connect_swapped (self->form, "apply", G_CALLBACK (on_form_apply), self);
     g_signal_connect_swapped (self->form, "cancel", G_CALLBACK (close_form), self);
-    self->filling = FALSE;
 }
 
 GtkWidget *gh_adapter_row_new (GhMachine *machine, guint number)
@@ -645,6 +607,7 @@ GtkWidget *gh_adapter_row_new (GhMachine *machine, guint number)
     g_autofree char *title = g_strdup_printf (_ ("Network Card %u"), number);
 
     self->machine = g_object_ref (machine);
+    add_machine_rows (self);
     adw_preferences_row_set_use_markup (ADW_PREFERENCES_ROW (self), FALSE);
     adw_preferences_row_set_title (ADW_PREFERENCES_ROW (self), title);
     adw_expander_row_set_icon_name (ADW_EXPANDER_ROW (self), "network-wired-symbolic");

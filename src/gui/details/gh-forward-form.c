@@ -29,10 +29,10 @@ static guint16 port_of (GtkEditable *field)
     return g_ascii_isdigit (text[0]) && !*end && n <= G_MAXUINT16 ? (guint16) n : 0;
 }
 
-static gboolean is_ipv4 (const char *text)
+static gboolean is_address (const char *text)
 {
     GInetAddress *address = g_inet_address_new_from_string (text);
-    gboolean good = address && g_inet_address_get_family (address) == G_SOCKET_FAMILY_IPV4;
+    gboolean good = address != NULL;
 
     g_clear_object (&address);
     return good;
@@ -53,6 +53,11 @@ static void say (GhForwardForm *self, const char *text)
     gtk_widget_set_visible (GTK_WIDGET (self->problem), text && text[0]);
 }
 
+static gboolean is_any (const char *address) { return g_str_equal (address, "0.0.0.0") || g_str_equal (address, "::"); }
+
+gboolean gh_forward_addresses_meet (const char *a, const char *b)
+{ return !strchr (a, ':') == !strchr (b, ':') && (g_str_equal (a, b) || is_any (a) || is_any (b)); }
+
 static gboolean collides (GhForwardForm *self, const GhForward *f)
 {
     const char *protocol, *address;
@@ -63,8 +68,7 @@ static gboolean collides (GhForwardForm *self, const GhForward *f)
         return FALSE;
     g_variant_iter_init (&iter, self->taken);
     while (g_variant_iter_next (&iter, "(&s&sqq)", &protocol, &address, &host_port, &guest_port))
-        if (host_port == f->host_port && g_str_equal (protocol, f->protocol) &&
-            (g_str_equal (address, f->address) || g_str_equal (address, "0.0.0.0") || g_str_equal (f->address, "0.0.0.0")))
+        if (host_port == f->host_port && g_str_equal (protocol, f->protocol) && gh_forward_addresses_meet (address, f->address))
             return TRUE;
     return FALSE;
 }
@@ -83,7 +87,7 @@ static void check (GhForwardForm *self)
 {
     const char *address = gtk_editable_get_text (self->address);
     gboolean host_typed = gtk_editable_get_text (self->host_port)[0], guest_typed = gtk_editable_get_text (self->guest_port)[0];
-    gboolean bad_address = address[0] && !is_ipv4 (address);
+    gboolean bad_address = address[0] && !is_address (address);
     GhForward f;
 
     gh_forward_form_get (self, &f);
@@ -92,7 +96,7 @@ static void check (GhForwardForm *self)
     mark (self->address, bad_address);
     mark (self->host_port, bad_host || twice);
     mark (self->guest_port, bad_guest);
-    say (self, bad_address             ? _ ("The address is one of this computer, such as 127.0.0.1, or 0.0.0.0 for all of them.")
+    say (self, bad_address             ? _ ("The address is one of this computer, such as 127.0.0.1 or ::1; 0.0.0.0 and :: are all of them.")
                : bad_host || bad_guest ? _ ("Ports are numbers from 1 to 65535.")
                : twice                 ? _ ("This port of this computer is forwarded already; choose another.")
                                        : NULL);

@@ -13,6 +13,7 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "engine/backend/net/nat_relay.h"
 
 /* libslirp makes TCP segments as large as the guest's announced limit allows. A guest that takes large
  * receive offload is made to announce SEGMENT bytes; what then leaves libslirp is split by the guest's
@@ -26,11 +27,12 @@ struct nat {
     Slirp *slirp;
     struct gh_wire *wire;
     struct nat_dns *dns;
+    struct nat_relay *relay;
     struct nat_fragments *fragments;
     bool csum, tso4, tso6;             /* what the guest takes */
     uint16_t segment4, segment6;       /* its real segment sizes */
     bool polled;                       /* slirp's descriptors are in this round */
-    unsigned first;                    /* where they begin */
+    unsigned relayed, first;           /* where the relay's and slirp's descriptors begin */
     struct pollfd *p;
     unsigned p_count, p_max;
     struct timer timer[TIMERS];
@@ -298,31 +300,59 @@ static void reply(struct nat *n, json_int_t id, const struct gh_error *err)
     json_decref(o);
 }
 
+/* Either kind of host address. 0 or negative errno. */
+static int add_forward(struct nat *n, bool udp, const struct in_addr *host, const struct in6_addr *host6, int host_port, int guest_port)
+{
+    const struct in_addr guest = { 0 }, loopback = { htonl(INADDR_LOOPBACK) };
+
+    errno = 0;
+    if (host)
+        return slirp_add_hostfwd(n->slirp, udp, *host, host_port, guest, guest_port) == 0 ? 0 : errno ? -errno : -EADDRINUSE;
+    uint16_t inner = nat_relay_free_port(udp);
+    if (!inner || slirp_add_hostfwd(n->slirp, udp, loopback, inner, guest, guest_port))
+        return -EAGAIN;
+    int r = nat_relay_add(n->relay, udp, host6, (uint16_t)host_port, inner);
+    if (r)
+        slirp_remove_hostfwd(n->slirp, udp, loopback, inner);
+    return r;
+}
+
+static bool remove_forward(struct nat *n, bool udp, const struct in_addr *host, const struct in6_addr *host6, int host_port)
+{
+    const struct in_addr loopback = { htonl(INADDR_LOOPBACK) };
+
+    if (host)
+        return slirp_remove_hostfwd(n->slirp, udp, *host, host_port) == 0;
+    uint16_t inner = nat_relay_remove(n->relay, udp, host6, (uint16_t)host_port);
+    return inner && slirp_remove_hostfwd(n->slirp, udp, loopback, inner) == 0;
+}
+
 static int forward(struct nat *n, const json_t *o, bool add, struct gh_error *err)
 {
     const char *protocol = text(o, "protocol"), *address = text(o, "address");
     json_int_t host_port = json_integer_value(json_object_get(o, "host-port")), guest_port = json_integer_value(json_object_get(o, "guest-port"));
-    struct in_addr host = { 0 }, guest = { 0 };
-    bool udp = !strcmp(protocol, "udp");
+    struct in_addr host = { 0 };
+    struct in6_addr host6 = { 0 };
+    bool udp = !strcmp(protocol, "udp"), four = inet_pton(AF_INET, address, &host) == 1, six = !four && inet_pton(AF_INET6, address, &host6) == 1;
 
-    if ((!udp && strcmp(protocol, "tcp")) || inet_pton(AF_INET, address, &host) != 1 || host_port < 1 || host_port > 65535 ||
-        (add && (guest_port < 1 || guest_port > 65535)))
-        return gh_error_set(err, -EINVAL, "ForwardInvalid", "“%.10s:%.50s:%lld” cannot be forwarded; give tcp or udp, an IPv4 address of this computer, "
+    if ((!udp && strcmp(protocol, "tcp")) || (!four && !six) || host_port < 1 || host_port > 65535 || (add && (guest_port < 1 || guest_port > 65535)))
+        return gh_error_set(err, -EINVAL, "ForwardInvalid", "“%.10s:%.50s:%lld” cannot be forwarded; give tcp or udp, an address of this computer, "
                             "and ports from 1 to 65535.", protocol, address, (long long)host_port);
     if (!add)
-        return slirp_remove_hostfwd(n->slirp, udp, host, (int)host_port) == 0 ? 0
+        return remove_forward(n, udp, four ? &host : NULL, &host6, (int)host_port) ? 0
                : gh_error_set(err, -ENOENT, "ForwardUnknown", "%s port %lld of %s is not forwarded.", protocol, (long long)host_port, address);
-    errno = 0;
-    if (slirp_add_hostfwd(n->slirp, udp, host, (int)host_port, guest, (int)guest_port) == 0)
+    int code = -add_forward(n, udp, four ? &host : NULL, &host6, (int)host_port, (int)guest_port);
+    if (!code)
         return 0;
-    int code = errno ? errno : EADDRINUSE;
     if (code == EADDRINUSE)
         return gh_error_set(err, -code, "PortInUse", "%s port %lld of %s is used by another program or machine; choose another host port.",
                             protocol, (long long)host_port, address);
     if (code == EACCES || code == EPERM)
         return gh_error_set(err, -code, "PortPrivileged", "%s port %lld is reserved for the system; choose a host port from 1024 on.", protocol, (long long)host_port);
     if (code == EADDRNOTAVAIL)
-        return gh_error_set(err, -code, "AddressUnavailable", "%s is not an address of this computer; use 127.0.0.1, or 0.0.0.0 for all.", address);
+        return gh_error_set(err, -code, "AddressUnavailable", "%s is not an address of this computer; use 127.0.0.1 or ::1, or 0.0.0.0 or :: for all.", address);
+    if (code == EAFNOSUPPORT)
+        return gh_error_set(err, -code, "AddressUnavailable", "This computer has no IPv6, so %s cannot be forwarded; use 127.0.0.1.", address);
     return gh_error_set(err, -code, "ForwardFailed", "%s port %lld of %s cannot be forwarded: %s.", protocol, (long long)host_port, address, strerror(code));
 }
 
@@ -437,7 +467,8 @@ unsigned nat_poll(struct nat *n, struct pollfd *p, unsigned max, int *timeout_ms
             shorten(timeout_ms, n->timer[i].due_ms - now_ms);
     n->p = p;
     n->p_max = max;
-    n->first = n->p_count = nat_dns_poll(n->dns, p, max, timeout_ms);
+    n->relayed = nat_dns_poll(n->dns, p, max, timeout_ms);
+    n->first = n->p_count = n->relayed + nat_relay_poll(n->relay, p + n->relayed, max - n->relayed);
     /* A machine that does not take what waits for it holds the host's side back too. */
     n->polled = gh_wire_waiting(n->wire) < CONGESTED_BYTES;
     if (n->polled) {
@@ -453,7 +484,8 @@ void nat_run(struct nat *n, const struct pollfd *p, unsigned count, bool failed)
 {
     int64_t now_ms = clock_ns(n) / 1000000;
 
-    nat_dns_run(n->dns, p, n->first);
+    nat_dns_run(n->dns, p, n->relayed);
+    nat_relay_run(n->relay, p + n->relayed, n->first - n->relayed);
     for (unsigned i = 0; i < TIMERS; i++)
         if (n->timer[i].used && n->timer[i].due_ms && n->timer[i].due_ms <= now_ms) {
             n->timer[i].due_ms = 0;
@@ -467,9 +499,11 @@ int nat_new(const struct nat_config *cfg, struct gh_wire *wire, struct nat **ret
 {
     struct nat *n = calloc(1, sizeof *n);
 
-    if (!n || nat_fragments_new(&n->fragments) || nat_dns_new(dns_answer, n, &n->dns)) {
-        if (n)
+    if (!n || nat_fragments_new(&n->fragments) || nat_dns_new(dns_answer, n, &n->dns) || nat_relay_new(&n->relay)) {
+        if (n) {
             free(n->fragments);
+            free(n->dns);
+        }
         free(n);
         return gh_error_set(err, -ENOMEM, "OutOfMemory", "There is no memory for the network.");
     }
@@ -490,6 +524,7 @@ int nat_new(const struct nat_config *cfg, struct gh_wire *wire, struct nat **ret
     inet_pton(AF_INET6, "fec0::3", &c.vnameserver6);
     n->slirp = slirp_new(&c, &callbacks, n);
     if (!n->slirp) {
+        free(n->relay);
         free(n->dns);
         free(n->fragments);
         free(n);
