@@ -300,6 +300,8 @@ static inline uint64_t soft_gen(const struct soft_cpu *cpu, uint64_t linear)
 /* After any change of CS/SS/CPL/CR0/CR4/EFER/VM/TF/DR7/AC: recomputes mmu_mode, tlb, code_mode,
  * state_key. Cheap enough to call always. */
 void soft_update_mode(struct soft_cpu *cpu);
+/* The same where 64-bit code stays 64-bit code, and only CPL, SS and RFLAGS may have changed: system calls. */
+void soft_update_level(struct soft_cpu *cpu);
 void soft_tlb_flush(struct soft_cpu *cpu, bool global_too);
 void soft_tlb_flush_page(struct soft_cpu *cpu, uint64_t linear);
 /* Somebody (CPU store, DMA) wrote bytes of RAM that may hold decoded code. block.c; any thread. */

@@ -36,6 +36,17 @@ static bool flat(const struct soft_cpu *cpu, unsigned seg)
     return s->attr & 8 ? seg == GH_CS && (s->attr & 2) : (s->attr & 6) == 2;
 }
 
+void soft_update_level(struct soft_cpu *cpu)
+{
+    uint64_t key = cpu->state_key & ~(uint64_t)(SOFT_KEY_USER | SOFT_KEY_STACK32 | SOFT_KEY_STEP);
+
+    cpu->stack32 = cpu->seg[GH_SS].attr & GH_SEG_DB;
+    cpu->mmu_mode = (uint8_t)soft_mode_cpl(cpu, cpu->cpl);
+    soft_use_tlb(cpu, cpu->ctx->set[cpu->mmu_mode]);
+    cpu->state_key = key | (cpu->stack32 ? SOFT_KEY_STACK32 : 0) | (cpu->cpl == 3 ? SOFT_KEY_USER : 0) |
+                     (soft_needs_step(cpu) ? SOFT_KEY_STEP : 0);
+}
+
 void soft_update_mode(struct soft_cpu *cpu)
 {
     uint16_t cs = cpu->seg[GH_CS].attr;

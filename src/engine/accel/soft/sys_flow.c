@@ -99,7 +99,10 @@ SOFT_OP(sysret)
         cpu->pending_db |= 1u << 14 | SOFT_DB_TRAP;
         soft_attention_set(cpu, SOFT_ATTN_IRQ);
     }
-    soft_update_mode(cpu);
+    if (wide)
+        soft_update_level(cpu);
+    else
+        soft_update_mode(cpu);
 }
 
 SOFT_OP(sysenter)
