@@ -13,7 +13,9 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "appliance"))
 import pyatspi
+from gi.repository import GLib
 import samples
+from hands import click, key, type_text, window_of
 from desk import App, children, find, picture, press, wait, write
 
 folder = tempfile.mkdtemp(prefix="gh-gui-appliances-")
@@ -110,6 +112,11 @@ try:
     assert p.wait(60) == 1 and "[Cancelled]" in p.stderr.read()
     assert sorted(os.listdir(machines)) == before, "a cancelled import leaves something"
 
+    # A disk of a machine that is somewhere else now.
+    extra = os.path.join(engine("show", "front")["folder"], "extra.qcow2")
+    engine("media", "create", extra, "16M", "--machine", "front")
+    os.rename(extra, f"{folder}/found.qcow2")
+
     # New disks.
     def new_disk(name, machine):
         press(wait("New Disk", lambda: app.find("push button", "New Disk", "Disks and Media")))
@@ -130,6 +137,72 @@ try:
     assert made["bytes"] == 2 << 30 and made["orphan"] and made["path"] == f"{data}/disks/spare.qcow2", made
     app.wait("label", "spare.qcow2", 40, "Disks and Media")
     picture("gui-appliances-media")
+
+    # What else a disk's row offers: check, convert, move, find again, release.
+    MEDIA = "Disks and Media"
+
+    def open_row(text, button):
+        """The list is made anew after each action: what was found in it may be gone when the pointer comes."""
+        for _ in range(20):
+            if app.find("push button", button, MEDIA) is None:
+                try:
+                    node = app.find("label", text, MEDIA)
+                    if node is None:
+                        time.sleep(0.3)
+                        continue
+                    click(node, MEDIA)
+                except (NotImplementedError, AttributeError, GLib.GError):
+                    continue
+            deadline = time.time() + 10
+            while time.time() < deadline:
+                found = app.find("push button", button, MEDIA)
+                if found is not None:
+                    return found
+                time.sleep(0.1)
+        raise SystemExit(f"FAILED: the row of {text} does not open")
+
+    def answer(button):
+        """Of the question that is asked."""
+        press(wait(button, lambda: next((b for w in children(app.node) if w.name != MEDIA and w.name != "Gasthaus" for b in [find(w, "push button", button)] if b), None)))
+
+    def choose(title, path):
+        wait(title, lambda: window_of(title), 30)
+        wait("its place field", lambda: app.find("push button", "Cancel", title) or True)
+        time.sleep(1)
+        type_text(path)
+        time.sleep(1)
+        picture("gui-appliances-choose")
+        key("Return")
+        deadline = time.time() + 8
+        while window_of(title) and time.time() < deadline:
+            time.sleep(0.2)
+        if window_of(title): # the first one only completed the name
+            key("Return")
+
+    def known():
+        return {os.path.basename(m["path"]): m for m in engine("media", "list") if m["path"].startswith(data)}
+
+    press(open_row("spare.qcow2", "Check"))
+    app.wait("label", "No damage found", 60, MEDIA)
+    press(open_row("spare.qcow2", "Convert…"))
+    choice = wait("the format", lambda: app.find("combo box", "New format") or app.find("push button", "New format") or app.find("toggle button", "New format"))
+    picture("gui-appliances-convert")
+    key("space", "Down", "Return")
+    answer("Convert")
+    wait("the VDI", lambda: known().get("spare.vdi", {}).get("present"), 60, 0.5)
+    assert known()["spare.vdi"]["format"] == "vdi" and "spare.qcow2" not in known(), known().keys()
+    os.mkdir(f"{data}/disks/below")
+    press(open_row("spare.vdi", "Move…"))
+    choose("Move to a Folder", f"{data}/disks/below")
+    wait("the moved file", lambda: os.path.exists(f"{data}/disks/below/spare.vdi"), 60, 0.3)
+    press(open_row("extra.qcow2", "Find…"))
+    choose("Where Is It Now?", f"{folder}/found.qcow2")
+    wait("the found disk", lambda: f"{folder}/found.qcow2" in [d["file"] for d in engine("show", "front")["disks"]], 60, 0.3)
+    app.wait("label", "found.qcow2", 40, MEDIA)
+    press(open_row("found.qcow2", "Release…"))
+    answer("Release")
+    wait("it to be released", lambda: [os.path.basename(d["file"]) for d in engine("show", "front")["disks"]] == ["disk.qcow2"], 60, 0.3)
+    assert os.path.exists(f"{folder}/found.qcow2"), "release removed the file"
     print("ok")
 finally:
     for pid in held:
