@@ -163,7 +163,6 @@ static int net_attach(struct gh_device *dev, struct gh_error *err)
     if (s->net) {
         s->net->opaque = s;
         s->net->batches = true;
-        s->net->batches = true;
         s->net->receive = virtio_net_receive;
         s->net->writable = net_writable;
         s->net->link = net_link;

@@ -192,8 +192,6 @@ void virtio_net_transmit(struct virtio_net *s)
     if (s->net && s->net->ops->flush)
         s->net->ops->flush(s->net);
     gh_virtq_signal(vq);
-    if (s->net && s->net->ops->flush)
-        s->net->ops->flush(s->net);
     if ((!budget && gh_virtq_pending(vq)) || (!segments && f->element) || (!segments && gh_virtq_pending(vq)))
         gh_virtio_again(&s->v);
 }
