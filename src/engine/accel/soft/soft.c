@@ -275,6 +275,7 @@ static void counters(struct gh_accel_vm *v, void (*visit)(void *opaque, const ch
             jit.kills += j->kills;
             jit.forgets += j->forgets;
             jit.plain += j->plain;
+            jit.loops += j->loops;
             jit.bails += j->bails;
             insns += v->soft.cpu[i]->insn_count;
         }
@@ -289,6 +290,7 @@ static void counters(struct gh_accel_vm *v, void (*visit)(void *opaque, const ch
     visit(opaque, "jit-kills", jit.kills);
     visit(opaque, "jit-forgets", jit.forgets);
     visit(opaque, "jit-plain-blocks", jit.plain);
+    visit(opaque, "jit-loops", jit.loops);
     visit(opaque, "jit-bails", jit.bails);
     for (unsigned i = 0; i < sizeof list / sizeof list[0]; i++)
         visit(opaque, list[i].name, atomic_load_explicit(list[i].value, memory_order_relaxed));

@@ -106,6 +106,20 @@ struct soft_jit {
 /* The guest kernel's function at an address, where GH_SYSTEM_MAP says it; NULL: unknown. Any thread. */
 const char *jit_symbol(uint64_t linear, uint64_t *ret_offset);
 
+/* Accesses through one pointer in a loop; low, high: from the pointer as it is when a round begins. */
+struct jit_loop_group { uint8_t base, index, scale, reg; bool write, aligned; uint16_t members; int32_t low, high, step, align; };
+struct jit_loop {
+    unsigned used, written, lent, housed; /* guest registers; lent: their host registers serve others; housed: in those */
+    uint8_t map[16], counter;
+    bool vec, failed;
+    unsigned group_count, leave_count;
+    int32_t step[16];
+    struct jit_loop_group group[JIT_GROUPS];
+    int8_t group_of[SOFT_BLOCK_INSNS];
+    struct jit_bail leave[3 * SOFT_BLOCK_INSNS];
+    uint8_t *start, *end;
+};
+
 struct jit_gen {
     struct soft_jit *jit;
     struct soft_cpu *cpu;
@@ -125,6 +139,7 @@ struct jit_gen {
     int32_t mem_disp;
     int8_t held;                 /* group whose difference is in R15; -1: none */
     uint16_t steps, stays;       /* guest registers that move by small constants in the block, that nothing writes (group.c) */
+    bool in_loop;                /* this is the body of jit_make_loop */
     bool loops;                  /* ends with a conditional jump to its start */
     unsigned slow_count, exit_count, refill_count, group_count, bail_count;
     struct jit_group group[JIT_GROUPS];
@@ -134,6 +149,7 @@ struct jit_gen {
     struct jit_refill refill[2 * SOFT_BLOCK_INSNS];
     struct jit_slow_path slow[SOFT_BLOCK_INSNS];
     struct jit_exit exit[4];
+    struct jit_loop loop;
 };
 
 /* ---- Encoder (emit.c). The buffer has room: translate.c saw to it ------------------------------------ */
@@ -157,12 +173,8 @@ enum { CC_O, CC_NO, CC_B, CC_AE, CC_E, CC_NE, CC_BE, CC_A, CC_S, CC_NS, CC_P, CC
 
 /* ---- Registers --------------------------------------------------------------------------------------------- */
 /* Host register of a guest register; JIT_NONE: it lives in soft_cpu. */
-static inline unsigned jit_pinned(unsigned guest)
-{
-    static const uint8_t host[16] = { H_RAX, H_RCX, H_RDX, H_RBX, JIT_SP, H_RBP, H_RSI, H_RDI, H_R8, H_R9,
-                                      JIT_NONE, JIT_NONE, H_R10, H_R11, JIT_NONE, JIT_NONE };
-    return host[guest];
-}
+extern _Thread_local const uint8_t *jit_registers; /* a loop has others (loop.c) */
+static inline unsigned jit_pinned(unsigned guest) { return jit_registers[guest]; }
 /* Host register with the guest register's 64 bits, loaded into scratch where it has none. */
 unsigned jit_use(struct jit_gen *g, unsigned guest, unsigned scratch);
 /* Stores it back where it has none. */
@@ -231,6 +243,14 @@ void jit_log_store(struct jit_gen *g, unsigned bytes);
 
 /* ---- Groups --------------------------------------------------------------------------------------------------------- */
 void jit_find_groups(struct jit_gen *g);
+bool jit_simd_aligned(const struct soft_insn *in);       /* and that has to be aligned */
+/* loop.c. The version for later rounds of a block that jumps to itself, at g->at; NULL: none. */
+typedef void (*jit_emit_insn)(struct jit_gen *g, const struct soft_insn *in);
+uint8_t *jit_make_loop(struct jit_gen *g, jit_emit_insn emit);
+void jit_loop_cold(struct jit_gen *g);
+void jit_loop_leave(struct jit_gen *g, uint8_t *site);
+void jit_loop_operand(struct jit_gen *g, const struct soft_insn *in, unsigned group);
+bool jit_loop_keeps_flags(const struct jit_gen *g, const struct soft_insn *in, unsigned group);
 bool jit_step(const struct soft_insn *in, unsigned *reg, int32_t *by);
 unsigned jit_written(const struct soft_insn *in);
 unsigned jit_memory_bytes(const struct soft_insn *in);   /* of an integer instruction's memory operand (alu.c) */

@@ -11,6 +11,10 @@
  * writes them before it reads them; inside a block in EFLAGS after a producer, stored before what destroys
  * them. Flags that no instruction will read are not stored: the frame of an exception or of an interrupt may
  * then hold older ones. That is the one difference to the interpreter.
+ * Memory: the TLB way of an operand is computed, or guessed (the stack's last; where the instruction found its page
+ * last), and its tag compared. Accesses of a block through one register share that (group.c); a block that jumps to
+ * itself has a version for later rounds in which pointers that step by constants are checked once a page (loop.c).
+ * Attention is looked at at block heads, but not by jumps forward within a page, and by loops every few rounds.
  * Code is independent of the linear address: rip is soft_jit_env.rip_page + a constant.
  *
  * What has no template, and every access that misses the TLB, runs the interpreter's handler for
@@ -31,6 +35,7 @@ struct soft_jit_counters {
     uint64_t links, cross_links;           /* exits patched to their target; across pages */
     uint64_t slow;                         /* instructions run by their handler out of translated code */
     uint64_t kills, forgets;
+    uint64_t loops;                        /* versions of blocks for later rounds of a loop */
     uint64_t plain, bails;                 /* blocks translated again without groups; how often they were entered so */
     uint64_t compared;                     /* lockstep: blocks that agreed */
 };

@@ -98,6 +98,8 @@ static enum guess guess_of(const struct jit_gen *g, const struct soft_insn *in)
 static void probe(struct jit_gen *g, unsigned limit, bool write, enum guess guess, bool bails)
 {
     unsigned site = JIT_STACK_WAY;
+    if (g->in_loop)
+        guess = NO_GUESS;
     if (guess == STACK) {
         jit_load(g, JIT_B, JIT_ENV_OF(jit.stack));
     } else {
@@ -143,7 +145,7 @@ static int group_slot(int k) { return JIT_ENV_OF(jit.delta[0]) + k * 8; }
 static bool is_ready(const struct jit_gen *g, unsigned kind)
 {
     int k = g->access[g->index][kind].group;
-    return !g->plain && k >= 0 && g->group[k].ready;
+    return !g->plain && !g->in_loop && k >= 0 && g->group[k].ready;
 }
 
 /* An access of a group that was looked up: only what is added to the address. */
@@ -211,13 +213,22 @@ static void based(struct jit_gen *g, unsigned base, int32_t disp, unsigned bytes
 
 void jit_operand(struct jit_gen *g, const struct soft_insn *in, unsigned bytes, bool write)
 {
+    if (g->in_loop && g->loop.group_of[g->index] >= 0) {
+        unsigned group = (unsigned)g->loop.group_of[g->index];
+        if (!jit_loop_keeps_flags(g, in, group)) {
+            jit_flags_to_env(g);
+            g->flags = JIT_FLAGS_ENV;
+        }
+        jit_loop_operand(g, in, group);
+        return;
+    }
     if (g->jit->lockstep || !is_ready(g, 0))
         jit_flags_to_env(g);
     if (is_ready(g, 0)) {
         in_group(g, 0);
     } else {
         enum guess guess = guess_of(g, in);
-        if (!g->plain && g->access[g->index][0].group >= 0) {
+        if (!g->plain && !g->in_loop && g->access[g->index][0].group >= 0) {
             begin_group(g, 0, guess);
         } else if (in->is_mem == SOFT_MEM_FLAT64 && in->index == SOFT_NO_REG && in->base < 16 && jit_pinned(in->base) != JIT_NONE) {
             based(g, jit_pinned(in->base), in->disp, bytes, write, guess);

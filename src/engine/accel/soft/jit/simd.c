@@ -118,14 +118,19 @@ static void enter(struct jit_gen *g)
 
 unsigned jit_simd_bytes(const struct soft_insn *in) { return operand_bytes[in->op] ? operand_bytes[in->op] : in->opsize; }
 
+bool jit_simd_aligned(const struct soft_insn *in)
+{
+    return jit_simd_bytes(in) == 16 && !unaligned_allowed(in->op) && !compares_strings(in->op);
+}
+
 static void memory(struct jit_gen *g, const struct soft_insn *in, const struct soft_op_row *r)
 {
     unsigned bytes = jit_simd_bytes(in);
     jit_operand(g, in, bytes, r->attr & A_ST);
-    if (bytes != 16 || unaligned_allowed(in->op) || compares_strings(in->op))
+    if (!jit_simd_aligned(in) || (g->in_loop && g->loop.group_of[g->index] >= 0))
         return;
     const struct jit_access *a = &g->access[g->index][0];
-    struct jit_group *k = g->plain || a->group < 0 ? NULL : &g->group[a->group];
+    struct jit_group *k = g->plain || g->in_loop || a->group < 0 ? NULL : &g->group[a->group];
     if (k && k->aligned && ((unsigned)a->rel & 15) == k->align)
         return;
     jit_flags_to_env(g);

@@ -55,6 +55,10 @@ static jit_family family_of(unsigned klass)
 /* ---- Slow paths -------------------------------------------------------------------------------------- */
 void jit_slow_at(struct jit_gen *g, uint8_t *site)
 {
+    if (g->in_loop) {
+        jit_loop_leave(g, site);
+        return;
+    }
     struct jit_slow_path *s = g->slow_count ? &g->slow[g->slow_count - 1] : NULL;
     if (!s || s->index != g->index) {
         s = &g->slow[g->slow_count++];
@@ -77,6 +81,10 @@ static void call_one(struct jit_gen *g, unsigned index, unsigned off, uint32_t b
 void jit_call_handler(struct jit_gen *g, const struct soft_insn *in)
 {
     (void)in;
+    if (g->in_loop) {
+        g->loop.failed = true;
+        return;
+    }
     jit_flags_to_env(g);
     call_one(g, g->index, g->off, 0);
     g->flags = JIT_FLAGS_ENV;
@@ -213,13 +221,18 @@ static void emit_cross(struct jit_gen *g, int32_t target)
     link_data(g, target, start, JIT_LINK_CROSS);
 }
 
-static void emit_exits(struct jit_gen *g)
+/* looped: where later rounds go, or NULL. */
+static void emit_exits(struct jit_gen *g, const uint8_t *looped)
 {
     int32_t own = (int32_t)((uintptr_t)g->b->host & 0xfff);
     for (unsigned i = 0; i < g->exit_count; i++) {
         struct jit_exit *e = &g->exit[i];
         bool loops = e->target == own && g->jit->mode == SOFT_JIT_ON;
         uint8_t *entry = g->plain ? g->b->jit : g->entry;
+        if (loops && looped && e->target == own && g->b->jit_forgets) {
+            jit_patch(e->site, looped);
+            continue;
+        }
         if (loops && (!e->flags || g->b->jit_forgets)) {
             jit_patch(e->site, e->flags ? entry - 2 : entry);
             continue;
@@ -309,7 +322,7 @@ void soft_jit_kill(struct soft_cpu *cpu, struct soft_block *b)
 
 static void emit_insn(struct jit_gen *g, const struct soft_insn *in)
 {
-    if (g->plain && (g->access[g->index][0].group >= 0 || g->access[g->index][1].group >= 0)) { /* where the other version may come in: nothing is known but the state in soft_cpu's form */
+    if (g->plain && (g->loops || g->access[g->index][0].group >= 0 || g->access[g->index][1].group >= 0)) { /* where the other version may come in: nothing is known but the state in soft_cpu's form */
         jit_flags_to_env(g);
         g->plain_at[g->index] = (uint32_t)(g->at - g->jit->rw);
         g->held = -1;
@@ -384,11 +397,16 @@ static void emit_block(struct jit_gen *g, uint8_t *cold)
         jit_exit_jmp(g, (int32_t)g->off);
     if (!g->plain)
         pad(g);
+    unsigned off = g->off;
+    const uint8_t *looped = g->plain ? NULL : jit_make_loop(g, emit_insn);
+    g->off = off;
     size_t hot = (size_t)(g->at - j->rw);
     g->at = cold;
     emit_slow_paths(g);
     emit_bails(g);
-    emit_exits(g);
+    emit_exits(g, looped);
+    if (looped)
+        jit_loop_cold(g);
     j->count.bytes_out += hot - j->used + (size_t)(g->at - j->rw) - j->cold;
     j->used = hot;
     j->cold = (size_t)(g->at - j->rw);
