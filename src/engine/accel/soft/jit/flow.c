@@ -20,14 +20,12 @@ static bool too_far(const struct jit_gen *g, const struct soft_insn *in)
 
 void jit_indirect_find(struct jit_gen *g, uint8_t *miss[2])
 {
-    jit_mov(g, JIT_B, JIT_A);
-    jit_rr(g, 0xc1 | O_W, 5, JIT_B);                          /* the hash: jit_target_hash */
-    jit_e8(g, 11);
-    jit_rr(g, 0x31, JIT_A, JIT_B);
-    jit_rr(g, 0x81, 4, JIT_B);
-    jit_e32(g, JIT_TARGETS - 1);
-    jit_rr(g, 0xc1, 4, JIT_B);                                /* 32 bytes each */
-    jit_e8(g, 5);
+    jit_rr(g, 0x69, JIT_B, JIT_A);                            /* the hash: jit_target_hash */
+    jit_e32(g, JIT_TARGET_FACTOR);
+    jit_rr(g, 0xc1, 5, JIT_B);
+    jit_e8(g, 32 - 16 - 5);
+    jit_rr(g, 0x81, 4, JIT_B);                                /* 32 bytes each */
+    jit_e32(g, (JIT_TARGETS - 1) << 5);
     jit_env(g, 0x03 | O_W, JIT_B, JIT_ENV_OF(jit.targets));
     jit_rm(g, 0x39 | O_W, JIT_A, JIT_B, (int)offsetof(struct soft_jit_target, linear));
     miss[0] = jit_jcc(g, CC_NE);

@@ -55,13 +55,15 @@ struct jit_exit { uint8_t *site; int32_t target; bool flags; /* they are in EFLA
 
 /* Where indirect jumps went: see jit_indirect_find. 32 bytes; the layout is in the code. */
 struct soft_jit_target { uint64_t linear, salt; const uint8_t *code; uint64_t page; };
-#define JIT_TARGETS 65536u
-static inline unsigned jit_target_hash(uint64_t linear) { return (unsigned)(linear ^ linear >> 11) & (JIT_TARGETS - 1); }
+#define JIT_TARGETS 65536u /* as jit_target_hash has it */
+#define JIT_TARGET_FACTOR 0x9e3779b1u
+static inline unsigned jit_target_hash(uint64_t linear) { return (uint32_t)linear * JIT_TARGET_FACTOR >> (32 - 16); }
 
 /* Data behind an exit's call: what the run loop needs to patch it. */
 enum jit_link_kind {
     JIT_LINK_PAGE,        /* patch site; with flags in EFLAGS (the exit stores them before its call): see connect */
     JIT_LINK_PAGE_FLAGS,
+    JIT_LINK_PAGE_FLAGS_ON, /* the same to a higher address: need not look at attention, what goes round in circles does */
     JIT_LINK_CROSS, JIT_LINK_CROSS_DONE,
     JIT_LINK_FORWARD,     /* the entry of a killed block: the call becomes a jump to its successor */
 };
@@ -70,6 +72,8 @@ struct soft_jit_link {
     uint32_t site;        /* offset of the rel32 to patch; across pages: of the checked sequence */
     uint8_t  kind;
 } __attribute__((packed));
+/* From a block's entry: behind the look at attention. */
+#define JIT_HEAD 11
 /* Layout of the checked sequence: offsets of what connecting fills in. */
 enum { JIT_CROSS_GEN_DISP = 3, JIT_CROSS_GEN = 4, JIT_CROSS_PAGE = 12, JIT_CROSS_JMP = 38 };
 /* The same of soft_block.jit_check. */

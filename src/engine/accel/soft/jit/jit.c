@@ -330,12 +330,13 @@ void soft_jit_connect(struct soft_cpu *cpu, const struct soft_jit_link *link, co
     if (cpu->rip != cpu->jit.rip_page + (uint64_t)(int64_t)link->target)
         return;
     uint8_t *call = j->rw + ((const uint8_t *)link - j->rx) - 5, *entry = b->jit;
-    if (link->kind == JIT_LINK_PAGE || (link->kind == JIT_LINK_PAGE_FLAGS && b->jit_forgets)) {
-        jit_patch(site, link->kind == JIT_LINK_PAGE ? entry : entry - 2);
+    bool on = link->kind == JIT_LINK_PAGE_FLAGS_ON, flags = on || link->kind == JIT_LINK_PAGE_FLAGS;
+    if (link->kind == JIT_LINK_PAGE || (flags && b->jit_forgets)) {
+        jit_patch(site, !flags ? entry : on && !b->jit_check ? entry + JIT_HEAD : entry - 2);
         j->count.links++;
         return;
     }
-    if (link->kind == JIT_LINK_PAGE_FLAGS || link->kind == JIT_LINK_FORWARD) {
+    if (flags || link->kind == JIT_LINK_FORWARD) {
         jit_patch(call + 1, entry);
         *call = 0xe9;
         j->count.links++;

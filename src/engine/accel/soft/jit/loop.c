@@ -364,6 +364,16 @@ void jit_loop_leave(struct jit_gen *g, uint8_t *site)
     l->leave[l->leave_count++] = (struct jit_bail){ site, (uint8_t)g->index, (uint16_t)g->off };
 }
 
+static void pad_by(struct jit_gen *g, unsigned n)
+{
+    static const uint8_t nops[9][8] = { { 0 }, { 0x90 }, { 0x66, 0x90 }, { 0x0f, 0x1f, 0 }, { 0x0f, 0x1f, 0x40, 0 },
+                                        { 0x0f, 0x1f, 0x44, 0, 0 }, { 0x66, 0x0f, 0x1f, 0x44, 0, 0 }, { 0x0f, 0x1f, 0x80, 0, 0, 0, 0 },
+                                        { 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0 } };
+    n = n < 8 ? n : 8;
+    for (unsigned i = 0; i < n; i++)
+        jit_e8(g, nops[n][i]);
+}
+
 uint8_t *jit_make_loop(struct jit_gen *g, jit_emit_insn emit)
 {
     struct jit_loop *l = &g->loop;
@@ -381,6 +391,8 @@ uint8_t *jit_make_loop(struct jit_gen *g, jit_emit_insn emit)
     g->held = -1;
     g->x87 = false;
     g->vec = l->vec;
+    while ((uintptr_t)g->at & 31)            /* NOPs of up to 8 bytes */
+        pad_by(g, 32 - ((unsigned)(uintptr_t)g->at & 31));
     uint8_t *body = g->at;
     if (l->counter != JIT_NONE) {
         jit_rr(g, 0x83 | O_W, 5, l->counter);

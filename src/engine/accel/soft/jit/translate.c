@@ -13,7 +13,7 @@
  *             refills: call thunk_refill; cmp; jbe back into a stack access; jmp slow path
  *             slow paths: mov r15d, what; call stub; jmp behind the instruction
  *             bails: mov r15d, what; mov r13, block; jmp thunk_bail
- *             exits: [call thunk_spill]; call thunk_link; data    until they are patched
+ *             exits: [EFLAGS to aflags]; call thunk_link; data    until they are patched
  *
  * Memory of dead code is not reused before the whole buffer is forgotten, so that nobody needs to know
  * who links to a block: killing makes its entry look like an exit that is not patched yet.
@@ -26,9 +26,12 @@
 
 #define ROOM_FOR_A_BLOCK 32768u
 #define COLD_PIECE (8 * ROOM_FOR_A_BLOCK)
-/* Killing writes so many bytes at the entry: call thunk_link, data; and behind them: call thunk_spill, jmp entry. */
-#define KILL_BYTES  (5 + sizeof(struct soft_jit_link))
-#define SPILL_BYTES 10
+/* Killing overwrites the block's start: jmp gone at the entry; jmp spill behind the look at attention, JIT_HEAD bytes on;
+ * at 16: gone: call thunk_link, data; spill: call thunk_spill, jmp gone. */
+#define KILL_GONE   16
+#define KILL_SPILL  (KILL_GONE + 5 + sizeof(struct soft_jit_link))
+#define KILL_END    (KILL_SPILL + 10)
+_Static_assert(JIT_ENV_OF(attention) && JIT_ENV_OF(attention) == (int8_t)JIT_ENV_OF(attention), "JIT_HEAD counts on it");
 
 static jit_family family_of(unsigned klass)
 {
@@ -239,12 +242,12 @@ static void emit_exits(struct jit_gen *g, const uint8_t *looped)
         }
         jit_patch(e->site, g->at);
         if (e->flags)
-            jit_call(g, g->jit->thunk_spill);
+            jit_spill(g);
         if (loops) {
             jit_jmp(g, entry);
         } else if (e->target >= 0 && e->target < 0x1000) {
             jit_call(g, g->jit->thunk_link);
-            link_data(g, e->target, e->site, e->flags ? JIT_LINK_PAGE_FLAGS : JIT_LINK_PAGE);
+            link_data(g, e->target, e->site, !e->flags ? JIT_LINK_PAGE : e->target > own ? JIT_LINK_PAGE_FLAGS_ON : JIT_LINK_PAGE_FLAGS);
         } else {
             emit_cross(g, e->target);
         }
@@ -299,7 +302,7 @@ static void emit_head(struct jit_gen *g, uint8_t **cold)
 /* What killing needs is there. */
 static void pad(struct jit_gen *g)
 {
-    while (g->at < g->entry + KILL_BYTES + SPILL_BYTES)
+    while (g->at < g->entry + KILL_END)
         jit_e8(g, 0xcc);
 }
 
@@ -308,13 +311,17 @@ void soft_jit_kill(struct soft_cpu *cpu, struct soft_block *b)
     struct soft_jit *j = cpu->jit_state;
     struct jit_gen g = { .jit = j, .at = b->jit };
     uint8_t *entry = b->jit;
+    jit_jmp(&g, entry + KILL_GONE);
+    g.at = entry + KILL_GONE;
     jit_call(&g, j->thunk_link);
     link_data(&g, (int32_t)((uintptr_t)b->host & 0xfff), entry, JIT_LINK_FORWARD);
     if (b->jit_forgets) {
         entry[-2] = 0xeb;
-        entry[-1] = (uint8_t)(g.at - entry);
+        entry[-1] = KILL_SPILL;
         jit_call(&g, j->thunk_spill);
-        jit_jmp(&g, entry);
+        jit_jmp(&g, entry + KILL_GONE);
+        g.at = entry + JIT_HEAD;
+        jit_jmp(&g, entry + KILL_SPILL);
     }
     b->jit = NULL;
     j->count.kills++;
