@@ -167,7 +167,7 @@ static bool with_modrm(struct jit_gen *g, const struct soft_insn *in, const stru
         if (flags)
             jit_flags_to_host(g, jit_spare(g));
         if (reg_gpr)
-            reg = high_reg ? (in->reg & 3u) + 4 : use_reg(g, in, r, jit_spare(g));
+            reg = high_reg ? (in->reg & 3u) + 4 : use_reg(g, in, r, high_reg || jit_pinned(in->reg) != JIT_NONE ? JIT_B : jit_spare(g));
         jit_mem(g, op, reg);
         if (has_immediate(r->form))
             immediate(g, in, r->form);

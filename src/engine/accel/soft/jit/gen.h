@@ -220,15 +220,15 @@ void jit_address(struct jit_gen *g, const struct soft_insn *in);                
 void jit_way_offset(struct jit_gen *g);                                         /* R15 = offset of R13's TLB way */
 /* R13 = linear -> host address; uses R15 and EFLAGS. Slow path where the TLB has no such page or the operand leaves it. */
 void jit_lookup(struct jit_gen *g, unsigned bytes, bool write);
-/* Address and lookup of the memory operand, which jit_mem then uses: R13, or a guest's register and R15 with R13 free
- * (jit_spare). Flags go to env where a lookup is needed. */
+/* Address and lookup of the memory operand, which jit_mem then uses: R13, a guest's register and R15, or both R13 and R15.
+ * Flags go to env where a lookup is needed. */
 void jit_operand(struct jit_gen *g, const struct soft_insn *in, unsigned bytes, bool write);
 /* The same for the slot below RSP, and the one at it. */
 void jit_push_operand(struct jit_gen *g);
 void jit_top_operand(struct jit_gen *g);
 void jit_mem(struct jit_gen *g, uint32_t op, unsigned reg);
-/* The scratch register that the operand does not use. */
-static inline unsigned jit_spare(const struct jit_gen *g) { return g->mem_index == JIT_B ? JIT_A : JIT_B; }
+/* A scratch register that the operand does not use, from here on. */
+unsigned jit_spare(struct jit_gen *g);
 /* R13 = its host address, whatever it was. */
 void jit_operand_to_a(struct jit_gen *g);
 /* stack.c: the same as the operands, but in R13, with R15 free; RSP moves by a constant. */

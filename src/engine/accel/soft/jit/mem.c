@@ -189,6 +189,13 @@ void jit_operand_to_a(struct jit_gen *g)
     operand_is(g, JIT_A, JIT_NONE, 0);
 }
 
+unsigned jit_spare(struct jit_gen *g)
+{
+    if (g->mem_index == JIT_B && g->mem_base == JIT_A)
+        jit_operand_to_a(g);
+    return g->mem_index == JIT_B ? JIT_A : JIT_B;
+}
+
 void jit_mem(struct jit_gen *g, uint32_t op, unsigned reg)
 {
     jit_rx(g, op, reg, g->mem_base, g->mem_index, 0, g->mem_disp);
@@ -235,7 +242,14 @@ void jit_operand(struct jit_gen *g, const struct soft_insn *in, unsigned bytes, 
         } else {
             jit_address(g, in);
             probe(g, 0x1000 - bytes, write, guess, false);
-            to_host(g);
+            if (in->is_mem == SOFT_MEM_FLAT64 && in->index < 16 && jit_pinned(in->index) != JIT_NONE &&
+                (in->base == SOFT_NO_REG || (in->base < 16 && jit_pinned(in->base) != JIT_NONE))) {
+                jit_rm(g, 0x8b | O_W, JIT_B, JIT_B, DELTA); /* and the address again: the difference is there sooner than the sum */
+                jit_address(g, in);
+                operand_is(g, JIT_A, JIT_B, 0);
+            } else {
+                to_host(g);
+            }
         }
         g->flags = JIT_FLAGS_ENV;
     }
