@@ -39,6 +39,7 @@ struct gh_image {
     bool writable, repair;
     bool needs_parent;                         /* set by open: without a parent this is refused */
     bool marked;                               /* first_write was done */
+    bool keep_id;                              /* first_write leaves what children remember of it as it is */
     pthread_rwlock_t lock;
     void *state;                               /* the driver's, freed by its close */
     int close_error;                           /* set by close: what it could not write; 0 or negative errno */

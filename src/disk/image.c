@@ -5,8 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/bytes.h"
 #include "disk/driver.h"
@@ -63,6 +65,16 @@ bool gh_uuid_parse(uint8_t ret[16], const char *text, bool le)
     return true;
 }
 
+/* When the host last saw the file change. */
+static void changed_at(const struct gh_image *img, char ret[24])
+{
+    struct stat st;
+    struct tm tm;
+    ret[0] = 0;
+    if (!fstat(img->file->fd, &st) && gmtime_r(&st.st_mtime, &tm))
+        strftime(ret, 24, "%F %R UTC", &tm);
+}
+
 int gh_image_check_parent(struct gh_image *img, struct gh_error *err)
 {
     if (!img->parent)
@@ -71,10 +83,14 @@ int gh_image_check_parent(struct gh_image *img, struct gh_error *err)
     if (c->parent_uuid[0] && p->uuid[0] && strcmp(c->parent_uuid, p->uuid))
         return gh_error_set(err, -ESTALE, "DiskParentWrong", "“%s” builds on the disk %s, but “%s” is %s. Choose the right parent.",
                             img->label, c->parent_uuid, img->parent->label, p->uuid);
-    if (c->parent_change_id[0] && p->change_id[0] && strcmp(c->parent_change_id, p->change_id))
+    if (c->parent_change_id[0] && p->change_id[0] && strcmp(c->parent_change_id, p->change_id)) {
+        char parent[24], child[24];
+        changed_at(img->parent, parent);
+        changed_at(img, child);
         return gh_error_set(err, -ESTALE, "DiskParentChanged",
-                            "“%s” was changed after “%s” was made on top of it, so that their content no longer fits. Restore the parent from a backup.",
-                            img->parent->label, img->label);
+                            "“%s” (changed %s) was changed after “%s” (changed %s) was made on top of it, so that their content no longer fits. Restore the parent from a backup.",
+                            img->parent->label, parent, img->label, child);
+    }
     return 0;
 }
 

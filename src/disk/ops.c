@@ -98,6 +98,9 @@ int gh_image_commit(struct gh_image *top, struct gh_image *base, const struct gh
 {
     uint8_t *buf = malloc(CHUNK);
     int r = buf ? 0 : -ENOMEM;
+    /* Until the end top must find its parent again: whoever is interrupted begins anew. */
+    bool keeps = !base->marked;
+    base->keep_id = keeps;
     if (!r && top->bytes > base->bytes)
         r = gh_image_resize(base, top->bytes, false, err);
     for (uint64_t off = 0; off < top->bytes && !r;) {
@@ -119,8 +122,17 @@ int gh_image_commit(struct gh_image *top, struct gh_image *base, const struct gh
         if (!r && !tell(progress, off, top->bytes))
             r = -ECANCELED;
     }
+    base->keep_id = false;
     if (!r)
         r = gh_image_flush(base);
+    /* Now other children of base are told that it is another disk. */
+    if (!r && keeps && base->marked && base->driver->first_write) {
+        pthread_rwlock_wrlock(&base->lock);
+        r = base->driver->first_write(base);
+        pthread_rwlock_unlock(&base->lock);
+        if (!r)
+            r = gh_image_flush(base);
+    }
     free(buf);
     if (r < 0)
         gh_error_set(err, r, r == -ECANCELED ? "Cancelled" : "DiskCommitFailed", "“%s” could not be merged into “%s”: %s.",

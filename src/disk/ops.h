@@ -18,7 +18,8 @@ int gh_image_copy_packed(struct gh_image *src, struct gh_image *dst, const struc
 /* 0: the same content (the longer one's rest is zeros); 1: differs at *ret_off. */
 int gh_image_compare(struct gh_image *a, struct gh_image *b, uint64_t *ret_off, const struct gh_progress *progress,
                      struct gh_error *err);
-/* Writes what top itself holds into base (writable, any file of the same content below). */
+/* Writes what top itself holds into base (writable, any file of the same content below). Interrupted, it can be done again: top
+ * fits base until the end. */
 int gh_image_commit(struct gh_image *top, struct gh_image *base, const struct gh_progress *progress, struct gh_error *err);
 /* Writes into dst (a fresh child, or any disk of src's size) what src reads as and dst does not. */
 int gh_image_copy_difference(struct gh_image *src, struct gh_image *dst, const struct gh_progress *progress, struct gh_error *err);

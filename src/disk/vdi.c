@@ -189,6 +189,8 @@ static int vdi_zero(struct gh_image *img, uint64_t off, uint64_t len, bool disca
 static int vdi_first_write(struct gh_image *img)
 {
     struct vdi *v = img->state;
+    if (img->keep_id)
+        return 0;
     gh_uuid_random(v->header + 0x198);        /* children see that their parent changed */
     gh_uuid_text(img->info.change_id, v->header + 0x198, true);
     return gh_file_write(img->file, 0x198, v->header + 0x198, 16);

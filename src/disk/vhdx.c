@@ -322,7 +322,8 @@ static int vhdx_first_write(struct gh_image *img)
     uint64_t size = gh_file_bytes(img->file);
     int r = v->end > size ? gh_file_truncate(img->file, v->end) : 0;
     gh_uuid_random(v->header + 16);           /* others see that the file and its data changed */
-    gh_uuid_random(v->header + 32);
+    if (!img->keep_id)
+        gh_uuid_random(v->header + 32);
     gh_uuid_text(img->info.uuid, v->header + 32, true);
     for (unsigned i = 0; i < 2 && !r; i++)
         r = vhdx_write_header(img);

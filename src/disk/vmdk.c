@@ -433,7 +433,7 @@ static int vmdk_first_write(struct gh_image *img)
     struct vmdk *v = img->state;
     uint8_t random[16];
     char digits[9];
-    if (!v->cid_at || v->stream)
+    if (!v->cid_at || v->stream || img->keep_id)
         return 0;
     gh_uuid_random(random);
     v->cid = gh_le32_get(random) & 0x7fffffff;

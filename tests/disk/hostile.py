@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Images that want to do harm: references out of the folder, truncation, flipped bytes, bombs, confused
 formats; and images no tool here makes (DMG, a VHDX with a log). hostile.py GASTHAUS_IMAGE [--count N]"""
-import base64, json, os, random, resource, shutil, struct, subprocess, sys, tempfile, zlib
+import base64, json, os, random, re, resource, shutil, struct, subprocess, sys, tempfile, zlib
 
 tool = sys.argv[1]
 count = int(sys.argv[sys.argv.index('--count') + 1]) if '--count' in sys.argv else 12
@@ -194,6 +194,9 @@ def vdi_tree(d):
     run(tool, 'resize', f'{d}/vm/base.vdi', '8M')
     got = error_id('compare', f'{d}/vm/Snapshots/child.vdi', f'{d}/p.raw')
     check('a changed parent is refused', got == 'DiskParentChanged', got)
+    p = run(tool, 'compare', f'{d}/vm/Snapshots/child.vdi', f'{d}/p.raw')
+    said = p.stdout.decode()
+    check('by names and times', 'base.vdi' in said and 'child.vdi' in said and len(re.findall(r'changed \d{4}-\d\d-\d\d \d\d:\d\d UTC', said)) == 2, said)
     os.unlink(f'{d}/vm/base.vdi')
     got = error_id('compare', f'{d}/vm/Snapshots/child.vdi', f'{d}/p.raw')
     check('a missing parent is refused', got == 'DiskParentMissing', got)

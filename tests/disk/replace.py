@@ -188,19 +188,49 @@ def over(folder, fmt, options, sig):
     check(not [n for n in os.listdir(folder) if n.startswith(".t." + fmt)], f"{what}: {os.listdir(folder)}")
 
 
+def merge(folder, fmt):
+    """A merge into the parent that is killed: the child still reads as before, and merging again completes it."""
+    for name in os.listdir(folder):
+        os.unlink(f"{folder}/{name}")
+    base, top = f"{folder}/base.{fmt}", f"{folder}/top.{fmt}"
+    for path, data in ((f"{folder}/new.raw", over.new), (f"{folder}/old.raw", over.old)):
+        with open(path, "wb") as f:
+            f.write(data)
+    for source, target in ((f"{folder}/old.raw", base), (f"{folder}/new.raw", top)):
+        code, out = run("convert", source, target, "--from", "raw", "--to", fmt)
+        check(code == 0, f"merge {fmt}: {out}")
+    code, out = run("rebase", top, "--parent", f"base.{fmt}", "--parent-format", fmt)
+    check(code == 0, f"merge {fmt}: rebase: {out}")
+    p = subprocess.Popen([args.tool, "commit", top], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(rnd.random() * over.time / 2)
+    p.send_signal(rnd.choice([signal.SIGKILL, signal.SIGINT]))
+    if p.wait() != 0:
+        over.merges += 1
+        check(plain(top, "--from", fmt) == over.new_hash, f"merge {fmt}: after an interrupted merge the child reads as something else: {plain(top)}")
+        code, out = run("commit", top)
+        check(code == 0, f"merge {fmt}: again: {out}")
+    check(plain(base, "--from", fmt) == over.new_hash, f"merge {fmt}: the parent has the child's content: {plain(base)}")
+    if fmt == "vdi":
+        code, out = run("info", top)
+        code, out = run("hash", top)
+        check(code == 1 and "[DiskParentChanged]" in out, f"merge {fmt}: a child of the parent as it was before: {out}")
+
+
 with tempfile.TemporaryDirectory(prefix="gh-replace-", dir=os.environ.get("TMPDIR", "/var/tmp")) as folder:
     hashes(folder)
     refusals(folder)
     over.new, over.old = content(11, 24), content(12, 24)
     over.new_hash, over.old_hash = hashlib.sha256(over.new).hexdigest(), hashlib.sha256(over.old).hexdigest()
-    over.killed = over.cancelled = 0
+    over.killed = over.cancelled = over.merges = 0
     with open(f"{folder}/o.raw", "wb") as f:
         f.write(over.new)
     begin = time.monotonic()
     run("convert", f"{folder}/o.raw", f"{folder}/o.vmdk", "--from", "raw", "--to", "vmdk")
-    over.time = (time.monotonic() - begin) * 1.2
+    over.time = time.monotonic() - begin
     for i in range(args.kills):
         over(folder, *KINDS[i % len(KINDS)], signal.SIGINT if i // len(KINDS) % 4 == 3 else signal.SIGKILL)
+    for i in range(max(5, args.kills // 4)):
+        merge(folder, ("vdi", "qcow2", "vmdk", "vhd", "vhdx")[i % 5])
     check(over.killed > 0, "nothing was killed in time")
-print(f"{checks} checks, {failed} failed; {over.killed} killed, {over.cancelled} cancelled")
+print(f"{checks} checks, {failed} failed; {over.killed} killed, {over.cancelled} cancelled, {over.merges} merges interrupted")
 sys.exit(1 if failed else 0)
