@@ -578,6 +578,9 @@ static void next_case(void)
         }
     }
     number++;
+    /* Code that was written over may be x87 instructions: with an exception unmasked, as after reset, and CR0.NE clear,
+     * the one behind a fault would wait for an interrupt for ever. */
+    __asm__ volatile("fninit");
     set_tables();
     ((u32 *)MAIN_TSS)[0] = 0;
     op = (u8 *)OPS;
