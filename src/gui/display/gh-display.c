@@ -23,6 +23,7 @@ struct _GhDisplay {
     char *socket;
     gboolean fill, inhibit, grabbed, chord;
     gboolean relative, caught, warped; /* the guest takes movements; its pointer is ours; the next event may still be from before */
+    struct gh_lock *lock;                    /* how it is caught on Wayland */
     GdkCursor *shape, *dot, *nothing;
     double last_x, last_y, rest_x, rest_y;
     guint retry, pace;
@@ -115,6 +116,19 @@ static void choose_cursor (GhDisplay *self)
                                               : self->shape ? self->shape : self->dot);
 }
 
+/* ---- The pointer caught or let go ----------------------------------------------------------------- */
+static void on_locked_movement (gpointer data, double dx, double dy);
+
+static void set_caught (GhDisplay *self, gboolean caught)
+{
+    if (caught && !self->lock)
+        self->lock = gh_lock_new (GTK_WIDGET (self), on_locked_movement, self);
+    else if (!caught)
+        g_clear_pointer (&self->lock, gh_lock_free);
+    self->caught = caught && (self->lock || gh_warp_possible (GTK_WIDGET (self)));
+    choose_cursor (self);
+}
+
 /* ---- Events of the connection ----------------------------------------------------------------- */
 static void on_opened (gpointer data)
 {
@@ -138,8 +152,7 @@ static void on_closed (gpointer data)
     memset (self->held, 0, sizeof self->held);
     if (self->socket && !self->retry)
         self->retry = g_timeout_add (RETRY_MS, on_retry, self);
-    self->caught = FALSE;
-    choose_cursor (self);
+    set_caught (self, FALSE);
     g_signal_emit (self, signals[STATUS], 0);
 }
 
@@ -187,8 +200,7 @@ static void on_pointer_kind (gpointer data, gboolean relative)
     GhDisplay *self = data;
 
     self->relative = relative;
-    self->caught &= relative;
-    choose_cursor (self);
+    set_caught (self, self->caught && relative);
 }
 
 static void open_socket (GhDisplay *self)
@@ -197,7 +209,8 @@ static void open_socket (GhDisplay *self)
 
     g_clear_handle_id (&self->pace, g_source_remove);
     g_clear_pointer (&self->rfb, gh_rfb_free);
-    self->relative = self->caught = FALSE;
+    self->relative = FALSE;
+    set_caught (self, FALSE);
     if (self->socket)
         self->rfb = gh_rfb_open (self->socket, &events, self);
 }
@@ -248,8 +261,7 @@ static void set_grab (GhDisplay *self, gboolean grab)
             gdk_toplevel_inhibit_system_shortcuts (GDK_TOPLEVEL (surface), NULL);
     }
     self->grabbed = grab;
-    self->caught &= grab;
-    choose_cursor (self);
+    set_caught (self, self->caught && grab);
     g_signal_emit (self, signals[STATUS], 0);
 }
 
@@ -331,20 +343,13 @@ static void send_position (GhDisplay *self, double x, double y, int buttons)
     gh_rfb_pointer (self->rfb, guest_x, guest_y, buttons);
 }
 
-/* Movements: what the hand did, not where it ended; before the edge stops it the pointer goes back to the middle. */
-static void send_movement (GhDisplay *self, double x, double y)
+/* In whole pixels of the guest; what is left over waits for the next. */
+static void send_steps (GhDisplay *self, double dx, double dy)
 {
-    double width = gtk_widget_get_width (GTK_WIDGET (self)), height = gtk_widget_get_height (GTK_WIDGET (self));
-    double dx = x - self->last_x, dy = y - self->last_y;
     struct gh_placement p;
 
     if (!place (self, &p))
         return;
-    if (self->warped && (fabs (x - floor (width / 2)) > width / 8 || fabs (y - floor (height / 2)) > height / 8))
-        return; /* on its way before the jump */
-    self->warped = FALSE;
-    self->last_x = x;
-    self->last_y = y;
     self->rest_x += dx / p.scale;
     self->rest_y += dy / p.scale;
     int whole_x = (int) self->rest_x, whole_y = (int) self->rest_y;
@@ -352,6 +357,28 @@ static void send_movement (GhDisplay *self, double x, double y)
     self->rest_y -= whole_y;
     if (whole_x || whole_y)
         gh_rfb_pointer (self->rfb, whole_x, whole_y, self->buttons);
+}
+
+static void on_locked_movement (gpointer data, double dx, double dy)
+{
+    GhDisplay *self = data;
+
+    if (self->caught && self->relative)
+        send_steps (self, dx, dy);
+}
+
+/* Movements: what the hand did, not where it ended; before the edge stops it the pointer goes back to the middle. */
+static void send_movement (GhDisplay *self, double x, double y)
+{
+    double width = gtk_widget_get_width (GTK_WIDGET (self)), height = gtk_widget_get_height (GTK_WIDGET (self));
+    double dx = x - self->last_x, dy = y - self->last_y;
+
+    if (self->warped && (fabs (x - floor (width / 2)) > width / 8 || fabs (y - floor (height / 2)) > height / 8))
+        return; /* on its way before the jump */
+    self->warped = FALSE;
+    self->last_x = x;
+    self->last_y = y;
+    send_steps (self, dx, dy);
     if (fabs (x - width / 2) > width / 4 || fabs (y - height / 2) > height / 4) {
         self->last_x = floor (width / 2);
         self->last_y = floor (height / 2);
@@ -372,9 +399,11 @@ static void on_motion (GtkEventControllerMotion *m, double x, double y, GhDispla
 {
     if (!self->relative) {
         send_position (self, x, y, self->buttons);
+    } else if (self->lock) {
+        return; /* movements come by themselves */
     } else if (self->caught) {
         send_movement (self, x, y);
-    } else if (self->grabbed && !gh_warp_possible (GTK_WIDGET (self))) { /* without a way to hold the pointer: as far as it goes */
+    } else if (self->grabbed && !gh_warp_possible (GTK_WIDGET (self)) && !gh_lock_possible (GTK_WIDGET (self))) { /* without a way to hold the pointer: as far as it goes */
         gh_rfb_pointer (self->rfb, (int) (x - self->last_x), (int) (y - self->last_y), self->buttons);
         self->last_x = x;
         self->last_y = y;
@@ -396,15 +425,15 @@ static void on_press (GtkGestureClick *g, int n, double x, double y, GhDisplay *
     gtk_widget_grab_focus (GTK_WIDGET (self));
     if (!self->grabbed)
         set_grab (self, TRUE);
-    if (self->relative && !self->caught && gh_warp_possible (GTK_WIDGET (self))) { /* the click that catches it is not the guest's */
-        self->caught = TRUE;
+    if (self->relative && !self->caught) {
+        set_caught (self, TRUE);
         self->warped = FALSE;
         self->last_x = x;
         self->last_y = y;
         self->rest_x = self->rest_y = 0;
-        choose_cursor (self);
         g_signal_emit (self, signals[STATUS], 0);
-        return;
+        if (self->caught)
+            return; /* the click that catches it is not the guest's */
     }
     self->buttons |= button_bit (g);
     send_buttons (self, x, y, self->buttons);
@@ -440,6 +469,7 @@ static void gh_display_dispose (GObject *object)
 {
     GhDisplay *self = GH_DISPLAY (object);
 
+    g_clear_pointer (&self->lock, gh_lock_free);
     g_clear_pointer (&self->socket, g_free);
     g_clear_handle_id (&self->retry, g_source_remove);
     g_clear_handle_id (&self->pace, g_source_remove);
