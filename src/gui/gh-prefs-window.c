@@ -56,6 +56,7 @@ GtkWidget *gh_prefs_window_new (GtkWindow *parent)
     AdwPreferencesGroup *keys = add_group (ADW_PREFERENCES_PAGE (page), _ ("Keyboard"));
     add_switch (keys, GH_PREFS_INHIBIT, _ ("The Desktop's Shortcuts Too"), _ ("Super, Alt+Tab and the like go to the machine that has the keyboard"));
     add_switch (keys, GH_PREFS_HINT, _ ("Say How to Get It Back"), _ ("A reminder of Ctrl+Alt in each new window"));
+    gh_fit_screen (GTK_WINDOW (window));
     adw_preferences_window_add (ADW_PREFERENCES_WINDOW (window), ADW_PREFERENCES_PAGE (page));
     return window;
 }

@@ -4,6 +4,7 @@
 #include <adwaita.h>
 
 #define GROUP "Window"
+#define SCREENS "Screens" /* uuid = width;height;maximized */
 
 static const struct {
     const char *key;
@@ -90,5 +91,26 @@ void gh_prefs_set_size (int width, int height, gboolean maximized)
     g_key_file_set_integer (file (), GROUP, "Width", width);
     g_key_file_set_integer (file (), GROUP, "Height", height);
     g_key_file_set_boolean (file (), GROUP, "Maximized", maximized);
+    save ();
+}
+
+gboolean gh_prefs_get_screen (const char *uuid, int *ret_width, int *ret_height, gboolean *ret_maximized)
+{
+    gsize n = 0;
+    g_autofree int *kept = g_key_file_get_integer_list (file (), SCREENS, uuid, &n, NULL);
+
+    if (!kept || n != 3 || kept[0] < 100 || kept[1] < 100 || kept[0] > 16384 || kept[1] > 16384)
+        return FALSE;
+    *ret_width = kept[0];
+    *ret_height = kept[1];
+    *ret_maximized = kept[2] != 0;
+    return TRUE;
+}
+
+void gh_prefs_set_screen (const char *uuid, int width, int height, gboolean maximized)
+{
+    int kept[3] = { width, height, maximized };
+
+    g_key_file_set_integer_list (file (), SCREENS, uuid, kept, 3);
     save ();
 }

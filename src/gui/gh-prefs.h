@@ -21,4 +21,7 @@ enum gh_scheme gh_prefs_get_scheme (void);
 void gh_prefs_set_scheme (enum gh_scheme scheme);      /* and shows it */
 void gh_prefs_get_size (int *ret_width, int *ret_height, gboolean *ret_maximized); /* of the main window; 0: never kept */
 void gh_prefs_set_size (int width, int height, gboolean maximized);
+/* The same of a machine's screen; FALSE: never kept. */
+gboolean gh_prefs_get_screen (const char *uuid, int *ret_width, int *ret_height, gboolean *ret_maximized);
+void gh_prefs_set_screen (const char *uuid, int width, int height, gboolean maximized);
 void gh_prefs_apply (void);                            /* at the start: shows what was chosen */

@@ -6,6 +6,8 @@
 
 #include "gui/engine/gh-message.h"
 
+#define SCREEN_MARGIN 60 /* for a panel and a frame */
+
 char *gh_error_id (const GError *error)
 {
     static const char prefix[] = "org.gasthaus.Error.";
@@ -76,6 +78,24 @@ void gh_toast_error (GtkWidget *widget, const GError *error)
     g_autofree char *message = gh_error_message (error);
 
     gh_toast (widget, message);
+}
+
+void gh_fit_screen (GtkWindow *window)
+{
+    GListModel *monitors = gdk_display_get_monitors (gtk_widget_get_display (GTK_WIDGET (window)));
+    int width, height;
+
+    gtk_window_get_default_size (window, &width, &height);
+    for (guint i = 0; i < g_list_model_get_n_items (monitors); i++) {
+        g_autoptr (GdkMonitor) monitor = g_list_model_get_item (monitors, i);
+        GdkRectangle room;
+        gdk_monitor_get_geometry (monitor, &room);
+        if (room.width > 2 * SCREEN_MARGIN && room.height > 2 * SCREEN_MARGIN) {
+            width = MIN (width, room.width - SCREEN_MARGIN);
+            height = MIN (height, room.height - SCREEN_MARGIN);
+        }
+    }
+    gtk_window_set_default_size (window, width, height);
 }
 
 void gh_close_on_escape (GtkWidget *window)

@@ -20,4 +20,6 @@ void gh_toast (GtkWidget *widget, const char *text);
 void gh_toast_error (GtkWidget *widget, const GError *error);
 /* Shows what is told in an entry; what a person has typed and not yet applied stays. */
 void gh_tell_text (GtkWidget *entry, const char *text);
+/* Before it is shown: not larger than the smallest of the desktop's screens lets it be. */
+void gh_fit_screen (GtkWindow *window);
 void gh_close_on_escape (GtkWidget *window);

@@ -7,6 +7,7 @@
 #include "gui/engine/gh-machine-actions.h"
 #include "gui/list/gh-job-list.h"
 #include "gui/gh-prefs.h"
+#include "gui/gh-util.h"
 #include "gui/list/gh-machine-row.h"
 
 struct _GhWindow {
@@ -23,6 +24,8 @@ struct _GhWindow {
     GtkStack *stack;
     GtkWidget *content, *sidebar, *back, *power;
     GhDetailsPage *details;
+    GMenuModel *row_menu;
+    GtkWidget *popover;
 };
 
 G_DEFINE_FINAL_TYPE (GhWindow, gh_window, ADW_TYPE_APPLICATION_WINDOW)
@@ -111,6 +114,8 @@ static void restore_size (GtkWindow *window)
     gh_prefs_get_size (&width, &height, &maximized);
     if (width && height)
         gtk_window_set_default_size (window, width, height);
+    else
+        gh_fit_screen (window);
     if (maximized)
         gtk_window_maximize (window);
 }
@@ -131,10 +136,82 @@ GtkWidget *gh_window_new (GtkApplication *app, GhConnection *connection)
     return GTK_WIDGET (self);
 }
 
+void gh_window_say_goes_on (GhWindow *self, GhMachine *machine)
+{
+    g_autofree char *text = g_strdup_printf (_ ("“%s” goes on running."), gh_machine_get_name (machine));
+    AdwToast *toast = gh_toast_new (text);
+
+    adw_toast_set_button_label (toast, _ ("Show _Screen"));
+    adw_toast_set_action_name (toast, "app.show-screen");
+    adw_toast_set_action_target_value (toast, g_variant_new_string (gh_machine_get_uuid (machine)));
+    adw_toast_overlay_add_toast (self->toasts, toast);
+}
+
+static void rename_machine (GtkWidget *widget, const char *action, GVariant *target)
+{
+    GhWindow *self = GH_WINDOW (widget);
+
+    if (!gtk_list_box_get_selected_row (self->list))
+        return;
+    adw_leaflet_set_visible_child (self->leaflet, self->content);
+    gh_details_page_edit_name (self->details);
+}
+
+/* ---- The menu of a row, by the right button or the keyboard ---------------------------------------- */
+static void show_row_menu (GhWindow *self, GtkListBoxRow *row, double x, double y)
+{
+    if (!self->popover) {
+        self->popover = gtk_popover_menu_new_from_model (self->row_menu);
+        gtk_widget_set_parent (self->popover, GTK_WIDGET (self->list));
+        gtk_widget_set_halign (self->popover, GTK_ALIGN_START);
+        gtk_popover_set_has_arrow (GTK_POPOVER (self->popover), FALSE);
+    }
+    gtk_list_box_select_row (self->list, row);
+    gtk_popover_set_pointing_to (GTK_POPOVER (self->popover), &(GdkRectangle){ (int) x, (int) y, 1, 1 });
+    gtk_popover_popup (GTK_POPOVER (self->popover));
+}
+
+static void on_list_press (GtkGestureClick *click, int n, double x, double y, GhWindow *self)
+{
+    GtkListBoxRow *row = gtk_list_box_get_row_at_y (self->list, (int) y);
+
+    if (!row || !gdk_event_triggers_context_menu (gtk_event_controller_get_current_event (GTK_EVENT_CONTROLLER (click))))
+        return;
+    gtk_gesture_set_state (GTK_GESTURE (click), GTK_EVENT_SEQUENCE_CLAIMED);
+    show_row_menu (self, row, x, y);
+}
+
+static gboolean on_menu_key (GtkWidget *list, GVariant *args, gpointer data)
+{
+    GhWindow *self = data;
+    GtkListBoxRow *row = gtk_list_box_get_selected_row (self->list);
+    graphene_rect_t place;
+
+    if (row && gtk_widget_compute_bounds (GTK_WIDGET (row), list, &place))
+        show_row_menu (self, row, place.origin.x + 24, place.origin.y + place.size.height / 2);
+    return TRUE;
+}
+
+static void add_list_keys (GhWindow *self)
+{
+    GtkEventController *keys = gtk_shortcut_controller_new ();
+    GtkGesture *press = gtk_gesture_click_new ();
+
+    gtk_gesture_single_set_button (GTK_GESTURE_SINGLE (press), 0);
+    g_signal_connect (press, "pressed", G_CALLBACK (on_list_press), self);
+    gtk_widget_add_controller (GTK_WIDGET (self->list), GTK_EVENT_CONTROLLER (press));
+    gtk_shortcut_controller_add_shortcut (GTK_SHORTCUT_CONTROLLER (keys), gtk_shortcut_new (gtk_shortcut_trigger_parse_string ("Menu|<Shift>F10"),
+                                                                                             gtk_callback_action_new (on_menu_key, self, NULL)));
+    gtk_shortcut_controller_add_shortcut (GTK_SHORTCUT_CONTROLLER (keys), gtk_shortcut_new (gtk_keyval_trigger_new (GDK_KEY_Delete, 0),
+                                                                                             gtk_named_action_new ("machine.delete")));
+    gtk_widget_add_controller (GTK_WIDGET (self->list), keys);
+}
+
 static void gh_window_dispose (GObject *object)
 {
     GhWindow *self = GH_WINDOW (object);
 
+    g_clear_pointer (&self->popover, gtk_widget_unparent);
     if (self->list)
         g_signal_handlers_disconnect_by_data (self->list, self);
     self->list = NULL;
@@ -149,6 +226,8 @@ static void gh_window_class_init (GhWindowClass *klass)
     g_type_ensure (GH_TYPE_DETAILS_PAGE);
     G_OBJECT_CLASS (klass)->dispose = gh_window_dispose;
     GTK_WINDOW_CLASS (klass)->close_request = gh_window_close_request;
+    gtk_widget_class_install_action (widget, "window.rename", NULL, rename_machine);
+    gtk_widget_class_add_binding_action (widget, GDK_KEY_F2, 0, "window.rename", NULL);
     gtk_widget_class_set_template_from_resource (widget, "/org/gasthaus/Gasthaus/gh-window.ui");
 #define CHILD(name) gtk_widget_class_bind_template_child (widget, GhWindow, name)
     CHILD (toasts);
@@ -166,6 +245,7 @@ static void gh_window_class_init (GhWindowClass *klass)
     CHILD (back);
     CHILD (power);
     CHILD (details);
+    CHILD (row_menu);
 #undef CHILD
 }
 
@@ -187,6 +267,7 @@ static void gh_window_init (GhWindow *self)
     g_signal_connect_swapped (self->list, "row-activated", G_CALLBACK (on_row_activated), self);
     g_signal_connect_swapped (self->back, "clicked", G_CALLBACK (on_back), self);
     g_signal_connect_swapped (self->leaflet, "notify::folded", G_CALLBACK (on_folded), self);
+    add_list_keys (self);
     g_signal_connect (drop, "drop", G_CALLBACK (on_drop), self);
     gtk_widget_add_controller (GTK_WIDGET (self), GTK_EVENT_CONTROLLER (drop));
     on_folded (self);

@@ -9,4 +9,5 @@
 G_DECLARE_FINAL_TYPE (GhWindow, gh_window, GH, WINDOW, AdwApplicationWindow)
 
 GtkWidget *gh_window_new (GtkApplication *app, GhConnection *connection);
+void gh_window_say_goes_on (GhWindow *self, GhMachine *machine); /* its screen was closed */
 void gh_window_select (GhWindow *self, GhMachine *machine);

@@ -107,6 +107,27 @@ static void on_show_screen (GSimpleAction *action, GVariant *uuid, gpointer data
     }
 }
 
+/* Closing a screen stops nothing; who closes it is told, in the window or, without one, by the desktop. */
+static void on_screen_closed (GSimpleAction *action, GVariant *uuid, gpointer data)
+{
+    struct app *a = data;
+    GListModel *machines = gh_connection_get_machines (a->connection);
+
+    for (guint i = 0; i < g_list_model_get_n_items (machines); i++) {
+        g_autoptr (GhMachine) m = g_list_model_get_item (machines, i);
+        if (!g_str_equal (gh_machine_get_uuid (m), g_variant_get_string (uuid, NULL)))
+            continue;
+        if (a->window) {
+            gh_window_say_goes_on (GH_WINDOW (a->window), m);
+            continue;
+        }
+        g_autofree char *text = g_strdup_printf (_ ("“%s” goes on running."), gh_machine_get_name (m));
+        g_autoptr (GNotification) note = g_notification_new (text);
+        g_notification_set_default_action_and_target (note, "app.show-screen", "s", gh_machine_get_uuid (m));
+        g_application_send_notification (G_APPLICATION (a->app), gh_machine_get_uuid (m), note);
+    }
+}
+
 /* The reply to creation may come before or after the new object. */
 static void pending_machine (struct app *a)
 {
@@ -211,7 +232,7 @@ static void startup (GApplication *application, struct app *a)
     static const GActionEntry entries[] = {
         { "new-machine", on_new }, { "open", on_open }, { "host", on_host }, { "about", on_about }, { "preferences", on_preferences },
         { "new-from", on_new_from, "s" }, { "open-file", on_open_file, "s" }, { "media", on_media }, { "quit", on_quit },
-        { "show-screen", on_show_screen, "s" }, { "machine-created", on_machine_created, "(sb)" },
+        { "show-screen", on_show_screen, "s" }, { "screen-closed", on_screen_closed, "s" }, { "machine-created", on_machine_created, "(sb)" },
     };
     static const struct { const char *action, *keys; } accels[] = {
         { "app.new-machine", "<Control>n" }, { "app.open", "<Control>o" }, { "app.quit", "<Control>q" }, { "app.preferences", "<Control>comma" },

@@ -201,7 +201,7 @@ try:
     keys.move(-20, 20)
     time.sleep(1)
     check(total() == before, "after Ctrl+Alt the pointer is the desktop's again")
-    swaymsg("seat", "-", "cursor", "set", x + width // 2, y + 20)
+    pointer(5, 5)
     ctl("stop", NAME)
     wait("the machine to be off", lambda: '"off"' in ctl("--json", "show", NAME).stdout, 60)
     keys.press("ctrl+w")
@@ -246,7 +246,9 @@ try:
     p = wait("the tablet to follow the pointer", followed, 60, 0.5)
     check(p, f"the guest's tablet follows the pointer: {p['0']:.3f}, {p['1']:.3f} of its screen")
 
+    type_line("kill %1; clear")
     keys.press("F11")
+    pointer(5, SIZE[1] - 5)  # away from the picture
     wait("full screen", lambda: windows().get(NAME) == (0, 0, *SIZE), 30)
     middle = ((SIZE[0] - width) // 2, (SIZE[1] - height) // 2)
     wait("the picture in the middle", lambda: (locate(NAME) or (0,))[:2] == middle, 60, 0.5)

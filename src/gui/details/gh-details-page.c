@@ -9,6 +9,7 @@
 #include "gui/details/gh-media-group.h"
 #include "gui/details/gh-network-group.h"
 #include "gui/gh-util.h"
+#include "gui/list/gh-thumbnail.h"
 
 struct _GhDetailsPage {
     GtkBox parent_instance;
@@ -16,7 +17,8 @@ struct _GhDetailsPage {
     GtkRevealer *trouble;
     GtkInfoBar *trouble_bar;
     GtkLabel *trouble_text, *name, *subtitle;
-    GtkImage *icon, *state_icon;
+    GtkImage *state_icon;
+    GhThumbnail *thumbnail;
     GtkWidget *start, *show, *pause, *resume, *shut_down;
     /* One file each; a new one is added here, in the .ui file, in set_groups and in class_init. */
     GhGeneralGroup *general;
@@ -47,7 +49,6 @@ static void refresh (GhDetailsPage *self)
 
     gtk_label_set_text (self->name, gh_machine_get_name (self->machine));
     gtk_label_set_text (self->subtitle, subtitle);
-    gtk_image_set_from_icon_name (self->icon, gh_machine_get_os_icon (self->machine));
     gtk_image_set_from_icon_name (self->state_icon, gh_machine_get_state_icon (self->machine));
     gtk_widget_set_visible (self->start, !on);
     gtk_widget_set_visible (self->show, on);
@@ -65,6 +66,7 @@ static void on_trouble_closed (GhDetailsPage *self)
 
 static void set_groups (GhDetailsPage *self, GhMachine *machine)
 {
+    gh_thumbnail_set_machine (self->thumbnail, machine);
     gh_general_group_set_machine (self->general, machine);
     gh_hardware_group_set_machine (self->hardware, machine);
     gh_media_group_set_machine (self->media, machine);
@@ -85,6 +87,8 @@ void gh_details_page_set_machine (GhDetailsPage *self, GhMachine *machine)
     refresh (self);
 }
 
+void gh_details_page_edit_name (GhDetailsPage *self) { gh_general_group_edit_name (self->general); }
+
 static void gh_details_page_dispose (GObject *object)
 {
     GhDetailsPage *self = GH_DETAILS_PAGE (object);
@@ -100,6 +104,7 @@ static void gh_details_page_class_init (GhDetailsPageClass *klass)
 
     G_OBJECT_CLASS (klass)->dispose = gh_details_page_dispose;
     g_type_ensure (GH_TYPE_GENERAL_GROUP);
+    g_type_ensure (GH_TYPE_THUMBNAIL);
     g_type_ensure (GH_TYPE_HARDWARE_GROUP);
     g_type_ensure (GH_TYPE_MEDIA_GROUP);
     g_type_ensure (GH_TYPE_NETWORK_GROUP);
@@ -111,7 +116,7 @@ static void gh_details_page_class_init (GhDetailsPageClass *klass)
     CHILD (trouble_text);
     CHILD (name);
     CHILD (subtitle);
-    CHILD (icon);
+    CHILD (thumbnail);
     CHILD (start);
     CHILD (show);
     CHILD (pause);
@@ -129,5 +134,6 @@ static void gh_details_page_class_init (GhDetailsPageClass *klass)
 static void gh_details_page_init (GhDetailsPage *self)
 {
     gtk_widget_init_template (GTK_WIDGET (self));
+    gh_thumbnail_set_size (self->thumbnail, 160, 104, 96, 96);
     g_signal_connect_swapped (self->trouble_bar, "response", G_CALLBACK (on_trouble_closed), self);
 }

@@ -9,3 +9,4 @@
 G_DECLARE_FINAL_TYPE (GhDetailsPage, gh_details_page, GH, DETAILS_PAGE, GtkBox)
 
 void gh_details_page_set_machine (GhDetailsPage *self, GhMachine *machine); /* NULL: none */
+void gh_details_page_edit_name (GhDetailsPage *self);

@@ -49,6 +49,12 @@ void gh_general_group_set_machine (GhGeneralGroup *self, GhMachine *machine)
     refresh (self);
 }
 
+void gh_general_group_edit_name (GhGeneralGroup *self)
+{
+    gtk_widget_grab_focus (self->name);
+    gtk_editable_select_region (GTK_EDITABLE (self->name), 0, -1);
+}
+
 static void gh_general_group_dispose (GObject *object)
 {
     gh_general_group_set_machine (GH_GENERAL_GROUP (object), NULL);

@@ -9,3 +9,4 @@
 G_DECLARE_FINAL_TYPE (GhGeneralGroup, gh_general_group, GH, GENERAL_GROUP, AdwPreferencesGroup)
 
 void gh_general_group_set_machine (GhGeneralGroup *self, GhMachine *machine); /* NULL: none */
+void gh_general_group_edit_name (GhGeneralGroup *self); /* the keyboard goes to the name */

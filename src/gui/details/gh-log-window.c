@@ -81,6 +81,7 @@ GtkWidget *gh_log_window_new (GtkWindow *parent, GhMachine *machine)
     g_signal_connect (entry, "activate", G_CALLBACK (search), view);
     g_signal_connect_swapped (entry, "stop-search", G_CALLBACK (gtk_window_close), window);
     gh_close_on_escape (window);
+    gh_fit_screen (GTK_WINDOW (window));
     gh_engine1_machine_call_log (gh_machine_get_proxy (machine), NULL, on_log, g_object_ref (view));
     return window;
 }

@@ -26,7 +26,7 @@ struct _GhDisplayWindow {
     GhDisplay *display;
     AdwStatusPage *status;
     GtkWidget *start_button, *keys_button;
-    gboolean asking, hint_shown, bar_floats, filled;
+    gboolean asking, hint_shown, bar_floats, filled, sized; /* sized: as the person left it */
 };
 
 G_DEFINE_FINAL_TYPE (GhDisplayWindow, gh_display_window, ADW_TYPE_WINDOW)
@@ -105,7 +105,7 @@ static void on_guest_resized (GhDisplayWindow *self)
     GdkRectangle room;
 
     gh_display_get_guest_size (self->display, &width, &height);
-    if (!monitor || !width || gtk_window_is_fullscreen (window) || gtk_window_is_maximized (window))
+    if (self->sized || !monitor || !width || gtk_window_is_fullscreen (window) || gtk_window_is_maximized (window))
         return;
     gdk_monitor_get_geometry (monitor, &room);
     gtk_window_get_default_size (window, &own_width, &own_height); /* what it is now, with what is around the screen */
@@ -244,6 +244,19 @@ static void on_panicked (GhDisplayWindow *self)
 
 GhMachine *gh_display_window_get_machine (GhDisplayWindow *self) { return self->machine; }
 
+static void restore_size (GhDisplayWindow *self)
+{
+    int width, height;
+    gboolean maximized;
+
+    self->sized = gh_prefs_get_screen (gh_machine_get_uuid (self->machine), &width, &height, &maximized);
+    if (self->sized)
+        gtk_window_set_default_size (GTK_WINDOW (self), width, height);
+    gh_fit_screen (GTK_WINDOW (self));
+    if (self->sized && maximized)
+        gtk_window_maximize (GTK_WINDOW (self));
+}
+
 GtkWidget *gh_display_window_new (GtkApplication *app, GhMachine *machine)
 {
     GhDisplayWindow *self = g_object_new (GH_TYPE_DISPLAY_WINDOW, "application", app, NULL);
@@ -255,6 +268,7 @@ GtkWidget *gh_display_window_new (GtkApplication *app, GhMachine *machine)
     g_signal_connect (key, "key-released", G_CALLBACK (on_window_key_up), self);
     gtk_widget_add_controller (GTK_WIDGET (self), key);
     self->machine = g_object_ref (machine);
+    restore_size (self);
     gh_machine_actions_install (GTK_WIDGET (self), machine, self->toasts);
     g_signal_connect_object (machine, "changed", G_CALLBACK (refresh), self, G_CONNECT_SWAPPED);
     g_signal_connect_object (gh_machine_get_proxy (machine), "panicked", G_CALLBACK (on_panicked), self, G_CONNECT_SWAPPED);
@@ -262,6 +276,20 @@ GtkWidget *gh_display_window_new (GtkApplication *app, GhMachine *machine)
     gh_set_label (GTK_WIDGET (self->display), label);
     refresh (self);
     return GTK_WIDGET (self);
+}
+
+static gboolean gh_display_window_close_request (GtkWindow *window)
+{
+    GhDisplayWindow *self = GH_DISPLAY_WINDOW (window);
+    int width, height;
+
+    gtk_window_get_default_size (window, &width, &height);
+    if (self->machine && !gtk_window_is_fullscreen (window))
+        gh_prefs_set_screen (gh_machine_get_uuid (self->machine), width, height, gtk_window_is_maximized (window));
+    if (self->machine && gh_machine_is_on (self->machine))
+        g_action_group_activate_action (G_ACTION_GROUP (g_application_get_default ()), "screen-closed",
+                                        g_variant_new_string (gh_machine_get_uuid (self->machine)));
+    return GTK_WINDOW_CLASS (gh_display_window_parent_class)->close_request (window);
 }
 
 static void gh_display_window_dispose (GObject *object)
@@ -283,6 +311,7 @@ static void gh_display_window_class_init (GhDisplayWindowClass *klass)
 
     g_type_ensure (GH_TYPE_DISPLAY);
     G_OBJECT_CLASS (klass)->dispose = gh_display_window_dispose;
+    GTK_WINDOW_CLASS (klass)->close_request = gh_display_window_close_request;
     gtk_widget_class_set_template_from_resource (widget, "/org/gasthaus/Gasthaus/display/gh-display-window.ui");
     gtk_widget_class_bind_template_child (widget, GhDisplayWindow, overlay);
     gtk_widget_class_bind_template_child (widget, GhDisplayWindow, box);

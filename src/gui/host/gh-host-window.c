@@ -82,6 +82,7 @@ GtkWidget *gh_host_window_new (GtkWindow *parent, GhConnection *connection)
     gtk_box_append (GTK_BOX (box), page);
     adw_window_set_content (ADW_WINDOW (window), box);
     gh_close_on_escape (window);
+    gh_fit_screen (GTK_WINDOW (window));
     if (engine)
         gh_engine1_call_check_host (engine, NULL, on_report, g_object_ref (page));
     return window;

@@ -323,6 +323,7 @@ GtkWidget *gh_import_window_new (GtkWindow *parent, GhConnection *connection, co
     gtk_box_append (GTK_BOX (box), p->stack);
     adw_window_set_content (ADW_WINDOW (p->window), box);
     gh_close_on_escape (p->window);
+    gh_fit_screen (GTK_WINDOW (p->window));
     g_object_set_data_full (G_OBJECT (p->window), "page", p, page_free);
     inspect (p);
     return p->window;

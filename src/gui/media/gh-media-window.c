@@ -450,6 +450,7 @@ GtkWidget *gh_media_window_new (GtkWindow *parent, GhConnection *connection)
     adw_toast_overlay_set_child (ADW_TOAST_OVERLAY (p->toasts), box);
     adw_window_set_content (ADW_WINDOW (p->window), p->toasts);
     gh_close_on_escape (p->window);
+    gh_fit_screen (GTK_WINDOW (p->window));
     g_object_set_data_full (G_OBJECT (p->window), "page", p, page_free);
     load (p);
     return p->window;

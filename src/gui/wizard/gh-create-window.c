@@ -443,6 +443,7 @@ GtkWidget *gh_create_window_new (GtkWindow *parent, GhConnection *connection, co
 
     self->connection = g_object_ref (connection);
     self->at_once = at_once;
+    gh_fit_screen (GTK_WINDOW (self));
     fill_systems (self, NULL);
     if (medium)
         gtk_editable_set_text (GTK_EDITABLE (self->medium), medium);
