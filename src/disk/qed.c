@@ -41,7 +41,7 @@ static int qed_open(struct gh_image *img, struct gh_error *err)
     q->table_bytes = q->cluster * table;
     q->entries = q->table_bytes / 8;
     q->span = q->entries * q->cluster;
-    if (q->table_bytes > 64u << 20 || img->bytes > GH_IMAGE_MAX_BYTES || img->bytes % 512 || img->bytes / q->span > q->entries ||
+    if (q->table_bytes > 64u << 20 || img->bytes > GH_IMAGE_MAX_BYTES || img->bytes % 512 || img->bytes / q->span + (img->bytes % q->span != 0) > q->entries ||
         l1_at % q->cluster)
         return gh_image_bad(img, err, "its tables cannot hold %llu bytes", (unsigned long long)img->bytes);
     q->l1 = gh_file_memory(q->table_bytes, 64u << 20);

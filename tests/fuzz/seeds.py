@@ -12,7 +12,23 @@ import samples as s
 OUT, TOOL = sys.argv[1], sys.argv[2]
 
 
+def sparse(data):
+    """The form fuzz-image.c takes: only sectors that are not zeros."""
+    data += bytes(-len(data) % 512)
+    out, at = (len(data) // 512).to_bytes(4, "little"), 0
+    while at < len(data):
+        end = at
+        while end < len(data) and end - at < 255 * 512 and any(data[end:end + 512]):
+            end += 512
+        if end > at:
+            out += (at // 512).to_bytes(3, "little") + bytes([(end - at) // 512]) + data[at:end]
+        at = max(end, at + 512)
+    return out
+
+
 def put(target, name, data):
+    if target.startswith("image"):
+        data = sparse(bytes(data))
     os.makedirs(f"{OUT}/{target}", exist_ok=True)
     for how in range(0, 8, 3):  # the last byte chooses what is done
         with open(f"{OUT}/{target}/{name}-{how}", "wb") as f:
@@ -21,19 +37,24 @@ def put(target, name, data):
 
 with tempfile.TemporaryDirectory() as d:
     raw = s.raw_disk(f"{d}/a.raw", mib=1, seed=3)
+    with open(f"{d}/few.raw", "wb") as f: # tables are what a fuzzer shall change, not data
+        f.truncate(1 << 20)
+        for at in (0, 70000, 300000, 1000000):
+            f.seek(at // 512 * 512)
+            f.write(bytes([at % 251 + 1]) * 700)
     qemu = [("qcow2", "qcow2", ["-o", "cluster_size=4096"]), ("qcow2", "qcow2", ["-c"]), ("qcow2", "qcow2", ["-o", "compat=0.10,cluster_size=512"]),
             ("qcow2", "qcow2", ["-o", "extended_l2=on,cluster_size=65536"]), ("vdi", "vdi", []), ("vmdk", "vmdk", []),
             ("vmdk", "vmdk", ["-o", "subformat=streamOptimized"]), ("vhd", "vpc", []), ("vhd", "vpc", ["-o", "subformat=fixed"]),
             ("qed", "qed", ["-o", "cluster_size=4096"]), ("hdd", "parallels", []), ("raw", "raw", [])]
     for n, (ours, theirs, options) in enumerate(qemu):
         path = f"{d}/{n}.{ours}"
-        s.run("qemu-img", "convert", "-f", "raw", "-O", theirs, *options, raw, path)
-        if os.path.getsize(path) < 8 << 20:
+        s.run("qemu-img", "convert", "-f", "raw", "-O", theirs, *options, f"{d}/few.raw", path)
+        if os.path.getsize(path) <= 15 << 20:
             put(f"image-{ours}", f"seed{n}", s.read(path))
     for fmt in ("qcow2", "vdi", "vmdk", "vhd"):
-        s.run(TOOL, "convert", raw, f"{d}/own.{fmt}", "--to", fmt)
+        s.run(TOOL, "convert", f"{d}/few.raw", f"{d}/own.{fmt}", "--to", fmt)
         put(f"image-{fmt}", "own", s.read(f"{d}/own.{fmt}"))
-    s.run(TOOL, "create", f"{d}/own.vhdx", "1M", "--to", "vhdx")
+    s.run(TOOL, "convert", f"{d}/few.raw", f"{d}/own.vhdx", "--to", "vhdx", "--cluster", "1M")
     put("image-vhdx", "own", s.read(f"{d}/own.vhdx"))
     # DMG: a trailer "koly" with an empty table is where a reader starts.
     koly = bytearray(512)
