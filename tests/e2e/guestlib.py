@@ -317,7 +317,7 @@ class Engine:
             if m["state"] != "off":
                 self.try_ctl("stop", m["name"])
         self.kill_daemon()
-        for pid in self.processes("gasthaus-vm"):
+        for pid in self.processes("gasthaus-vm") + self.processes("gasthaus-image"):
             os.kill(pid, signal.SIGKILL)
         subprocess.run(["rm", "-rf", self.folder])
 
