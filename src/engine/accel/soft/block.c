@@ -44,9 +44,10 @@ struct cpu_page {
 struct chunk { struct chunk *next; size_t used; uint8_t data[]; };
 /* Granules of a page that somebody else wrote to. A disk's read fills hundreds of pages at once, some of them old code. */
 struct write_note { uintptr_t page; uint64_t granules; };
+struct entry { uint64_t linear, gen; struct soft_block *block; };
 struct cpu_blocks {
     struct soft_cpu *cpu;
-    struct soft_link l1[L1_SIZE];
+    struct entry l1[L1_SIZE];
     struct cpu_page *page[PAGE_BUCKETS];
     struct chunk *chunks;
     size_t arena_used, arena_limit;
@@ -109,7 +110,6 @@ static void forget_all(struct cpu_blocks *s)
 {
     memset(s->l1, 0, sizeof s->l1);
     memset(s->page, 0, sizeof s->page);
-    memset(s->single->link, 0, sizeof s->single->link);
     for (struct chunk *c = s->chunks, *next; c; c = next) {
         next = c->next;
         free(c);
@@ -338,14 +338,14 @@ void soft_blocks_forget(struct soft_cpu *cpu)
 
 /* ---- Finding and decoding -------------------------------------------------------------------------------- */
 /* The first of the two entries where linear may be. */
-static inline struct soft_link *l1_slot(struct cpu_blocks *s, uint64_t linear)
+static inline struct entry *l1_slot(struct cpu_blocks *s, uint64_t linear)
 {
     return &s->l1[(linear ^ linear >> 13) & (L1_SIZE - 2)];
 }
 
-static void l1_put(struct cpu_blocks *s, const struct soft_link *l)
+static void l1_put(struct cpu_blocks *s, const struct entry *l)
 {
-    struct soft_link *e = l1_slot(s, l->linear);
+    struct entry *e = l1_slot(s, l->linear);
     if (e->linear != l->linear)
         e[1] = e[0];
     e[0] = *l;
@@ -353,7 +353,7 @@ static void l1_put(struct cpu_blocks *s, const struct soft_link *l)
 
 struct soft_block *soft_block_cached(struct soft_cpu *cpu, uint64_t linear)
 {
-    struct soft_link *e = l1_slot(state_of(cpu), linear);
+    struct entry *e = l1_slot(state_of(cpu), linear);
     e += e->linear != linear;
     struct soft_block *b = e->block;
     if (e->linear != linear || !b || b->key != cpu->state_key)
@@ -383,7 +383,7 @@ static uint64_t code_room(struct soft_cpu *cpu)
     return (uint64_t)limit - cpu->rip + 1;
 }
 
-static const struct soft_insn terminator = { .fn = soft_op_block_end, .op = SOFT_OP_INVALID, .flags = SOFT_F_END };
+static const soft_op_fn end = soft_op_block_end;
 
 /* One instruction that is never cached: in MMIO, near the segment limit. */
 static struct soft_block *single(struct soft_cpu *cpu, uint64_t linear, uint64_t room)
@@ -407,7 +407,7 @@ static struct soft_block *single(struct soft_cpu *cpu, uint64_t linear, uint64_t
     b->key = SOFT_DEAD_KEY; /* so that no cache takes it */
     b->count = 1;
     b->bytes = (uint16_t)len;
-    b->insn[1] = terminator;
+    b->insn[1].fn = end;
     return b;
 }
 
@@ -436,12 +436,12 @@ static struct soft_block *add_block(struct soft_cpu *cpu, const uint8_t *host, c
 {
     struct cpu_blocks *s = state_of(cpu);
     struct cpu_page *p = page_of(s, host);
-    struct soft_block *b = p ? arena_take(s, sizeof *b + (count + 1) * sizeof *insn) : NULL;
+    struct soft_block *b = p ? arena_take(s, sizeof *b + count * sizeof *insn + sizeof insn->fn) : NULL;
     if (!b)
         return NULL;
     *b = (struct soft_block){ .key = cpu->state_key, .host = host, .bytes = (uint16_t)bytes, .count = (uint16_t)count };
     memcpy(b->insn, insn, count * sizeof *insn);
-    b->insn[count] = terminator;
+    memcpy((uint8_t *)b->insn + count * sizeof *insn, &end, sizeof end);
     struct soft_block **head = &p->by_granule[((uintptr_t)host & 0xfff) >> GRANULE_SHIFT];
     b->next = *head;
     *head = b;
@@ -556,6 +556,6 @@ struct soft_block *soft_block_find(struct soft_cpu *cpu, uint64_t linear)
     if (soft_unlikely(b->bytes > room))
         return single(cpu, linear, room);
     if (cpu->code_mode == 64 || cpu->seg[GH_CS].limit == 0xffffffffu)
-        l1_put(s, &(struct soft_link){ linear, soft_gen(cpu, linear), b });
+        l1_put(s, &(struct entry){ linear, soft_gen(cpu, linear), b });
     return b;
 }

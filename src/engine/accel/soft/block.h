@@ -19,7 +19,6 @@
 #define SOFT_DEAD_KEY (~0ull)
 
 struct soft_block;
-struct soft_link { uint64_t linear, gen; struct soft_block *block; };
 struct soft_block {                /* what lookups need comes first: one line of the host's cache */
     uint64_t key;                  /* state_key, or SOFT_DEAD_KEY */
     const uint8_t *host;           /* first byte */
@@ -32,8 +31,7 @@ struct soft_block {                /* what lookups need comes first: one line of
     bool jit_forgets;              /* of jit: writes the arithmetic flags before anything reads them */
     struct soft_block *next_second; /* in the second page's list */
     void *jit_plain;               /* jit.c */
-    struct soft_link link[2];      /* where it went last times; checked by address, generation, key */
-    struct soft_insn insn[];       /* count of them, then one that ends the block */
+    struct soft_insn insn[];       /* count of them, then the handler that ends the block: no more of that one is there */
 };
 
 /* Once per VM, and per vCPU before its first run. 0 or -ENOMEM. */

@@ -20,9 +20,11 @@ static inline uint64_t code_linear(const struct soft_cpu *cpu)
     return cpu->code_mode == 64 ? cpu->rip : (uint32_t)(cpu->rip + cpu->seg[GH_CS].base);
 }
 
-/* rip went past the end of 32-bit code only here: elsewhere the wrap is part of the branch. */
-SOFT_OP(block_end)
+/* rip went past the end of 32-bit code only here: elsewhere the wrap is part of the branch. Of the instruction there is the
+ * handler only. */
+void soft_op_block_end(struct soft_cpu *cpu, const struct soft_insn *in)
 {
+    (void)in;
     if (cpu->code_mode != 64)
         cpu->rip = (uint32_t)cpu->rip;
 }
@@ -48,24 +50,10 @@ static void run_stepped(struct soft_cpu *cpu)
         soft_debug_stop(cpu, GH_DEBUG_STEP, 0);
 }
 
-/* The successor: by the last block's links, the direct-mapped cache, or the page. */
-static inline struct soft_block *next_block(struct soft_cpu *cpu, struct soft_block *from, uint64_t linear)
+static inline struct soft_block *next_block(struct soft_cpu *cpu, uint64_t linear)
 {
-    if (soft_likely(from != NULL))
-        for (unsigned i = 0; i < 2; i++) {
-            struct soft_link *l = &from->link[i];
-            if (l->linear == linear && l->gen == soft_gen(cpu, linear) && l->block && l->block->key == cpu->state_key)
-                return l->block;
-        }
     struct soft_block *b = soft_block_cached(cpu, linear);
-    if (!b)
-        b = soft_block_find(cpu, linear);
-    /* Links skip the segment limit check, so they are for flat code only. */
-    if (from && b->key != SOFT_DEAD_KEY && (cpu->code_mode == 64 || cpu->seg[GH_CS].limit == 0xffffffffu)) {
-        from->link[1] = from->link[0];
-        from->link[0] = (struct soft_link){ linear, soft_gen(cpu, linear), b };
-    }
-    return b;
+    return b ? b : soft_block_find(cpu, linear);
 }
 
 void soft_run_blocks(struct soft_cpu *cpu, uint64_t max_blocks)
@@ -82,7 +70,6 @@ void soft_run_blocks(struct soft_cpu *cpu, uint64_t max_blocks)
     default: /* first pass, or a block that overwrote itself: rip is right, go on */
         break;
     }
-    struct soft_block *from = NULL;
     const struct soft_jit_link *link = NULL;
     bool jit = cpu->jit_state && (!max_blocks || !soft_jit_chains(cpu));
     for (;;) {
@@ -92,34 +79,29 @@ void soft_run_blocks(struct soft_cpu *cpu, uint64_t max_blocks)
             left = left - 1;
         }
         if (soft_unlikely(cpu->attention)) {
-            from = NULL; /* an attention may free blocks and code */
-            link = NULL;
+            link = NULL; /* an attention may free blocks and code */
             if (!soft_attend(cpu))
                 break;
         }
         if (soft_unlikely(cpu->state_key & SOFT_KEY_STEP)) {
-            from = NULL;
             link = NULL;
             run_stepped(cpu);
             continue;
         }
-        struct soft_block *b = next_block(cpu, from, code_linear(cpu));
+        struct soft_block *b = next_block(cpu, code_linear(cpu));
         if (jit && soft_jit_ready(cpu, b)) {
             if (soft_unlikely(soft_jit_in_lockstep(cpu))) {
                 jit_lockstep_run(cpu, b);
-                from = NULL;
                 continue;
             }
             if (link)
                 soft_jit_connect(cpu, link, b);
             link = soft_jit_run(cpu, b);
-            from = NULL;
             continue;
         }
         link = NULL;
         run_block(cpu, b);
         cpu->insn_count += b->count;
-        from = b;
     }
     soft_current = NULL;
 }
