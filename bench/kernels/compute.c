@@ -8,18 +8,21 @@
 
 volatile unsigned long sink;
 
-/* A dependent chain of additions, shifts and multiplications. */
+/* A dozen dependent instructions: sums, shifts, a product, a branch that looks at their result. */
 void k_alu(unsigned long count)
 {
-    uint64_t a = 0x9e3779b97f4a7c15u, b = 1;
+    uint64_t a = 1, b = 0x9e3779b97f4a7c15u, c = 7;
 
     for (unsigned long i = 0; i < count; i++) {
-        a ^= a << 13;
-        a ^= a >> 7;
-        b += a * 5;
-        a = (a ^ b) + (i << 3);
+        c = c * 3 + b;
+        b ^= c >> 5;
+        if (b & 16)
+            a += c;
+        else
+            c -= i;
+        a ^= b + 9;
     }
-    sink = a + b;
+    sink = a + b + c;
 }
 
 /* Primes below 2^20, one byte each. */
@@ -172,7 +175,6 @@ void k_hash(unsigned long count)
 {
     enum { BUCKETS = 1024, NODES = 4096 };
     static struct node { struct node *next; uint32_t key, hits; } node[NODES], *bucket[BUCKETS];
-    uint32_t x = 1;
 
     if (!node[0].key)
         for (uint32_t i = 0; i < NODES; i++) {
@@ -181,9 +183,8 @@ void k_hash(unsigned long count)
             node[i].next = *head;
             *head = &node[i];
         }
-    for (unsigned long i = 0; i < count; i++) {
-        x = x * 1664525 + 1013904223;
-        uint32_t key = (x >> 20) * 2654435761u | 1;
+    for (unsigned long i = 0; i < count; i++) {   /* in the order of insertion: guessing wrong costs all processors the same */
+        uint32_t key = (uint32_t)(i % NODES) * 2654435761u | 1;
         for (struct node *n = bucket[key >> 22]; n; n = n->next)
             if (n->key == key) {
                 n->hits++;
