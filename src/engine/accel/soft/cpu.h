@@ -110,6 +110,7 @@ struct soft_jit_env {
     uint64_t salt_high, salt_low;    /* generation and state_key of lookups in each half of the address space */
     struct soft_tlb_entry *stack;    /* way of the last stack access; of the current tlb */
     void *targets;                   /* struct soft_jit_target[]: where indirect jumps went */
+    uint8_t *slots;                  /* the code's memory, writable: struct jit_slot are at offsets */
     uint64_t tmp[2];                 /* scratch inside one instruction */
     uint64_t delta[8];               /* inside a block: host minus guest address of a page (jit/group.c) */
     uint32_t site[SOFT_JIT_SITES];   /* offset of the way where an instruction found its page last (jit/mem.c) */

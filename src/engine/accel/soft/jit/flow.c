@@ -40,7 +40,9 @@ _Static_assert(sizeof(struct soft_jit_target) == 32, "indexed by shift");
 
 void jit_indirect_go(struct jit_gen *g)
 {
-    jit_rm(g, 0x8b | O_W, JIT_A, JIT_B, (int)offsetof(struct soft_jit_target, page));
+    jit_rm(g, 0x8b | O_W, JIT_A, JIT_B, (int)offsetof(struct soft_jit_target, linear));
+    jit_rr(g, 0x81 | O_W, 4, JIT_A);                          /* its page */
+    jit_e32(g, ~0xfffu);
     jit_store(g, JIT_A, JIT_ENV_OF(jit.rip_page));
     jit_rm(g, 0xff, 4, JIT_B, (int)offsetof(struct soft_jit_target, code));
 }
@@ -50,7 +52,7 @@ static void find(struct jit_gen *g)
     uint8_t *miss[2];
     jit_indirect_find(g, miss);
     jit_slow_at(g, miss[0]);
-    jit_slow_at(g, miss[1]);
+    g->retarget[g->retarget_count++] = (struct jit_retarget){ miss[1], g->at, (uint8_t)g->index };
 }
 
 /* Stores the address of the next instruction below RSP and moves RSP. */

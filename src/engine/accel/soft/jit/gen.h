@@ -42,6 +42,10 @@ enum jit_flags_at {
     JIT_FLAGS_BOTH,
 };
 
+/* Across pages: what fails the check goes on at these jumps' target. start, slot: of the checked sequence. */
+struct jit_cross { uint8_t *jump[2]; uint32_t start, slot; int32_t target; };
+/* A target found in the table with an old salt: thunk_retarget looks whether it is still the same. */
+struct jit_retarget { uint8_t *jump, *back; uint8_t index; };
 struct jit_slow_path { uint8_t *jump[8], *back; uint8_t jumps; uint8_t index; uint16_t off; int8_t held; bool reload, ends, vec, x87, falls; };
 /* site: slot of soft_jit_env.site; JIT_STACK_WAY: soft_jit_env.stack. */
 struct jit_refill { uint8_t *jump, *back; uint16_t limit, site; uint8_t index; bool write, bails; };
@@ -53,8 +57,8 @@ struct jit_access { int8_t group; uint8_t base; int32_t rel, disp; }; /* disp: f
 struct jit_bail { uint8_t *jump; uint8_t index; uint16_t off; };
 struct jit_exit { uint8_t *site; int32_t target; bool flags; /* they are in EFLAGS */ };
 
-/* Where indirect jumps went: see jit_indirect_find. 32 bytes; the layout is in the code. */
-struct soft_jit_target { uint64_t linear, salt; const uint8_t *code; uint64_t page; };
+/* Where indirect jumps went: see jit_indirect_find. 32 bytes; the layout is in the code. host: of the page with the code. */
+struct soft_jit_target { uint64_t linear, salt; const uint8_t *code; uint64_t host; };
 #define JIT_TARGETS 65536u /* as jit_target_hash has it */
 #define JIT_TARGET_FACTOR 0x9e3779b1u
 static inline unsigned jit_target_hash(uint64_t linear) { return (uint32_t)linear * JIT_TARGET_FACTOR >> (32 - 16); }
@@ -72,10 +76,20 @@ struct soft_jit_link {
     uint32_t site;        /* offset of the rel32 to patch; across pages: of the checked sequence */
     uint8_t  kind;
 } __attribute__((packed));
+/* Behind the call of a link across pages. code, host: its target and that one's page of memory, once it is linked. */
+struct soft_jit_cross {
+    struct soft_jit_link link;
+    uint32_t slot;        /* offset of its struct jit_slot */
+    uint64_t code, host;
+} __attribute__((packed));
+/* Where a link across pages may be taken: when its target is in this linear page, and code of the target's half of the
+ * address space has this generation (low half of the number). Beside the code, so that a new address space
+ * costs no change of code. Initially no page. */
+struct jit_slot { uint64_t page; uint32_t gen, unused; };
 /* From a block's entry: behind the look at attention. */
 #define JIT_HEAD 11
 /* Layout of the checked sequence: offsets of what connecting fills in. */
-enum { JIT_CROSS_GEN_DISP = 3, JIT_CROSS_GEN = 4, JIT_CROSS_PAGE = 12, JIT_CROSS_JMP = 38 };
+enum { JIT_CROSS_GEN_DISP = 27, JIT_CROSS_JMP = 46 };
 /* The same of soft_block.jit_check. */
 enum { JIT_CHECK_GEN_DISP = 3, JIT_CHECK_GEN = 4, JIT_CHECK_PAGE = 16 };
 
@@ -85,6 +99,7 @@ struct soft_jit {
     size_t size, used, first;    /* first: after the thunks; used: of the first half */
     size_t cold, cold_end;       /* what is seldom run comes from the buffer's end, in pieces: the present one's next byte and end */
     size_t cold_low;             /* where the last piece begins */
+    size_t slots, slots_end;     /* struct jit_slot, likewise */
     size_t huge_low, huge_high;  /* below and above, large pages were asked for */
     bool full;                   /* forget was asked for */
     enum soft_jit_mode mode;
@@ -93,7 +108,7 @@ struct soft_jit {
     struct lockstep *lockstep;   /* lockstep.c; NULL: off */
     uint64_t max_blocks;         /* bisecting: translate so many */
     uint64_t low, high;          /* bisecting: translate what begins at these addresses */
-    const uint8_t *thunk_enter, *thunk_one, *thunk_head, *thunk_link, *thunk_cross, *thunk_bail; /* in rw */
+    const uint8_t *thunk_enter, *thunk_one, *thunk_head, *thunk_link, *thunk_cross, *thunk_bail, *thunk_retarget; /* in rw */
     const uint8_t *thunk_spill;  /* EFLAGS -> aflags; uses R13 */
     const uint8_t *thunk_refill[2][2]; /* a lookup missed its way: read, write; of the stack, of a site */
     unsigned next_site;
@@ -145,7 +160,7 @@ struct jit_gen {
     uint16_t steps, stays;       /* guest registers that move by small constants in the block, that nothing writes (group.c) */
     bool in_loop;                /* this is the body of jit_make_loop */
     bool loops;                  /* ends with a conditional jump to its start */
-    unsigned slow_count, exit_count, refill_count, group_count, bail_count;
+    unsigned slow_count, exit_count, cross_count, retarget_count, refill_count, group_count, bail_count;
     struct jit_group group[JIT_GROUPS];
     struct jit_access access[SOFT_BLOCK_INSNS][2]; /* memory operand, stack */
     struct jit_bail bail[2 * JIT_GROUPS]; /* with the slow paths of instructions that begin groups */
@@ -153,6 +168,8 @@ struct jit_gen {
     struct jit_refill refill[2 * SOFT_BLOCK_INSNS];
     struct jit_slow_path slow[SOFT_BLOCK_INSNS];
     struct jit_exit exit[4];
+    struct jit_cross cross[4];
+    struct jit_retarget retarget[2];
     struct jit_loop loop;
 };
 

@@ -115,6 +115,7 @@ void soft_jit_new(struct soft_cpu *cpu, enum soft_jit_mode mode, unsigned thresh
     j->max_blocks = j->high = UINT64_MAX;
     cpu->jit_state = j;
     cpu->jit.targets = j->target;
+    cpu->jit.slots = j->rw;
     jit_make_thunks(cpu, j);
 }
 
@@ -218,7 +219,7 @@ void soft_jit_forget(struct soft_cpu *cpu)
         return;
     memset(j->target, 0, sizeof j->target);
     j->used = j->first;
-    j->cold = j->cold_end = j->cold_low = j->size;
+    j->cold = j->cold_end = j->cold_low = j->slots = j->slots_end = j->size;
     j->full = false;
     if (j->no_simd)
         j->no_simd--;
@@ -238,7 +239,8 @@ static const uint8_t *note_target(struct soft_cpu *cpu, struct soft_jit *j, cons
     const uint8_t *code = j->rx + ((uint8_t *)b->jit - j->rw);
     if (j->mode == SOFT_JIT_ON)
         j->target[jit_target_hash(cpu->rip)] = (struct soft_jit_target){
-            cpu->rip, cpu->rip >> 63 ? cpu->jit.salt_high : cpu->jit.salt_low, code, cpu->jit.rip_page };
+            cpu->rip, cpu->rip >> 63 ? cpu->jit.salt_high : cpu->jit.salt_low, code,
+            (uintptr_t)b->host & ~(uintptr_t)0xfff };
     if (soft_unlikely(b->jit_check != NULL)) {
         uint32_t gen = (uint32_t)soft_gen(cpu, cpu->rip);
         b->jit_check[JIT_CHECK_GEN_DISP] = (uint8_t)(cpu->rip >> 63 ? JIT_ENV_OF(tlb_gen_high) : JIT_ENV_OF(tlb_gen));
@@ -256,7 +258,7 @@ static bool find_next(struct soft_cpu *cpu, struct soft_jit *j)
         return false;
     refresh_salts(cpu);
     if (t->linear == cpu->rip && t->code && t->salt == (cpu->rip >> 63 ? cpu->jit.salt_high : cpu->jit.salt_low)) {
-        cpu->jit.rip_page = t->page;
+        cpu->jit.rip_page = cpu->rip & ~SOFT_PAGE_MASK;
         cpu->jit.tmp[0] = (uintptr_t)t->code;
         return true;
     }
@@ -323,6 +325,24 @@ bool soft_jit_in_lockstep(const struct soft_cpu *cpu) { return jit_of(cpu)->lock
 
 bool soft_jit_chains(const struct soft_cpu *cpu) { return jit_of(cpu)->mode == SOFT_JIT_ON; }
 
+/* Also a link that has been made: it was found to be stale. */
+static void connect_cross(struct soft_cpu *cpu, struct soft_jit *j, struct soft_jit_cross *x, const struct soft_block *b)
+{
+    uint8_t *site = j->rw + x->link.site;
+    uint64_t code = (uintptr_t)(j->rx + ((uint8_t *)b->jit - j->rw));
+    struct jit_slot slot = { .page = cpu->rip & ~SOFT_PAGE_MASK, .gen = (uint32_t)soft_gen(cpu, cpu->rip) };
+    uint8_t disp = (uint8_t)(cpu->rip >> 63 ? JIT_ENV_OF(tlb_gen_high) : JIT_ENV_OF(tlb_gen));
+    memcpy(j->rw + x->slot, &slot, sizeof slot);
+    j->count.cross_links++;
+    if (x->code == code && site[JIT_CROSS_GEN_DISP] == disp)
+        return;
+    site[JIT_CROSS_GEN_DISP] = disp;
+    jit_patch(site + JIT_CROSS_JMP, b->jit);
+    x->code = code;
+    x->host = (uintptr_t)b->host & ~(uintptr_t)0xfff;
+    x->link.kind = JIT_LINK_CROSS_DONE;
+}
+
 void soft_jit_connect(struct soft_cpu *cpu, const struct soft_jit_link *link, const struct soft_block *b)
 {
     struct soft_jit *j = jit_of(cpu);
@@ -342,13 +362,7 @@ void soft_jit_connect(struct soft_cpu *cpu, const struct soft_jit_link *link, co
         j->count.links++;
         return;
     }
-    uint32_t gen = (uint32_t)soft_gen(cpu, cpu->rip);
-    site[JIT_CROSS_GEN_DISP] = (uint8_t)(cpu->rip >> 63 ? JIT_ENV_OF(tlb_gen_high) : JIT_ENV_OF(tlb_gen));
-    memcpy(site + JIT_CROSS_GEN, &gen, 4);
-    memcpy(site + JIT_CROSS_PAGE, &cpu->jit.rip_page, 8);
-    jit_patch(site + JIT_CROSS_JMP, b->jit);
-    j->rw[(const uint8_t *)&link->kind - j->rx] = JIT_LINK_CROSS_DONE;
-    j->count.cross_links++;
+    connect_cross(cpu, j, (struct soft_jit_cross *)(void *)(j->rw + ((const uint8_t *)link - j->rx)), b);
 }
 
 static uint64_t host_ns(void)

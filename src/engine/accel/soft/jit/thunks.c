@@ -153,7 +153,48 @@ static void make_link(struct jit_gen *g)
     leave_link(g);
 }
 
-/* The same for a link across pages. One that was made for another mapping tries the table first. */
+/* Z: the page at linear address R13 may be executed and is that at host address [R15 + at]; R15 comes from and goes to
+ * [env + keep]. Destroys R13. */
+static void check_page(struct jit_gen *g, int keep, int at)
+{
+    jit_way_offset(g);
+    jit_env(g, 0x03 | O_W, JIT_B, JIT_ENV_OF(tlb));
+    jit_rm(g, 0x3b | O_W, JIT_A, JIT_B, (int)offsetof(struct soft_tlb_entry, tag_exec));
+    uint8_t *other = jit_jcc(g, CC_NE);
+    jit_rm(g, 0x03 | O_W, JIT_A, JIT_B, (int)offsetof(struct soft_tlb_entry, delta));
+    jit_load(g, JIT_B, keep);
+    jit_rm(g, 0x3b | O_W, JIT_A, JIT_B, at);
+    jit_patch(other, g->at);
+}
+
+/* Called with R15 = a target of the right linear address with another salt. Z: code there is the same as then, its salt
+ * is right now. Destroys R13 and, if not Z, R15. */
+static void make_retarget(struct jit_gen *g)
+{
+    g->jit->thunk_retarget = g->at;
+    jit_rm(g, 0x33 | O_W, JIT_A, JIT_B, (int)offsetof(struct soft_jit_target, salt));
+    jit_rr(g, 0xc1 | O_W, 4, JIT_A);                         /* the key */
+    jit_e8(g, 64 - 24);
+    uint8_t *other = jit_jcc(g, CC_NE);
+    jit_store(g, JIT_B, JIT_ENV_OF(jit.tmp[1]));
+    jit_rm(g, 0x8b | O_W, JIT_A, JIT_B, (int)offsetof(struct soft_jit_target, linear));
+    jit_rr(g, 0x81 | O_W, 4, JIT_A);
+    jit_e32(g, ~0xfffu);
+    check_page(g, JIT_ENV_OF(jit.tmp[1]), (int)offsetof(struct soft_jit_target, host));
+    uint8_t *moved = jit_jcc(g, CC_NE);
+    jit_rm(g, 0x8b | O_W, JIT_A, JIT_B, (int)offsetof(struct soft_jit_target, linear));
+    jit_rr(g, 0xc1 | O_W, 7, JIT_A);
+    jit_e8(g, 63);
+    jit_rx(g, 0x8b | O_W, JIT_A, JIT_ENV, JIT_A, 3, JIT_ENV_OF(jit.salt_low));
+    jit_rm(g, 0x89 | O_W, JIT_A, JIT_B, (int)offsetof(struct soft_jit_target, salt));
+    jit_rr(g, 0x39, JIT_A, JIT_A);
+    jit_patch(moved, g->at);
+    jit_patch(other, g->at);
+    jit_e8(g, 0xc3);
+}
+
+/* The same for a link across pages. One that was made for another mapping looks whether its target is the same here, and
+ * then tries the table. */
 static void make_cross(struct jit_gen *g)
 {
     uint8_t *miss[2];
@@ -165,14 +206,38 @@ static void make_cross(struct jit_gen *g)
     jit_store(g, JIT_A, JIT_ENV_OF(jit.tmp[0]));
     jit_rm(g, 0x63 | O_W, JIT_A, JIT_A, (int)offsetof(struct soft_jit_link, target));
     jit_env(g, 0x03 | O_W, JIT_A, JIT_ENV_OF(jit.rip_page));
+    jit_store(g, JIT_A, JIT_ENV_OF(jit.tmp[1]));
+    jit_rr(g, 0x81 | O_W, 4, JIT_A);
+    jit_e32(g, ~0xfffu);
+    check_page(g, JIT_ENV_OF(jit.tmp[0]), (int)offsetof(struct soft_jit_cross, host));
+    uint8_t *moved = jit_jcc(g, CC_NE);
+    jit_rm(g, 0x8b, JIT_B, JIT_B, (int)offsetof(struct soft_jit_cross, slot));
+    jit_env(g, 0x03 | O_W, JIT_B, JIT_ENV_OF(jit.slots));
+    jit_load(g, JIT_A, JIT_ENV_OF(jit.tmp[1]));
+    jit_rr(g, 0x81 | O_W, 4, JIT_A);
+    jit_e32(g, ~0xfffu);
+    jit_store(g, JIT_A, JIT_ENV_OF(jit.rip_page));
+    jit_rm(g, 0x89 | O_W, JIT_A, JIT_B, (int)offsetof(struct jit_slot, page));
+    jit_rr(g, 0xc1 | O_W, 5, JIT_A);
+    jit_e8(g, 63);
+    jit_rx(g, 0x8b, JIT_A, JIT_ENV, JIT_A, 3, JIT_ENV_OF(tlb_gen));
+    jit_rm(g, 0x89, JIT_A, JIT_B, (int)offsetof(struct jit_slot, gen));
+    jit_load(g, JIT_B, JIT_ENV_OF(jit.tmp[0]));
+    jit_rm(g, 0xff, 4, JIT_B, (int)offsetof(struct soft_jit_cross, code));
+    jit_patch(moved, g->at);
+    jit_load(g, JIT_A, JIT_ENV_OF(jit.tmp[1]));
     jit_indirect_find(g, miss);
+    uint8_t *found = g->at;
     jit_indirect_go(g);
-    jit_patch(miss[0], g->at);
     jit_patch(miss[1], g->at);
+    jit_call(g, g->jit->thunk_retarget);
+    jit_patch(jit_jcc(g, CC_E), found);
+    jit_patch(miss[0], g->at);
     jit_load(g, JIT_A, JIT_ENV_OF(jit.tmp[0]));
     jit_patch(fresh, g->at);
     leave_link(g);
 }
+_Static_assert(offsetof(struct soft_cpu, tlb_gen) + 8 == offsetof(struct soft_cpu, tlb_gen_high), "indexed by sign");
 
 /* Jumped to with R13 = block, R15 = instruction. */
 static void make_bail(struct jit_gen *g)
@@ -237,6 +302,8 @@ void jit_make_thunks(struct soft_cpu *cpu, struct soft_jit *j)
     align(&g);
     make_link(&g);
     align(&g);
+    make_retarget(&g);
+    align(&g);
     make_cross(&g);
     align(&g);
     make_bail(&g);
@@ -249,5 +316,5 @@ void jit_make_thunks(struct soft_cpu *cpu, struct soft_jit *j)
     }
     align(&g);
     j->first = j->used = (size_t)(g.at - j->rw);
-    j->cold = j->cold_end = j->cold_low = j->size;
+    j->cold = j->cold_end = j->cold_low = j->slots = j->slots_end = j->size;
 }

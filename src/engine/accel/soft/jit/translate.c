@@ -26,6 +26,8 @@
 
 #define ROOM_FOR_A_BLOCK 32768u
 #define COLD_PIECE (8 * ROOM_FOR_A_BLOCK)
+#define SLOTS_PIECE 16384u
+#define SLOTS_OF_A_BLOCK (2 * SOFT_BLOCK_INSNS * sizeof(struct jit_slot))
 /* Killing overwrites the block's start: jmp gone at the entry; jmp spill behind the look at attention, JIT_HEAD bytes on;
  * at 16: gone: call thunk_link, data; spill: call thunk_spill, jmp gone. */
 #define KILL_GONE   16
@@ -131,6 +133,19 @@ static void emit_slow_paths(struct jit_gen *g)
                 s->falls = false;
             }
         }
+        for (unsigned k = 0; k < g->retarget_count; k++) {
+            if (g->retarget[k].index != s->index)
+                continue;
+            if (s->falls) {
+                jit_e8(g, 0xe9);
+                g->at += 4;
+                s->jump[s->jumps++] = g->at - 4;
+            }
+            jit_patch(g->retarget[k].jump, g->at);
+            jit_call(g, g->jit->thunk_retarget);
+            jit_patch(jit_jcc(g, CC_E), g->retarget[k].back);
+            s->falls = true;
+        }
         for (unsigned k = 0; k < s->jumps; k++)
             jit_patch(s->jump[k], g->at);
         if (!s->jumps && !s->falls)
@@ -184,8 +199,57 @@ void jit_exit_at(struct jit_gen *g, uint8_t *site, int32_t target)
     g->exit[g->exit_count++] = (struct jit_exit){ site, target, g->flags == JIT_FLAGS_HOST };
 }
 
+static void compare_slot(struct jit_gen *g, unsigned prefix, unsigned modrm, uint32_t offset)
+{
+    jit_e8(g, prefix);
+    jit_e8(g, 0x3b);
+    jit_e8(g, modrm);                                        /* [rip + disp32] */
+    g->at += 4;
+    jit_patch(g->at - 4, g->jit->rw + offset);
+}
+
+/* The checked sequence; leaves by the jumps in c where the link is not (known to be) valid. Flags must be in env. */
+static void cross_sequence(struct jit_gen *g, int32_t target, struct jit_cross *c)
+{
+    struct soft_jit *j = g->jit;
+    *c = (struct jit_cross){ .start = (uint32_t)(g->at - j->rw), .slot = (uint32_t)j->slots, .target = target };
+    memcpy(j->rw + j->slots, &(struct jit_slot){ .page = ~0ull }, sizeof(struct jit_slot));
+    j->slots += sizeof(struct jit_slot);
+    jit_load(g, JIT_A, JIT_ENV_OF(jit.rip_page));
+    jit_rr(g, 0x81 | O_W, 0, JIT_A);
+    jit_e32(g, (uint32_t)target & ~0xfffu);
+    compare_slot(g, 0x4c, 0x2d, c->slot + (uint32_t)offsetof(struct jit_slot, page));
+    c->jump[0] = jit_jcc(g, CC_NE);
+    jit_env(g, 0x8b, JIT_B, g->cpu->rip >> 63 ? JIT_ENV_OF(tlb_gen_high) : JIT_ENV_OF(tlb_gen));
+    compare_slot(g, 0x44, 0x3d, c->slot + (uint32_t)offsetof(struct jit_slot, gen));
+    c->jump[1] = jit_jcc(g, CC_NE);
+    jit_store(g, JIT_A, JIT_ENV_OF(jit.rip_page));
+    jit_e8(g, 0xe9);
+    jit_e32(g, 0);
+}
+_Static_assert(JIT_ENV_OF(jit.rip_page) == (int8_t)JIT_ENV_OF(jit.rip_page) &&
+               JIT_ENV_OF(tlb_gen_high) == (int8_t)JIT_ENV_OF(tlb_gen_high), "JIT_CROSS_... count on it");
+
+static void cross_miss(struct jit_gen *g, const struct jit_cross *c)
+{
+    for (unsigned i = 0; i < 2; i++)
+        jit_patch(c->jump[i], g->at);
+    jit_call(g, g->jit->thunk_cross);
+    struct soft_jit_cross x = { .link = { c->target, c->start, JIT_LINK_CROSS }, .slot = c->slot };
+    memcpy(g->at, &x, sizeof x);
+    g->at += sizeof x;
+}
+
+static bool leaves_page(int32_t target) { return target < 0 || target >= 0x1000; }
+
 void jit_exit_jmp(struct jit_gen *g, int32_t target)
 {
+    if (leaves_page(target)) {
+        if (g->flags == JIT_FLAGS_HOST)
+            jit_spill(g);
+        cross_sequence(g, target, &g->cross[g->cross_count++]);
+        return;
+    }
     jit_e8(g, 0xe9);
     g->at += 4;
     jit_exit_at(g, g->at - 4, target);
@@ -196,32 +260,6 @@ static void link_data(struct jit_gen *g, int32_t target, const uint8_t *site, un
     struct soft_jit_link l = { target, (uint32_t)(site - g->jit->rw), (uint8_t)kind };
     memcpy(g->at, &l, sizeof l);
     g->at += sizeof l;
-}
-
-static void emit_cross(struct jit_gen *g, int32_t target)
-{
-    uint8_t *start = g->at, *miss[2];
-    jit_env(g, 0x81, 7, JIT_ENV_OF(tlb_gen));                /* cmp dword [gen], 0: no generation yet */
-    jit_e32(g, 0);
-    jit_e8(g, 0x75);
-    miss[0] = g->at++;
-    jit_e8(g, 0x49);
-    jit_e8(g, 0xbd);                                         /* mov r13, page it was linked on */
-    jit_e64(g, 0);
-    jit_env(g, 0x3b | O_W, JIT_A, JIT_ENV_OF(jit.rip_page));
-    jit_e8(g, 0x75);
-    miss[1] = g->at++;
-    jit_e8(g, 0x4d);                                         /* lea r13, [r13 + pages] */
-    jit_e8(g, 0x8d);
-    jit_e8(g, 0xad);
-    jit_e32(g, (uint32_t)target & ~0xfffu);
-    jit_store(g, JIT_A, JIT_ENV_OF(jit.rip_page));
-    jit_e8(g, 0xe9);
-    jit_e32(g, 0);
-    for (unsigned i = 0; i < 2; i++)
-        *miss[i] = (uint8_t)(g->at - (miss[i] + 1));
-    jit_call(g, g->jit->thunk_cross);
-    link_data(g, target, start, JIT_LINK_CROSS);
 }
 
 /* looped: where later rounds go, or NULL. */
@@ -245,13 +283,17 @@ static void emit_exits(struct jit_gen *g, const uint8_t *looped)
             jit_spill(g);
         if (loops) {
             jit_jmp(g, entry);
-        } else if (e->target >= 0 && e->target < 0x1000) {
+        } else if (!leaves_page(e->target)) {
             jit_call(g, g->jit->thunk_link);
             link_data(g, e->target, e->site, !e->flags ? JIT_LINK_PAGE : e->target > own ? JIT_LINK_PAGE_FLAGS_ON : JIT_LINK_PAGE_FLAGS);
         } else {
-            emit_cross(g, e->target);
+            struct jit_cross c;
+            cross_sequence(g, e->target, &c);
+            cross_miss(g, &c);
         }
     }
+    for (unsigned i = 0; i < g->cross_count; i++)
+        cross_miss(g, &g->cross[i]);
 }
 
 /* ---- The block ---------------------------------------------------------------------------------------------- */
@@ -365,7 +407,11 @@ static bool has_room(struct soft_cpu *cpu, struct soft_jit *j)
         j->cold_end = j->cold_low;
         j->cold = j->cold_low -= COLD_PIECE;
     }
-    if (!j->full && j->used + ROOM_FOR_A_BLOCK <= j->cold_low && j->cold + ROOM_FOR_A_BLOCK <= j->cold_end) {
+    if (!j->full && j->slots + SLOTS_OF_A_BLOCK > j->slots_end && j->used + SLOTS_PIECE <= j->cold_low) {
+        j->slots_end = j->cold_low;
+        j->slots = j->cold_low -= SLOTS_PIECE;
+    }
+    if (!j->full && j->slots + SLOTS_OF_A_BLOCK <= j->slots_end && j->used + ROOM_FOR_A_BLOCK <= j->cold_low && j->cold + ROOM_FOR_A_BLOCK <= j->cold_end) {
         jit_back(j);
         return true;
     }
