@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* media list, info, create, check, compact, resize, convert, move, relink, release, delete, restore */
+/* media list, info, create, check, compact, resize, convert, move, relink, release, accept-parent, delete, restore */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -113,7 +113,7 @@ static void print_result(struct ctl *ctl, const char *action, const char *result
 }
 
 static const char usage[] = "media list | info FILE | create FILE SIZE [--to FORMAT] [--variant NAME] [--machine NAME [--bus BUS]] | check FILE [--repair] | compact FILE | resize FILE SIZE [--shrink] | convert FILE --to FORMAT "
-    "[--target FILE] [--replace] | move FILE TARGET | relink FILE NEW | release FILE | delete FILE | restore FILE";
+    "[--target FILE] [--replace] | move FILE TARGET | relink FILE NEW | release FILE | accept-parent FILE | delete FILE | restore FILE";
 
 static int run_media(struct ctl *ctl, int argc, char **argv)
 {
@@ -170,6 +170,6 @@ static int run_media(struct ctl *ctl, int argc, char **argv)
 }
 
 const struct ctl_command ctl_media_commands[] = {
-    { "media", "ACTION [FILE...]", N_("disks and CD images: list, info, create, check, compact, resize, convert, move, relink, release, delete, restore"), run_media, FALSE },
+    { "media", "ACTION [FILE...]", N_("disks and CD images: list, info, create, check, compact, resize, convert, move, relink, release, accept-parent, delete, restore"), run_media, FALSE },
     { NULL, NULL, NULL, NULL, FALSE },
 };

@@ -38,6 +38,7 @@ struct gh_image_spec {
     bool shared_writers;                       /* several machines write it at once (raw, fixed size) */
     bool draft;                                /* not published yet: nothing of it is made durable (draft.h) */
     bool repair;                               /* opened for check: damage that check can mend is accepted */
+    bool accept_parent;                        /* a parent that was changed under its child is no error */
     uint64_t window_at, window_bytes;          /* window_at not 0: only this range of fd, an archive's member */
     const struct gh_image_part *parts;
     unsigned part_count;
@@ -81,6 +82,11 @@ int gh_image_zero(struct gh_image *img, uint64_t off, uint64_t len);
 int gh_image_discard(struct gh_image *img, uint64_t off, uint64_t len);
 int gh_image_flush(struct gh_image *img);
 
+/* img (writable) is a child: its file remembers parent as it is now, so that a later change of parent is refused
+ * (DiskParentChanged). NULL: nothing is known of it, since it is about to change by our own doing. Formats without a
+ * place for that do nothing. The time of the file's last change stays. */
+int gh_image_remember_parent(struct gh_image *img, struct gh_image *parent, struct gh_error *err);
+
 enum gh_map_kind { GH_MAP_HOLE, GH_MAP_ZERO, GH_MAP_DATA, GH_MAP_PACKED };
 struct gh_map {
     enum gh_map_kind kind;                     /* HOLE: no file of the chain has it, reads as zeros */
@@ -109,7 +115,8 @@ struct gh_image_create {
     uint64_t bytes;
     uint64_t cluster_bytes;                    /* 0: default */
     const char *parent_name, *parent_format;   /* child of: name as it shall be written, or NULL */
-    struct gh_image *parent;                   /* for identity (UUID, CID); may be NULL */
+    struct gh_image *parent;                   /* for identity (UUID, CID, time); may be NULL */
+    struct gh_image *like;                     /* takes the place of this one: gets its UUID and change id; may be NULL */
     int  (*new_part)(void *opaque, const char *suffix); /* split formats: a new empty file's descriptor */
     void *opaque;
     const char *own_name;                      /* base name of the main file, for descriptors inside */

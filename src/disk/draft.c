@@ -31,6 +31,7 @@ struct gh_image_draft {
     unsigned part_count;
     char stem[NAME_ROOM];                      /* what the names of parts begin with */
     enum gh_draft_mode mode;
+    bool keep_id;                              /* its ids are those of what it takes the place of */
     bool device, taken;                        /* taken: a part's name is in use */
     struct gh_error *err;                      /* while it is made */
 };
@@ -237,6 +238,7 @@ struct gh_image_draft *gh_image_draft_new(const char *path, const struct gh_imag
     }
     d->err = err;
     d->mode = mode;
+    d->keep_id = how->like != NULL;
     snprintf(d->format, sizeof d->format, "%s", how->format);
     if (exists && mode == GH_DRAFT_NEW)
         r = gh_error_set(err, -EEXIST, "FileExists", "“%s” exists already. Choose another name, or overwrite it.", path);
@@ -293,6 +295,8 @@ struct gh_image *gh_image_draft_open(struct gh_image_draft *d, bool writable, st
         .fd = fcntl(d->file->fd, F_DUPFD_CLOEXEC, 3), .writable = writable, .unlocked = true, .draft = true,
         .parts = parts, .part_count = d->part_count, .opened_parent = parent }, err);
     free(parts);
+    if (img)
+        img->keep_id = d->keep_id;
     return img;
 }
 
@@ -324,6 +328,9 @@ int gh_image_draft_publish(struct gh_image_draft *d, struct gh_error *err)
             d->old_stat.st_mode &= 0777;
         fchmod(d->file->fd, d->old_stat.st_mode & 07777);
     }
+    /* What builds on it knows it by that time; its content is the same. */
+    if (d->old && d->mode == GH_DRAFT_REWRITE && !d->device)
+        gh_file_set_time(d->file, &d->old_stat.st_mtim);
     for (unsigned i = 0; i < d->part_count && !r; i++)
         r = settle(d->parts[i].file);
     if (!r)

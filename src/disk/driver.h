@@ -27,6 +27,15 @@ struct gh_extent {
     bool in_place;                             /* DATA may be overwritten where it lies */
 };
 
+/* What a child remembers of its parent beside ids. */
+struct gh_parent_seen {
+    bool known, seconds_only;
+    uint64_t bytes;                            /* virtual size; 0: not known */
+    int64_t  sec;                              /* last change of its file, since 1970 */
+    uint32_t nsec;
+    uint64_t ids;                              /* of its UUID and change id; 0: it has none */
+};
+
 struct gh_image {
     const struct gh_image_driver *driver;
     struct gh_file *file;
@@ -38,6 +47,8 @@ struct gh_image {
     uint64_t cluster_bytes;                    /* unit of allocation; 0: driver has no allocation */
     bool writable, repair;
     bool needs_parent;                         /* set by open: without a parent this is refused */
+    bool accept_parent;
+    struct gh_parent_seen seen;                /* set by open: what the child holds of its parent */
     bool marked;                               /* first_write was done */
     bool keep_id;                              /* first_write leaves what children remember of it as it is */
     pthread_rwlock_t lock;
@@ -77,6 +88,8 @@ struct gh_image_driver {
     /* Once, before the first change: dirty bits, modification ids. Optional. */
     int  (*first_write)(struct gh_image *img);
     int  (*flush)(struct gh_image *img);       /* optional: files in the right order; else every file */
+    /* Optional: the child holds this of its parent from now on; NULL, NULL: nothing is known. Lock held for writing. */
+    int  (*remember_parent)(struct gh_image *img, const struct gh_parent_seen *seen, const struct gh_image_info *parent);
     int  (*resize)(struct gh_image *img, uint64_t bytes, struct gh_error *err);
     int  (*check)(struct gh_image *img, bool repair, struct gh_check_report *ret, struct gh_error *err);
     int  (*create)(struct gh_file *file, const struct gh_image_create *how, struct gh_error *err);
@@ -107,8 +120,12 @@ bool gh_uuid_is_null(const uint8_t uuid[16]);
 /* le: the first three fields are little-endian (VDI, VHDX); else as written (VHD). */
 void gh_uuid_text(char ret[37], const uint8_t uuid[16], bool le);
 bool gh_uuid_parse(uint8_t ret[16], const char *text, bool le);
-/* Compares what the child remembers of its parent; DiskParentChanged names both. Empty: not compared. */
+/* parent.c. Compares what the child remembers of its parent; DiskParentChanged names both. Empty: not compared. */
 int  gh_image_check_parent(struct gh_image *img, struct gh_error *err);
+/* How parent is now; known is false where nothing reliable can be said. record: to be remembered, so the time is made durable first. */
+void gh_parent_look(struct gh_image *parent, struct gh_parent_seen *ret);
+void gh_parent_record(struct gh_image *parent, struct gh_parent_seen *ret);
+uint64_t gh_parent_name_hash(const char *name);
 bool gh_is_zero(const void *data, size_t len);                          /* ops.c */
 /* Is this part known to read as zeros without reading it? *n: how far the answer goes. */
 int  gh_image_known_zero(struct gh_image *img, uint64_t off, uint64_t len, bool *zero, uint64_t *n);

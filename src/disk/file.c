@@ -435,3 +435,11 @@ void *gh_file_memory(uint64_t bytes, uint64_t limit)
         return NULL;
     return calloc(1, bytes ? (size_t)bytes : 1);
 }
+
+void gh_file_settle_time(struct gh_file *f) { fsync(f->fd); }
+
+void gh_file_set_time(struct gh_file *f, const struct timespec *mtime)
+{
+    struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, *mtime };
+    futimens(f->fd, times);
+}

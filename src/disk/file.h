@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
+#include <time.h>
 
 #include "base/error.h"
 
@@ -80,6 +81,9 @@ static inline uint64_t gh_file_bytes(struct gh_file *f) { return atomic_load_exp
 uint64_t gh_file_used_bytes(struct gh_file *f);     /* what it really occupies on the host */
 /* How far from off the file is all data (*hole = false) or all hole; never 0 inside the file. */
 int gh_file_extent(struct gh_file *f, uint64_t off, uint64_t len, bool *hole, uint64_t *ret_len);
+/* The time of the last change, for what takes the place of something that reads the same. A hint. */
+void gh_file_settle_time(struct gh_file *f);        /* fsync: with the time of the last change; a hint */
+void gh_file_set_time(struct gh_file *f, const struct timespec *mtime);
 /* rename(2) between two names of one folder, then fsync of that folder. */
 int gh_file_rename(int dirfd, const char *from, const char *to);
 /* malloc for sizes that a file controls: refuses above limit, passes the fault hook. NULL: -ENOMEM. */

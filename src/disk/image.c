@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -63,35 +61,6 @@ bool gh_uuid_parse(uint8_t ret[16], const char *text, bool le)
         text += 2;
     }
     return true;
-}
-
-/* When the host last saw the file change. */
-static void changed_at(const struct gh_image *img, char ret[24])
-{
-    struct stat st;
-    struct tm tm;
-    ret[0] = 0;
-    if (!fstat(img->file->fd, &st) && gmtime_r(&st.st_mtime, &tm))
-        strftime(ret, 24, "%F %R UTC", &tm);
-}
-
-int gh_image_check_parent(struct gh_image *img, struct gh_error *err)
-{
-    if (!img->parent)
-        return 0;
-    const struct gh_image_info *c = &img->info, *p = &img->parent->info;
-    if (c->parent_uuid[0] && p->uuid[0] && strcmp(c->parent_uuid, p->uuid))
-        return gh_error_set(err, -ESTALE, "DiskParentWrong", "“%s” builds on the disk %s, but “%s” is %s. Choose the right parent.",
-                            img->label, c->parent_uuid, img->parent->label, p->uuid);
-    if (c->parent_change_id[0] && p->change_id[0] && strcmp(c->parent_change_id, p->change_id)) {
-        char parent[24], child[24];
-        changed_at(img->parent, parent);
-        changed_at(img, child);
-        return gh_error_set(err, -ESTALE, "DiskParentChanged",
-                            "“%s” (changed %s) was changed after “%s” (changed %s) was made on top of it, so that their content no longer fits. Restore the parent from a backup.",
-                            img->parent->label, parent, img->label, child);
-    }
-    return 0;
 }
 
 int gh_image_bad(struct gh_image *img, struct gh_error *err, const char *fmt, ...)
@@ -244,6 +213,7 @@ static struct gh_image *open_depth(const struct gh_image_spec *spec, unsigned de
     img->driver = drv;
     img->writable = spec->writable;
     img->repair = spec->repair;
+    img->accept_parent = spec->accept_parent;
     r = open_file(spec, spec->fd, spec->label, &img->file, err);
     if (r < 0) {
         close_spec(spec, false);

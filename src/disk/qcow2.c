@@ -48,14 +48,18 @@ static int read_extensions(struct gh_image *img, uint64_t from, uint64_t to, str
         uint32_t type = gh_be32_get(h), len = gh_be32_get(h + 4);
         if (r < 0)
             return r;
-        if (type == EXT_END)
+        if (type == EXT_END) {
+            q->end_at = from;
             return 0;
+        }
         if (len > to - from - 8)
             return gh_image_bad(img, err, "a header extension is longer than the header");
         if (type == EXT_BACKING_FORMAT && len < sizeof img->info.parent_format)
             r = gh_file_read(q->file, from + 8, img->info.parent_format, len);
         if (type == EXT_DATA_FILE && len < sizeof img->info.data_file)
             r = gh_file_read(q->file, from + 8, img->info.data_file, len);
+        if (type == QCOW2_EXT_SEEN && len == QCOW2_SEEN_BYTES)
+            q->seen_at = from + 8;
         if (type == EXT_BITMAPS)
             q->has_bitmaps = q->autoclear & 1;
         if (r < 0)
@@ -133,6 +137,10 @@ static int read_header(struct gh_image *img, struct gh_error *err)
             return gh_image_bad(img, err, "the name of its backing file does not fit the header");
         r = gh_file_read(q->file, backing, img->info.parent_name, backing_len);
         img->needs_parent = backing_len > 0;
+        q->name_at = backing;
+        uint8_t seen[QCOW2_SEEN_BYTES];
+        if (!r && q->seen_at && !(r = gh_file_read(q->file, q->seen_at, seen, sizeof seen)))
+            qcow2_seen_decode(img, seen);
     }
     return r;
 }
@@ -190,8 +198,9 @@ static int qcow2_open(struct gh_image *img, struct gh_error *err)
     img->cluster_bytes = q->cluster;
     snprintf(img->info.variant, sizeof img->info.variant, "v%u%s%s", q->version, q->extended ? ", extended L2" : "",
              q->zstd ? ", zstd" : "");
-    if (!img->writable || img->repair)
-        return 0;
+    r = gh_image_check_parent(img, err);
+    if (r < 0 || !img->writable || img->repair)
+        return r;
     if (q->incompatible & QCOW2_CORRUPT)
         return gh_error_set(err, -EUCLEAN, "DiskDamaged",
                             "“%s” is marked as damaged. Check and repair it, or open it read-only.", img->label);
@@ -230,16 +239,28 @@ static void qcow2_close(struct gh_image *img)
     img->state = NULL;
 }
 
+/* From the first write on the child depends on its parent as it is now, whoever made it. */
+static int watch_parent(struct gh_image *img)
+{
+    struct gh_parent_seen seen;
+    if (!img->parent || img->seen.known || img->accept_parent)
+        return 0;
+    gh_parent_record(img->parent, &seen);
+    return seen.known ? qcow2_remember_parent(img, &seen, &img->parent->info) : 0;
+}
+
 static int qcow2_first_write(struct gh_image *img)
 {
     struct qcow2 *q = img->state;
     if (q->version < 3)
-        return 0;
+        return watch_parent(img);
     q->incompatible |= QCOW2_DIRTY;
     q->autoclear = 0;                          /* nothing that lives there is kept up to date here */
     q->has_bitmaps = false;
     int r = qcow2_write_header_fields(q);
-    return r < 0 ? r : gh_file_flush(q->file);
+    if (!r)
+        r = gh_file_flush(q->file);
+    return r < 0 ? r : watch_parent(img);
 }
 
 static int grow_l1(struct qcow2 *q, uint64_t need)
@@ -318,13 +339,14 @@ static int qcow2_create(struct gh_file *file, const struct gh_image_create *how,
     }
     uint64_t total = 1 + table + blocks + l1_clusters, name_at = 0;
     size_t name_len = how->parent_name ? strlen(how->parent_name) : 0;
+    size_t seen_len = how->parent && name_len ? 8 + QCOW2_SEEN_BYTES : 0;
     size_t format_len = how->parent_name && how->parent_format ? strlen(how->parent_format) : 0;
     uint8_t *h = gh_file_memory(cluster, 2u << 20);
     if (!h)
         return -ENOMEM;
     bool zstd = how->compression && !strcmp(how->compression, "zstd");
     uint64_t at = version == 2 ? HEADER_V2 : HEADER_OURS;
-    if (name_len > 1023 || format_len > 15 || at + 8 + 16 + 8 + name_len > cluster) {
+    if (name_len > 1023 || format_len > 15 || at + 8 + 16 + seen_len + 8 + name_len > cluster) {
         free(h);
         return gh_error_set(err, -ENAMETOOLONG, "DiskNameTooLong", "The name of the backing file is too long for the header.");
     }
@@ -347,6 +369,14 @@ static int qcow2_create(struct gh_file *file, const struct gh_image_create *how,
         gh_be32_put(h + at + 4, (uint32_t)format_len);
         memcpy(h + at + 8, how->parent_format, format_len);
         at += 8 + gh_round_up(format_len, 8);
+    }
+    if (seen_len) {
+        struct gh_parent_seen seen;
+        gh_parent_record(how->parent, &seen);
+        gh_be32_put(h + at, QCOW2_EXT_SEEN);
+        gh_be32_put(h + at + 4, QCOW2_SEEN_BYTES);
+        qcow2_seen_encode(h + at + 8, &seen, how->parent_name);
+        at += seen_len;
     }
     at += 8;                                   /* the end extension: zeros */
     if (name_len) {
@@ -378,5 +408,5 @@ const struct gh_image_driver gh_image_qcow2 = {
     .probe = qcow2_probe, .open = qcow2_open, .close = qcow2_close, .map = qcow2_map, .read_packed = qcow2_read_packed, .pack = qcow2_pack, .write_packed = qcow2_write_packed,
     .reserve = qcow2_reserve, .link = qcow2_link,
     .link_run = qcow2_link_run, .unreserve = qcow2_unreserve, .zero = qcow2_zero,
-    .first_write = qcow2_first_write, .resize = qcow2_resize, .check = qcow2_check, .create = qcow2_create,
+    .first_write = qcow2_first_write, .resize = qcow2_resize, .remember_parent = qcow2_remember_parent, .check = qcow2_check, .create = qcow2_create,
 };

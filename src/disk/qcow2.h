@@ -22,6 +22,7 @@
 #define QCOW2_REFTABLE_MAX_BYTES (8ull << 20)
 
 enum { QCOW2_DIRTY = 1, QCOW2_CORRUPT = 2, QCOW2_DATA_FILE = 4, QCOW2_COMPRESSION = 8, QCOW2_EXTENDED_L2 = 16 };
+enum { QCOW2_EXT_SEEN = 0x67687073, QCOW2_SEEN_BYTES = 48 };
 enum { QCOW2_PACK_CACHE = 8, QCOW2_POOL = 64 };
 
 struct qcow2_l2 { uint64_t host, used; uint8_t *data; };  /* big-endian, as on disk */
@@ -35,6 +36,7 @@ struct qcow2 {
     uint64_t *l1;                              /* host order */
     uint32_t l1_size, snapshots;
     uint64_t l1_offset, snapshot_offset;
+    uint64_t name_at, end_at, seen_at;         /* in the header: parent's name, end of extensions, what is remembered of it; 0: none */
 
     pthread_mutex_t cache_lock;                /* readers load tables side by side */
     struct qcow2_l2 *l2;                       /* one slot per L1 entry; data NULL: not loaded */
@@ -80,6 +82,11 @@ void qcow2_packed_range(const struct qcow2 *q, uint64_t entry, uint64_t *host, u
 int  qcow2_read_packed(struct gh_image *img, uint64_t off, void *buf, size_t len);
 size_t qcow2_pack(struct gh_image *img, const uint8_t *cluster, uint8_t *out, size_t room);
 int  qcow2_write_packed(struct gh_image *img, uint64_t off, const uint8_t *packed, size_t n);
+
+/* qcow2_parent.c */
+void qcow2_seen_encode(uint8_t p[QCOW2_SEEN_BYTES], const struct gh_parent_seen *seen, const char *name);
+void qcow2_seen_decode(struct gh_image *img, const uint8_t p[QCOW2_SEEN_BYTES]);
+int  qcow2_remember_parent(struct gh_image *img, const struct gh_parent_seen *seen, const struct gh_image_info *parent);
 
 /* qcow2_check.c */
 int  qcow2_check(struct gh_image *img, bool repair, struct gh_check_report *ret, struct gh_error *err);

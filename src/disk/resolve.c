@@ -213,7 +213,8 @@ static int gather(const char *path, const struct gh_image_open_how *how, struct 
         chain[n++] = l;
         snprintf(l->path, sizeof l->path, "%s", next);
         l->spec = (struct gh_image_spec){ .label = l->path, .fd = -1, .writable = how->writable && n == 1,
-                                          .unlocked = how->unlocked, .repair = how->repair || (how->top_only && n == 1) };
+                                          .unlocked = how->unlocked, .repair = how->repair || (how->top_only && n == 1),
+                                          .accept_parent = how->accept_parent };
         l->spec.fd = open_checked(l->path, l->spec.writable, err);
         r = l->spec.fd < 0 ? l->spec.fd : 0;
         if (!r && !format)

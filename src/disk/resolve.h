@@ -13,6 +13,7 @@ struct gh_image_open_how {
     const char *format;                       /* recorded; NULL: probe (import only) */
     bool writable, unlocked, repair;
     bool top_only;                            /* parents may be missing and are not opened */
+    bool accept_parent;                       /* changed parents are no error */
     const char *folder;                       /* granted beside the image's own; may be NULL */
 };
 /* Opens path and everything behind it. */

@@ -85,7 +85,8 @@ static int vdi_open(struct gh_image *img, struct gh_error *err)
     gh_uuid_text(img->info.change_id, h + 0x198, true);
     if (img->needs_parent) {
         gh_uuid_text(img->info.parent_uuid, h + 0x1a8, true);
-        gh_uuid_text(img->info.parent_change_id, h + 0x1b8, true);
+        if (!gh_uuid_is_null(h + 0x1b8))
+            gh_uuid_text(img->info.parent_change_id, h + 0x1b8, true);
         snprintf(img->info.parent_format, sizeof img->info.parent_format, "vdi");
     }
     img->info.cylinders = gh_le32_get(h + 0x15c);
@@ -196,6 +197,17 @@ static int vdi_first_write(struct gh_image *img)
     return gh_file_write(img->file, 0x198, v->header + 0x198, 16);
 }
 
+static int vdi_remember_parent(struct gh_image *img, const struct gh_parent_seen *seen, const struct gh_image_info *parent)
+{
+    struct vdi *v = img->state;
+    if (!parent)
+        memset(v->header + 0x1b8, 0, 16);
+    else if (!gh_uuid_parse(v->header + 0x1b8, parent->change_id, true))
+        return 0;
+    snprintf(img->info.parent_change_id, sizeof img->info.parent_change_id, "%s", parent ? parent->change_id : "");
+    return gh_file_write(img->file, 0x1b8, v->header + 0x1b8, 16);
+}
+
 static int vdi_resize(struct gh_image *img, uint64_t bytes, struct gh_error *err)
 {
     struct vdi *v = img->state;
@@ -285,8 +297,13 @@ static int vdi_create(struct gh_file *file, const struct gh_image_create *how, s
     gh_le32_put(h + 0x178, BLOCK);
     gh_le32_put(h + 0x180, (uint32_t)blocks);
     gh_le32_put(h + 0x184, fixed ? (uint32_t)blocks : 0);
-    gh_uuid_random(h + 0x188);
-    gh_uuid_random(h + 0x198);
+    struct gh_image_info same = { 0 };
+    if (how->like)
+        gh_image_info(how->like, &same);
+    if (strcmp(how->like ? same.format : "", "vdi") || !gh_uuid_parse(h + 0x188, same.uuid, true) || !gh_uuid_parse(h + 0x198, same.change_id, true)) {
+        gh_uuid_random(h + 0x188);
+        gh_uuid_random(h + 0x198);
+    }
     if (how->parent) {
         gh_image_info(how->parent, &parent);
         if (!gh_uuid_parse(h + 0x1a8, parent.uuid, true) || !gh_uuid_parse(h + 0x1b8, parent.change_id, true))
@@ -316,6 +333,6 @@ static const char *const variants[] = { "dynamic", "fixed", NULL };
 const struct gh_image_driver gh_image_vdi = {
     .format = { "vdi", "VirtualBox disk", variants, true, true, true, "vdi" },
     .probe = vdi_probe, .open = vdi_open, .close = vdi_close, .map = vdi_map, .reserve = vdi_reserve, .link = vdi_link,
-    .unreserve = vdi_unreserve, .zero = vdi_zero, .first_write = vdi_first_write, .resize = vdi_resize, .check = vdi_check,
+    .unreserve = vdi_unreserve, .zero = vdi_zero, .first_write = vdi_first_write, .remember_parent = vdi_remember_parent, .resize = vdi_resize, .check = vdi_check,
     .create = vdi_create,
 };

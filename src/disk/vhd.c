@@ -20,6 +20,7 @@ enum { TYPE_FIXED = 2, TYPE_DYNAMIC = 3, TYPE_DIFF = 4 };
 enum { FOOTER = 512, DYNAMIC_HEADER = 1024, BLOCK = 2 << 20 };
 #define UNUSED 0xffffffffu
 #define EPOCH_2000 946684800
+#define OUR_CHILD "ghst"                       /* creator: the parent's time stamp is that of its file */
 #define TABLE_MAX_BYTES (128ull << 20)
 #define MAX_BYTES (2040ull << 30)             /* sector numbers have 32 bits */
 
@@ -157,6 +158,10 @@ static int open_dynamic(struct gh_image *img, struct gh_error *err)
         gh_uuid_text(img->info.parent_uuid, v->header + 0x28, false);
         utf16_name(img->info.parent_name, sizeof img->info.parent_name, v->header + 0x40, 256);
         snprintf(img->info.parent_format, sizeof img->info.parent_format, "vhd");
+        /* Others do not agree on whose time this is. */
+        uint32_t stamp = gh_be32_get(v->header + 0x38);
+        if (stamp && !memcmp(v->footer + 0x1c, OUR_CHILD, 4))
+            img->seen = (struct gh_parent_seen){ .known = true, .seconds_only = true, .sec = (int64_t)stamp + EPOCH_2000 };
     }
     return r;
 }
@@ -437,8 +442,26 @@ static int vhd_check(struct gh_image *img, bool repair, struct gh_check_report *
     return r;
 }
 
+static uint32_t stamp_of(const struct gh_parent_seen *seen)
+{
+    int64_t t = seen ? seen->sec - EPOCH_2000 : 0;
+    return seen && seen->known && t > 0 && t <= UINT32_MAX ? (uint32_t)t : 0;
+}
+
+/* Time stamp and checksum share a sector. */
+static int vhd_remember_parent(struct gh_image *img, const struct gh_parent_seen *seen, const struct gh_image_info *parent)
+{
+    struct vhd *v = img->state;
+    if (memcmp(v->footer + 0x1c, OUR_CHILD, 4))
+        return 0;
+    gh_be32_put(v->header + 0x38, stamp_of(seen));
+    gh_be32_put(v->header + 0x24, checksum(v->header, DYNAMIC_HEADER, 0x24));
+    img->seen.known = false;
+    return gh_file_write(img->file, gh_be64_get(v->footer + 0x10), v->header, 512);
+}
+
 /* Who a differencing disk builds on: its id, its name as others show it, and a relative path that they follow. */
-static int name_parent(const struct gh_image_create *how, uint8_t header[DYNAMIC_HEADER], uint8_t locator[512], uint8_t stated[4])
+static int name_parent(const struct gh_image_create *how, uint8_t header[DYNAMIC_HEADER], uint8_t locator[512])
 {
     struct gh_image_info parent;
     const char *name = how->parent_name;
@@ -449,7 +472,9 @@ static int name_parent(const struct gh_image_create *how, uint8_t header[DYNAMIC
     gh_image_info(how->parent, &parent);
     if (strcmp(parent.format, "vhd") || !gh_uuid_parse(header + 0x28, parent.uuid, false))
         return -EINVAL;
-    memcpy(header + 0x38, stated, 4);
+    struct gh_parent_seen seen;
+    gh_parent_record(how->parent, &seen);
+    gh_be32_put(header + 0x38, stamp_of(&seen));
     if (n > 250)
         return -ENAMETOOLONG;
     for (size_t i = 0; i < n; i++) {
@@ -467,7 +492,7 @@ static int name_parent(const struct gh_image_create *how, uint8_t header[DYNAMIC
 
 static int vhd_create(struct gh_file *file, const struct gh_image_create *how, struct gh_error *err)
 {
-    uint8_t locator[512] = { 0 }, stated[4] = { 0 };
+    uint8_t locator[512] = { 0 };
     uint8_t f[FOOTER] = "conectix", h[DYNAMIC_HEADER] = "cxsparse", fill[512];
     bool fixed = how->variant && !strcmp(how->variant, "fixed");
     uint64_t blocks = (how->bytes + BLOCK - 1) / BLOCK, table = FOOTER + DYNAMIC_HEADER + (how->parent_name ? sizeof locator : 0);
@@ -479,14 +504,18 @@ static int vhd_create(struct gh_file *file, const struct gh_image_create *how, s
     gh_be32_put(f + 12, 0x00010000);
     gh_be64_put(f + 16, fixed ? UINT64_MAX : FOOTER);
     gh_be32_put(f + 24, (uint32_t)(time(NULL) - EPOCH_2000));
-    memcpy(f + 28, "win ", 4);                /* readers take the size, not the geometry, from this writer */
+    memcpy(f + 28, how->parent_name ? OUR_CHILD : "win ", 4); /* readers take the size, not the geometry, from the latter */
     gh_be32_put(f + 32, 0x00060001);
     memcpy(f + 36, "Wi2k", 4);
     gh_be64_put(f + 40, how->bytes);
     gh_be64_put(f + 48, how->bytes);
     geometry(how->bytes, f + 56);
     gh_be32_put(f + 60, fixed ? TYPE_FIXED : how->parent_name ? TYPE_DIFF : TYPE_DYNAMIC);
-    gh_uuid_random(f + 68);
+    struct gh_image_info same = { 0 };
+    if (how->like)
+        gh_image_info(how->like, &same);
+    if (strcmp(how->like ? same.format : "", "vhd") || !gh_uuid_parse(f + 68, same.uuid, false))
+        gh_uuid_random(f + 68);
     seal(f);
     if (fixed) {
         int r = how->preallocate ? gh_file_allocate(file, 0, how->bytes) : -EOPNOTSUPP;
@@ -499,7 +528,7 @@ static int vhd_create(struct gh_file *file, const struct gh_image_create *how, s
     gh_be32_put(h + 32, BLOCK);
     int named = 0;
     if (how->parent_name) {
-        named = name_parent(how, h, locator, stated);
+        named = name_parent(how, h, locator);
         if (!named)
             named = gh_file_write(file, FOOTER + DYNAMIC_HEADER, locator, sizeof locator);
     }
@@ -524,5 +553,5 @@ static const char *const variants[] = { "dynamic", "fixed", NULL };
 const struct gh_image_driver gh_image_vhd = {
     .format = { "vhd", "Virtual PC and Hyper-V disk", variants, true, true, true, "vhd" },
     .probe = vhd_probe, .open = vhd_open, .close = vhd_close, .map = vhd_map, .reserve = vhd_reserve, .link = vhd_link,
-    .unreserve = vhd_unreserve, .zero = vhd_zero, .resize = vhd_resize, .check = vhd_check, .create = vhd_create,
+    .unreserve = vhd_unreserve, .zero = vhd_zero, .remember_parent = vhd_remember_parent, .resize = vhd_resize, .check = vhd_check, .create = vhd_create,
 };

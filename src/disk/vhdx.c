@@ -9,6 +9,7 @@ enum { NOT_PRESENT = 0, UNDEFINED = 1, ZEROS = 2, UNMAPPED = 3, FULLY = 6, PARTI
 enum { MAX_REGIONS = 2047, MAX_ITEMS = 2047 };
 #define ENTRY_OFFSET 0xfffffffffff00000ull
 
+enum { LINKAGE_CHARS = 38 };                  /* "{...}" */
 #define GUID(...) { __VA_ARGS__ }
 const uint8_t vhdx_guid_bat[16] = GUID(0x66, 0x77, 0xc2, 0x2d, 0x23, 0xf6, 0x00, 0x42, 0x9d, 0x64, 0x11, 0x5e, 0x9b, 0xfd, 0x4a, 0x08);
 const uint8_t vhdx_guid_metadata[16] = GUID(0x06, 0xa2, 0x7c, 0x8b, 0x90, 0x47, 0x9a, 0x4b, 0xb8, 0xfe, 0x57, 0x5f, 0x05, 0x0f, 0x88, 0x6e);
@@ -106,7 +107,11 @@ static int read_locator(struct gh_image *img, uint64_t at, uint32_t bytes)
             snprintf(img->info.parent_name, sizeof img->info.parent_name, "%s", text);
         else if (!strcmp(name, "parent_linkage") && text[0] == '{')
             snprintf(img->info.parent_uuid, sizeof img->info.parent_uuid, "%.36s", text + 1);
+        if (!strcmp(name, "parent_linkage") && value_len == 2 * LINKAGE_CHARS)
+            ((struct vhdx *)img->state)->linkage_at = at + value;
     }
+    if (strspn(img->info.parent_uuid, "0-") == strlen(img->info.parent_uuid))
+        img->info.parent_uuid[0] = 0;
     for (char *p = img->info.parent_uuid; *p; p++)
         *p = *p >= 'A' && *p <= 'F' ? (char)(*p | 0x20) : *p;
     free(l);
@@ -204,8 +209,12 @@ static int vhdx_open(struct gh_image *img, struct gh_error *err)
     img->needs_parent = v->parent;
     snprintf(img->info.variant, sizeof img->info.variant, v->parent ? "differencing" : v->fixed ? "fixed" : "dynamic");
     gh_uuid_text(img->info.uuid, v->header + 32, true);
-    if (v->parent)
+    /* This id is new with each first write: it says that the data changed, not only which disk it is. */
+    snprintf(img->info.change_id, sizeof img->info.change_id, "%s", img->info.uuid);
+    if (v->parent) {
         snprintf(img->info.parent_format, sizeof img->info.parent_format, "vhdx");
+        snprintf(img->info.parent_change_id, sizeof img->info.parent_change_id, "%s", img->info.parent_uuid);
+    }
     /* Blocks that are only partly here, as Hyper-V makes them, are read but not written: ours are always whole. */
     for (uint64_t i = 0; v->parent && img->writable && i < v->blocks && !r; i++)
         if ((v->bat[slot(v, i)] & 7) == PARTIALLY)
@@ -316,6 +325,14 @@ static int vhdx_zero(struct gh_image *img, uint64_t off, uint64_t len, bool disc
     return r;
 }
 
+static unsigned put_wide(uint8_t *to, const char *text)
+{
+    unsigned n = 0;
+    for (; text[n]; n++)
+        gh_le16_put(to + n * 2, text[n] == '/' ? '\\' : (uint8_t)text[n]);
+    return n * 2;
+}
+
 static int vhdx_first_write(struct gh_image *img)
 {
     struct vhdx *v = img->state;
@@ -325,8 +342,27 @@ static int vhdx_first_write(struct gh_image *img)
     if (!img->keep_id)
         gh_uuid_random(v->header + 32);
     gh_uuid_text(img->info.uuid, v->header + 32, true);
+    snprintf(img->info.change_id, sizeof img->info.change_id, "%s", img->info.uuid);
     for (unsigned i = 0; i < 2 && !r; i++)
         r = vhdx_write_header(img);
+    return r;
+}
+
+static int vhdx_remember_parent(struct gh_image *img, const struct gh_parent_seen *seen, const struct gh_image_info *parent)
+{
+    struct vhdx *v = img->state;
+    uint8_t wide[2 * 36] = { 0 };
+    static const char unknown[] = "00000000-0000-0000-0000-000000000000";
+    if (parent && strlen(parent->uuid) != 36)
+        return 0;
+    if (!v->linkage_at)
+        return parent ? -ENOTSUP : 0;
+    put_wide(wide, parent ? parent->uuid : unknown);
+    int r = gh_file_write(img->file, v->linkage_at + 2, wide, sizeof wide);
+    if (!r) {
+        snprintf(img->info.parent_uuid, sizeof img->info.parent_uuid, "%s", parent ? parent->uuid : "");
+        snprintf(img->info.parent_change_id, sizeof img->info.parent_change_id, "%s", parent ? parent->uuid : "");
+    }
     return r;
 }
 
@@ -375,14 +411,6 @@ static int vhdx_check(struct gh_image *img, bool repair, struct gh_check_report 
 }
 
 enum { LOCATOR_AT = 4096, LOCATOR_BYTES = 4096 };
-
-static unsigned put_wide(uint8_t *to, const char *text)
-{
-    unsigned n = 0;
-    for (; text[n]; n++)
-        gh_le16_put(to + n * 2, text[n] == '/' ? '\\' : (uint8_t)text[n]);
-    return n * 2;
-}
 
 /* The parent locator: who the child builds on, and where it is from here. */
 static int make_locator(const struct gh_image_create *how, uint8_t l[LOCATOR_BYTES])
@@ -487,7 +515,11 @@ int vhdx_create(struct gh_file *file, const struct gh_image_create *how, struct 
     }
     /* Headers, the second one newer; then the identifier, which makes it an image. */
     gh_uuid_random(h + 16);
-    gh_uuid_random(h + 32);
+    struct gh_image_info same = { 0 };
+    if (how->like)
+        gh_image_info(how->like, &same);
+    if (strcmp(how->like ? same.format : "", "vhdx") || !gh_uuid_parse(h + 32, same.uuid, true))
+        gh_uuid_random(h + 32);
     gh_le16_put(h + 66, 1);
     gh_le32_put(h + 68, VHDX_MIB);
     gh_le64_put(h + 72, VHDX_MIB);
@@ -512,6 +544,6 @@ static const char *const variants[] = { "dynamic", NULL };
 const struct gh_image_driver gh_image_vhdx = {
     .format = { "vhdx", "Hyper-V disk", variants, true, true, true, "vhdx" },
     .probe = vhdx_probe, .open = vhdx_open, .close = vhdx_close, .map = vhdx_map, .reserve = vhdx_reserve, .link = vhdx_link,
-    .unreserve = vhdx_unreserve, .zero = vhdx_zero, .first_write = vhdx_first_write, .resize = vhdx_resize,
+    .unreserve = vhdx_unreserve, .zero = vhdx_zero, .first_write = vhdx_first_write, .resize = vhdx_resize, .remember_parent = vhdx_remember_parent,
     .check = vhdx_check, .create = vhdx_create,
 };

@@ -22,6 +22,7 @@ struct vhdx {
     uint32_t sector;
     bool     fixed, parent;
     uint64_t *bat;                            /* host order */
+    uint64_t linkage_at;                      /* the parent's id as text, in the locator; 0: none */
     uint64_t size_at;                         /* where the metadata keep the virtual size */
     uint8_t  header[VHDX_PAGE];               /* the current one */
     unsigned current;                         /* 0 or 1 */

@@ -213,12 +213,14 @@ static int vmdk_open(struct gh_image *img, struct gh_error *err)
     v->cid = t.cid;
     v->cid_at = t.cid_at ? at + t.cid_at : 0;
     v->parent_cid = t.parent_cid;
+    v->parent_cid_at = t.parent_cid_at ? at + t.parent_cid_at : 0;
     snprintf(img->info.variant, sizeof img->info.variant, "%.23s", t.create_type);
     snprintf(img->info.change_id, sizeof img->info.change_id, "%08x", t.cid);
     if (t.parent_cid != VMDK_NO_PARENT) {
         img->needs_parent = true;
         snprintf(img->info.parent_name, sizeof img->info.parent_name, "%s", t.parent_name);
-        snprintf(img->info.parent_change_id, sizeof img->info.parent_change_id, "%08x", t.parent_cid);
+        if (t.parent_cid)                      /* 0: our own merge is under way */
+            snprintf(img->info.parent_change_id, sizeof img->info.parent_change_id, "%08x", t.parent_cid);
         snprintf(img->info.parent_format, sizeof img->info.parent_format, "vmdk");
     }
     r = add_extents(img, &t, gh_le32_get(magic) == VMDK_MAGIC, err);
@@ -442,6 +444,17 @@ static int vmdk_first_write(struct gh_image *img)
     return gh_file_write(img->file, v->cid_at, digits, 8);
 }
 
+static int vmdk_remember_parent(struct gh_image *img, const struct gh_parent_seen *seen, const struct gh_image_info *parent)
+{
+    struct vmdk *v = img->state;
+    if (parent && strlen(parent->change_id) != 8)
+        return 0;
+    if (!v->parent_cid_at)
+        return parent ? -ENOTSUP : 0;
+    snprintf(img->info.parent_change_id, sizeof img->info.parent_change_id, "%s", parent ? parent->change_id : "");
+    return gh_file_write(img->file, v->parent_cid_at, parent ? parent->change_id : "00000000", 8);
+}
+
 /* The second table only helps when the first one is damaged: what it says wrongly is no loss yet. */
 static int compare_copy(struct vmdk_extent *e, uint64_t g, uint32_t gte, bool repair, struct gh_check_report *rep)
 {
@@ -492,5 +505,6 @@ const struct gh_image_driver gh_image_vmdk = {
     .format = { "vmdk", "VMware disk", vmdk_variants, true, true, false, "vmdk" },
     .probe = vmdk_probe, .references = vmdk_references, .open = vmdk_open, .close = vmdk_close, .map = vmdk_map,
     .read_packed = vmdk_read_packed, .reserve = vmdk_reserve, .link = vmdk_link, .unreserve = vmdk_unreserve, .zero = vmdk_zero,
-    .write_stream = vmdk_stream_write, .first_write = vmdk_first_write, .check = vmdk_check, .create = vmdk_create,
+    .write_stream = vmdk_stream_write, .first_write = vmdk_first_write,
+    .remember_parent = vmdk_remember_parent, .check = vmdk_check, .create = vmdk_create,
 };

@@ -34,7 +34,7 @@ struct vmdk {
     struct vmdk_extent *extent;
     unsigned extents;
     uint32_t cid, parent_cid;
-    uint64_t cid_at;                          /* byte of the CID's digits in the main file */
+    uint64_t cid_at, parent_cid_at;           /* byte of the CID's digits in the main file */
     pthread_mutex_t lock;                     /* loading of tables; the unpacked grain */
     uint8_t *packed_grain;                    /* the grain unpacked last */
     uint64_t packed_at;
@@ -47,7 +47,7 @@ struct vmdk {
 struct vmdk_line { unsigned kind; uint64_t sectors, offset; char name[256]; bool sparse, known; };
 struct vmdk_text {
     uint32_t cid, parent_cid;
-    uint64_t cid_at;                          /* byte in the text */
+    uint64_t cid_at, parent_cid_at;           /* byte in the text; parent: 0 unless it has eight digits */
     char create_type[64], parent_name[1024];
     struct vmdk_line *line;
     unsigned lines;

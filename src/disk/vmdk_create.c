@@ -18,6 +18,13 @@ static int text_for(char *text, size_t room, unsigned kind, const struct gh_imag
     uint64_t sectors = how->bytes / 512, cylinders = sectors / (16 * 63);
     char parent_cid[16] = "ffffffff", hint[300] = "";
     gh_uuid_random(random);
+    uint32_t cid = gh_le32_get(random) & 0x7fffffff;
+    if (how->like) {
+        struct gh_image_info same;
+        gh_image_info(how->like, &same);
+        if (!strcmp(same.format, "vmdk"))
+            cid = (uint32_t)strtoul(same.change_id, NULL, 16);
+    }
     if (how->parent_name) {
         struct gh_image_info parent;
         gh_image_info(how->parent, &parent);
@@ -28,7 +35,7 @@ static int text_for(char *text, size_t room, unsigned kind, const struct gh_imag
         "# Disk DescriptorFile\nversion=1\nCID=%08x\nparentCID=%s\ncreateType=\"%s\"\n%s\n"
         "# Extent description\n%s\n# The Disk Data Base\n#DDB\n\nddb.virtualHWVersion = \"4\"\n"
         "ddb.geometry.cylinders = \"%llu\"\nddb.geometry.heads = \"16\"\nddb.geometry.sectors = \"63\"\nddb.adapterType = \"ide\"\n",
-        gh_le32_get(random) & 0x7fffffff, parent_cid, types[kind], hint, extents,
+        cid, parent_cid, types[kind], hint, extents,
         (unsigned long long)(cylinders > 16383 ? 16383 : cylinders));
     return n > 0 && (size_t)n < room ? n : -ENAMETOOLONG;
 }

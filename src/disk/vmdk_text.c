@@ -96,6 +96,7 @@ int vmdk_text_parse(const char *text, size_t len, struct vmdk_text *t)
             t->cid_at = begin + (size_t)(value - line);
         } else if (!strcasecmp(line, "parentCID")) {
             t->parent_cid = (uint32_t)strtoul(value, NULL, 16);
+            t->parent_cid_at = strspn(value, "0123456789abcdefABCDEF") == 8 ? begin + (size_t)(value - line) : 0;
         } else if (!strcasecmp(line, "createType")) {
             unquote(t->create_type, sizeof t->create_type, value);
         } else if (!strcasecmp(line, "parentFileNameHint")) {

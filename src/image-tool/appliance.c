@@ -212,11 +212,14 @@ static json_t *survey_one(const char *path, const char *format)
     struct gh_image_open_how how = { .format = format, .unlocked = true };
     struct gh_image *img = gh_image_open_path(path, &how, &err);
 
-    if (!img) { /* a parent may be gone: the top alone still says much */
+    if (!img) { /* a parent may be changed or gone: what is there still says much */
         struct gh_error again = { 0 };
         json_object_set_new(j, "error", json_pack("{s:s, s:s, s:s}", "id", err.id, "text", err.text, "message", err.message));
-        how.top_only = true;
+        how.accept_parent = true;
         img = gh_image_open_path(path, &how, &again);
+        how.top_only = true;
+        if (!img)
+            img = gh_image_open_path(path, &how, &again);
     }
     if (!img)
         return j;

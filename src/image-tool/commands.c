@@ -267,6 +267,7 @@ int tool_compact(struct tool *t)
     gh_image_info(src, &i);
     struct gh_image_create how = same_kind(&i);
     int r = 0;
+    how.like = src;
     if (i.has_parent || i.snapshots)
         r = gh_error_set(&err, -EBUSY, "DiskHasSnapshots", "“%s” belongs to a tree of snapshots and cannot be rewritten alone.", t->arg[0]);
     if (!r)
@@ -345,7 +346,7 @@ int tool_map(struct tool *t)
 int tool_commit(struct tool *t)
 {
     struct gh_error err = { 0 };
-    struct gh_image_info i = { 0 };
+    struct gh_image_info i = { 0 }, ti = { 0 };
     struct gh_image *top = gh_image_open_path(t->arg[0], &(struct gh_image_open_how){ .format = t->from, .unlocked = true,
         .folder = t->allow }, &err);
     if (!top)
@@ -356,12 +357,42 @@ int tool_commit(struct tool *t)
         return tool_fail(t, &err);
     }
     gh_image_info(gh_image_parent(top), &i);
-    struct gh_image *base = open_image(t, gh_image_label(gh_image_parent(top)), i.format, true, &err);
+    char below[PATH_MAX];
+    gh_image_info(top, &ti);
+    snprintf(below, sizeof below, "%s", gh_image_label(gh_image_parent(top)));
+    struct gh_image *base = open_image(t, below, i.format, true, &err);
+    /* The top's own file, to say in it that its parent changes by our doing: whoever is interrupted can begin anew. Where it
+     * may not be written, that is so for formats that know their parents by ids. */
+    struct gh_image *mark = !base ? NULL : gh_image_open_path(t->arg[0], &(struct gh_image_open_how){ .format = ti.format, .writable = true,
+        .top_only = true, .folder = t->allow }, NULL);
     struct gh_progress p = { tool_progress, t };
-    int r = base ? gh_image_commit(top, base, &p, &err) : -EIO;
+    int r = !base ? -EIO : mark ? gh_image_remember_parent(mark, NULL, &err) : 0;
+    if (!r)
+        r = gh_image_commit(top, base, &p, &err);
     if (base && gh_image_close(base) < 0 && !r)
         r = gh_error_set(&err, -EIO, "DiskFlushFailed", "The merged disk could not be confirmed; “%s” still holds its changes.", t->arg[0]);
+    if (!r && mark) { /* the merged parent reads as the top does, so it may stay */
+        base = open_image(t, below, i.format, false, &err);
+        r = base ? gh_image_remember_parent(mark, base, &err) : -EIO;
+        gh_image_close(base);
+    }
+    gh_image_close(mark);
     gh_image_close(top);
+    return r < 0 ? tool_fail(t, &err) : 0;
+}
+
+/* The user knows that the changed parent is right: from now on the child knows it as it is. */
+static int accept_parent(struct tool *t)
+{
+    struct gh_error err = { 0 };
+    struct gh_image *img = gh_image_open_path(t->arg[0], &(struct gh_image_open_how){ .format = t->from, .writable = true,
+        .accept_parent = true, .folder = t->allow }, &err);
+    if (!img)
+        return tool_fail(t, &err);
+    int r = gh_image_parent(img) ? gh_image_remember_parent(img, gh_image_parent(img), &err)
+                                 : gh_error_set(&err, -EINVAL, "DiskHasNoParent", "“%s” does not build on another disk.", t->arg[0]);
+    if (gh_image_close(img) < 0 && !r)
+        r = gh_error_set(&err, -EIO, "DiskFlushFailed", "“%s” could not be completed: %s.", t->arg[0], strerror(EIO));
     return r < 0 ? tool_fail(t, &err) : 0;
 }
 
@@ -370,8 +401,10 @@ int tool_rebase(struct tool *t)
     struct gh_error err = { 0 };
     struct gh_image_info i = { 0 }, pi = { 0 };
     char path[PATH_MAX];
+    if (t->accept_parent && !t->parent && !t->flatten)
+        return accept_parent(t);
     if (!t->parent == !t->flatten) {
-        fprintf(stderr, "gasthaus-image: rebase needs --parent FILE or --flatten\n");
+        fprintf(stderr, "gasthaus-image: rebase needs --parent FILE, --flatten or --accept-parent\n");
         return 2;
     }
     struct gh_image *src = t->unsafe ? NULL : open_image(t, t->arg[0], t->from, false, &err), *base = NULL;
@@ -393,6 +426,7 @@ int tool_rebase(struct tool *t)
         gh_image_info(base, &pi);
     /* A new file with what differs from the new parent, complete before it takes the old one's place. */
     struct gh_image_create how = same_kind(&i);
+    how.like = src;
     how.parent = base;
     how.parent_name = base ? t->parent : NULL;
     how.parent_format = base ? pi.format : NULL;

@@ -30,7 +30,7 @@ static const struct { const char *name; int (*run)(struct tool *); const char *a
     { "compact", tool_compact, "FILE", "rewrite without unused space, verified before it replaces the old one" },
     { "compare", tool_compare, "A B", "compare what two images read as" },
     { "map", tool_map, "FILE", "list which parts hold data" },
-    { "rebase", tool_rebase, "FILE", "put FILE on --parent P, or on nothing with --flatten" },
+    { "rebase", tool_rebase, "FILE", "put FILE on --parent P, or on nothing with --flatten; or --accept-parent" },
     { "commit", tool_commit, "FILE", "merge FILE into its parent" },
     { "hash", tool_hash, "FILE", "a number for what the image reads as, the same in every format" },
     { "inspect", tool_inspect, "FILE", "say what a machine of another program becomes here" },
@@ -90,6 +90,7 @@ static void usage(FILE *to)
                 "      --parent FILE    the new disk builds on FILE (create), or moves onto it (rebase)\n"
                 "      --parent-format FORMAT\n"
                 "      --flatten        rebase: needs no parent any more\n"
+                "      --accept-parent  rebase: the parent was changed, and is right as it is now\n"
                 "      --unsafe         rebase: only the reference changes, the content is the same\n"
                 "      --repair         check: mend what can be mended\n"
                 "      --verify         convert: compare the result before it takes its place\n"
@@ -197,7 +198,7 @@ static int enclose(struct tool *t, const char *name, struct gh_error *err)
 }
 
 enum { O_VARIANT = 256, O_CLUSTER, O_COMPRESSION, O_PARENT, O_PARENT_FORMAT, O_FLATTEN, O_UNSAFE, O_REPAIR, O_SHRINK,
-       O_ALLOW, O_FORCE, O_JSON, O_IN_PLACE, O_OVF, O_VERSION, O_PLAIN, O_VERIFY, O_SYSTEM };
+       O_ALLOW, O_FORCE, O_JSON, O_IN_PLACE, O_OVF, O_VERSION, O_PLAIN, O_VERIFY, O_SYSTEM, O_ACCEPT_PARENT };
 
 int main(int argc, char **argv)
 {
@@ -208,7 +209,7 @@ int main(int argc, char **argv)
         { "repair", 0, NULL, O_REPAIR }, { "shrink", 0, NULL, O_SHRINK }, { "allow", 1, NULL, O_ALLOW },
         { "in-place", 0, NULL, O_IN_PLACE }, { "ovf", 1, NULL, O_OVF }, { "system", 1, NULL, O_SYSTEM }, { "force", 0, NULL, O_FORCE }, { "json", 0, NULL, O_JSON },
         { "progress", 0, NULL, 'p' }, { "help", 0, NULL, 'h' }, { "plain", 0, NULL, O_PLAIN }, { "verify", 0, NULL, O_VERIFY },
-        { "version", 0, NULL, O_VERSION }, { 0 },
+        { "version", 0, NULL, O_VERSION }, { "accept-parent", 0, NULL, O_ACCEPT_PARENT }, { 0 },
     };
     struct tool t = { .last_percent = -1 };
     int c;
@@ -228,6 +229,7 @@ int main(int argc, char **argv)
         case O_PARENT: t.parent = optarg; break;
         case O_PARENT_FORMAT: t.parent_format = optarg; break;
         case O_FLATTEN: t.flatten = true; break;
+        case O_ACCEPT_PARENT: t.accept_parent = true; break;
         case O_UNSAFE: t.unsafe = true; break;
         case O_REPAIR: t.repair = true; break;
         case O_SHRINK: t.shrink = true; break;

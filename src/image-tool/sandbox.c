@@ -70,7 +70,7 @@ static const int allowed[] = {
     C(read), C(write), C(readv), C(writev), C(pread64), C(pwrite64), C(preadv), C(pwritev), C(preadv2), C(pwritev2), C(lseek),
     C(open), C(openat), C(close), C(stat), C(lstat), C(fstat), C(newfstatat), C(statx), C(statfs), C(fstatfs), C(access), C(faccessat),
     C(faccessat2), C(readlink), C(readlinkat), C(getdents64), C(getcwd), C(fcntl), C(ioctl), C(dup), C(fsync), C(fdatasync),
-    C(sync_file_range), C(fadvise64), C(copy_file_range), C(fallocate), C(ftruncate), C(fchmod), C(fchown), C(rename), C(renameat), C(renameat2), C(unlink), C(unlinkat),
+    C(sync_file_range), C(fadvise64), C(copy_file_range), C(fallocate), C(ftruncate), C(fchmod), C(fchown), C(utimensat), C(rename), C(renameat), C(renameat2), C(unlink), C(unlinkat),
     C(poll), C(ppoll), C(futex), C(nanosleep), C(clock_nanosleep), C(sched_yield), C(restart_syscall),
     C(clock_gettime), C(clock_getres), C(gettimeofday), C(time), C(getcpu), C(getpid), C(gettid), C(getuid), C(geteuid), C(getgid), C(getegid),
     C(getrandom), C(sched_getaffinity), C(getrusage), C(sysinfo), C(uname), C(prlimit64),

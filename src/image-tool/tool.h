@@ -11,7 +11,7 @@ struct tool {
     unsigned ovf, system;
     const char *from, *to, *variant, *compression, *parent, *parent_format, *allow;
     uint64_t cluster;
-    bool flatten, unsafe, repair, shrink, force, json, progress, in_place, plain, verify;
+    bool flatten, unsafe, repair, shrink, force, json, progress, in_place, plain, verify, accept_parent;
     int last_percent;
 };
 int  tool_fail(struct tool *t, const struct gh_error *err);      /* prints; returns the exit status */

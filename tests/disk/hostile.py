@@ -196,7 +196,7 @@ def vdi_tree(d):
     check('a changed parent is refused', got == 'DiskParentChanged', got)
     p = run(tool, 'compare', f'{d}/vm/Snapshots/child.vdi', f'{d}/p.raw')
     said = p.stdout.decode()
-    check('by names and times', 'base.vdi' in said and 'child.vdi' in said and len(re.findall(r'changed \d{4}-\d\d-\d\d \d\d:\d\d UTC', said)) == 2, said)
+    check('by names and times', 'base.vdi' in said and 'child.vdi' in said and len(re.findall(r'\(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\)', said)) == 2, said)
     os.unlink(f'{d}/vm/base.vdi')
     got = error_id('compare', f'{d}/vm/Snapshots/child.vdi', f'{d}/p.raw')
     check('a missing parent is refused', got == 'DiskParentMissing', got)

@@ -118,6 +118,10 @@ static int make(void)
                 fill(buf, s, 1);
                 CHECK_FATAL(!gh_image_write(parent, (uint64_t)s * SECTOR, buf, SECTOR));
             }
+        CHECK_EQ(gh_image_close(parent), 0);
+        parent = gh_image_open(&(struct gh_image_spec){ .format = kind->format, .label = "parent", .unlocked = true,
+            .fd = fcntl(parent_fd, F_DUPFD_CLOEXEC, 3) }, &err);
+        CHECK_FATAL(parent);
         how.parent = parent;
         how.parent_name = "parent";
         how.parent_format = kind->format;

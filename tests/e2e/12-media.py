@@ -7,7 +7,7 @@ import os
 import random
 import subprocess
 
-from guestlib import Engine, check
+from guestlib import BUILD, Engine, check
 
 
 def qemu(*args):
@@ -50,6 +50,17 @@ with Engine("media") as e:
     refused("DiskHasChildren", "delete", f"{folder}/base.qcow2")
     refused("DiskHasSnapshots", "compact", f"{folder}/child.qcow2")
     refused("MediumUnknown", "compact", "/etc/passwd")
+
+    # A parent that changed under its child is told, still known as the parent, and can be accepted.
+    subprocess.run([f"{BUILD}/src/image-tool/gasthaus-image", "resize", f"{folder}/child.qcow2", "9M"], check=True)
+    check("error" not in media()["child.qcow2"], "a child that was written to")
+    write(f"{folder}/base.qcow2", "write -P 5 0 64k")
+    m = media()
+    check(m["child.qcow2"].get("error", {}).get("id") == "DiskParentChanged" and m["base.qcow2"]["parent_of"] == [m["child.qcow2"]["path"]],
+          f"its parent was changed: {m['child.qcow2'].get('error')}")
+    e.ctl("media", "accept-parent", f"{folder}/child.qcow2")
+    check("error" not in media()["child.qcow2"], "accept-parent")
+    refused("DiskHasNoParent", "accept-parent", f"{folder}/base.qcow2")
     refused("FileNotFound", "relink", disk, "/nonexistent/disk.qcow2")
 
     # Grow.

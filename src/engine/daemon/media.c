@@ -179,6 +179,13 @@ static void run_move(struct action *a, json_t *medium)
     g_file_move_async(from, to, G_FILE_COPY_NOFOLLOW_SYMLINKS, G_PRIORITY_DEFAULT, NULL, NULL, NULL, moved, a);
 }
 
+static void run_accept_parent(struct action *a, json_t *medium)
+{
+    const char *const args[] = { "rebase", a->path, "--from", a->format, "--accept-parent", NULL };
+
+    gh_job_run(a->job, args, NULL, check_done, a);
+}
+
 static void run_release(struct action *a, json_t *medium)
 {
     struct gh_error err = { 0 };
@@ -291,6 +298,7 @@ static const struct verb verbs[] = {
     { "check", FALSE, TRUE, TRUE, FALSE, run_check }, { "compact", FALSE, FALSE, FALSE, TRUE, run_compact }, { "resize", FALSE, FALSE, TRUE, TRUE, run_resize },
     { "convert", FALSE, TRUE, TRUE, FALSE, run_convert }, { "move", FALSE, FALSE, FALSE, TRUE, run_move }, { "release", FALSE, TRUE, TRUE, FALSE, run_release },
     { "delete", FALSE, FALSE, TRUE, TRUE, run_delete }, { "relink", FALSE, TRUE, TRUE, FALSE, run_relink },
+    { "accept-parent", FALSE, TRUE, TRUE, TRUE, run_accept_parent },
 };
 
 static json_t *find(json_t *list, const char *path)

@@ -260,6 +260,9 @@ static void on_action (GtkButton *button, struct page *p)
         ask_place (p, action, path);
     else if (g_str_equal (action, "release"))
         question (p, "release", path, _ ("Take It out of Its Machines?"), _ ("The file stays on this computer; no machine uses it any more."), _ ("_Release"), NULL);
+    else if (g_str_equal (action, "accept-parent"))
+        question (p, action, path, _ ("Use the Changed Disk Below?"), _ ("The disk that this one builds on was changed. If that was a mistake, what is on both no "
+            "longer fits together: restore it from a backup instead."), _ ("_Use It"), NULL);
     else
         run (p, action, path, g_variant_new ("a{sv}", NULL));
 }
@@ -349,6 +352,8 @@ static GtkWidget *make_row (struct page *p, json_t *m)
         add_button (p, buttons, "check", _ ("C_heck"), path, bytes);
         add_button (p, buttons, "convert", _ ("Con_vert…"), path, bytes);
     }
+    if (!g_strcmp0 (json_string_value (json_object_get (json_object_get (m, "error"), "id")), "DiskParentChanged"))
+        add_button (p, buttons, "accept-parent", _ ("_Accept Below…"), path, bytes);
     add_button (p, buttons, present ? "move" : "relink", present ? _ ("_Move…") : _ ("_Find…"), path, bytes);
     if (json_array_size (json_object_get (m, "users")))
         add_button (p, buttons, "release", _ ("_Release…"), path, bytes);
