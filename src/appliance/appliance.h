@@ -48,11 +48,12 @@ struct gh_appliance {
     uint32_t cpus;
     char     firmware[12], clock_base[12], boot_order[8];
     uint32_t system;                       /* which of the package's machines this is; set before reading */
+    bool     in_place;                     /* disks that can stay where they are do; set before reading */
     struct gh_appliance_system  *systems;  unsigned system_count;   /* all of them; none where a package has one at most */
     struct gh_appliance_medium  *media;    unsigned media_count;
     struct gh_appliance_network *networks; unsigned network_count;
     struct gh_appliance_line    *lines;    unsigned line_count;
-    uint64_t space_needed;                 /* bytes, when nothing is used in place */
+    uint64_t space_needed;                 /* bytes of what is copied */
     char    *blocker;                      /* why it cannot start here as it is, and what would help; or NULL */
 };
 

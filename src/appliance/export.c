@@ -4,6 +4,9 @@
  *
  * Disks are written straight into the archive; description and manifest have lengths that are known
  * before their content is, and are filled in last.
+ *
+ * OUT.ovf's files grow under names with ".PID.part". Where an older appliance is replaced, its disks keep their names until
+ * the new description has its own, which refers to others; so whatever ends the program, one of the two is whole.
  */
 #include "appliance/export.h"
 
@@ -221,42 +224,128 @@ static int save_text(const char *path, const char *text)
     return !r && fsync(fd) < 0 ? -errno : r;
 }
 
-static int export_folder(struct job *j)
+/* A name for disk k that no file has. */
+static int free_name(struct job *j, const char *folder, unsigned k)
 {
-    char path[DISKS_MAX + 2][PATH_MAX], folder[PATH_MAX];
-    unsigned made = 0;
+    char path[PATH_MAX];
+
+    for (unsigned i = 1; i < 1000; i++) {
+        char number[16] = "";
+        if (i > 1)
+            snprintf(number, sizeof number, "-%u", i);
+        snprintf(j->disk[k].name, sizeof j->disk[k].name, "%.90s-disk%03u%s.vmdk", j->base, k + 1, number);
+        if (snprintf(path, sizeof path, "%s%s", folder, j->disk[k].name) >= (int)sizeof path)
+            return -ENAMETOOLONG;
+        if (access(path, F_OK) < 0)
+            return 0;
+    }
+    return -EEXIST;
+}
+
+/* Disks that only the older description named, by names as we give them. */
+static void remove_old_disks(struct job *j, const char *folder, const char *old_text)
+{
+    g_autoptr(GDir) dir = old_text ? g_dir_open(folder, 0, NULL) : NULL;
+    g_autofree char *begins = g_strdup_printf("%s-disk", j->base);
+
+    for (const char *name; dir && (name = g_dir_read_name(dir));) {
+        g_autofree char *quoted = g_strdup_printf("\"%s\"", name), *path = g_build_filename(folder, name, NULL);
+        bool old = g_str_has_prefix(name, begins) && g_str_has_suffix(name, ".vmdk") && strstr(old_text, quoted);
+        for (unsigned k = 0; k < j->count && old; k++)
+            old = strcmp(name, j->disk[k].name) != 0;
+        if (old)
+            unlink(path);
+    }
+}
+
+struct names { char part[DISKS_MAX + 2][PATH_MAX], end[DISKS_MAX + 2][PATH_MAX]; unsigned made, placed; };
+
+static int add_name(struct names *n, const char *folder, const char *name)
+{
+    int a = snprintf(n->end[n->made], PATH_MAX, "%s%s", folder, name);
+    int b = snprintf(n->part[n->made], PATH_MAX, "%s%s.%d.part", folder, name, getpid());
+
+    return a >= PATH_MAX || b >= PATH_MAX ? -ENAMETOOLONG : 0;
+}
+
+static int write_files(struct job *j, struct names *n, const char *folder)
+{
     int r = 0;
 
-    snprintf(folder, sizeof folder, "%s", j->stem);
-    char *slash = strrchr(folder, '/');
-    slash[1] = 0;
     for (unsigned k = 0; k < j->count && !r; k++) {
-        if (snprintf(path[made], PATH_MAX, "%s%s", folder, j->disk[k].name) >= PATH_MAX)
-            return -ENAMETOOLONG;
-        gh_autoclose int fd = open(path[made], O_RDWR | O_CREAT | (j->e->force ? O_TRUNC : O_EXCL) | O_CLOEXEC, 0644);
-        if (fd < 0) {
-            r = no_write(j, path[made], -errno);
+        r = free_name(j, folder, k);
+        if (!r)
+            r = add_name(n, folder, j->disk[k].name);
+        gh_autoclose int fd = r ? -1 : open(n->part[n->made], O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+        if (!r && fd < 0)
+            r = no_write(j, n->end[n->made], -errno);
+        if (r < 0)
             break;
-        }
-        made++;
+        n->made++;
         r = write_disk(j, k, fd, j->disk[k].name, 0);
+        if (!r && fsync(fd) < 0)
+            r = -errno;
     }
     g_autofree char *text = r ? NULL : gh_ovf_write(j->e->a, j->e->version, j->disk, j->count);
     if (!r && !text)
         r = -ENOMEM;
     g_autofree char *mf = r ? NULL : manifest(j, text, strlen(text));
-    static const char *const endings[] = { ".mf", ".ovf" }; /* the description last: without it there is no appliance */
+    static const char *const endings[] = { ".ovf", ".mf" };
     for (unsigned i = 0; i < 2 && !r; i++) {
-        if (snprintf(path[made], PATH_MAX, "%s%s", j->stem, endings[i]) >= PATH_MAX)
-            r = -ENAMETOOLONG;
-        if (!r && j->e->force)
-            unlink(path[made]);
+        g_autofree char *name = g_strconcat(j->base, endings[i], NULL);
+        r = add_name(n, folder, name);
         if (!r)
-            r = save_text(path[made], i ? text : mf);
-        made += !r;
+            r = save_text(n->part[n->made], i ? mf : text);
+        n->made += !r;
     }
-    for (unsigned i = 0; r < 0 && i < made; i++)
-        unlink(path[i]);
+    return r;
+}
+
+/* Disks, then the description. Between it and its manifest there is none: an appliance without one is whole. */
+static int place_files(struct job *j, struct names *n, const char *folder)
+{
+    g_autofree char *old_text = NULL;
+    unsigned ovf = n->made - 2, mf = n->made - 1;
+    int r = 0;
+
+    if (j->e->force && !g_file_get_contents(n->end[ovf], &old_text, NULL, NULL))
+        old_text = NULL;
+    for (; n->placed < ovf && !r; n->placed += !r)
+        r = gh_file_rename(AT_FDCWD, n->part[n->placed], n->end[n->placed]);
+    if (!r && old_text && unlink(n->end[mf]) < 0 && errno != ENOENT)
+        r = -errno;
+    if (!r)
+        r = gh_file_rename(AT_FDCWD, n->part[ovf], n->end[ovf]);
+    if (r < 0)
+        return r;
+    n->placed = n->made;
+    remove_old_disks(j, folder, old_text);
+    return gh_file_rename(AT_FDCWD, n->part[mf], n->end[mf]);
+}
+
+static int export_folder(struct job *j)
+{
+    struct names *n = calloc(1, sizeof *n);
+    char folder[PATH_MAX], mf[PATH_MAX + 4];
+
+    if (!n)
+        return -ENOMEM;
+    snprintf(folder, sizeof folder, "%s", j->stem);
+    char *slash = strrchr(folder, '/');
+    slash[1] = 0;
+    snprintf(mf, sizeof mf, "%s.mf", j->stem);
+    int r = !j->e->force && !access(mf, F_OK)
+          ? gh_error_set(j->err, -EEXIST, "FileExists", "“%s” exists already. Choose another name, or overwrite it.", mf) : 0;
+    if (!r)
+        r = write_files(j, n, folder);
+    if (!r)
+        r = place_files(j, n, folder);
+    for (unsigned i = 0; r < 0 && i < DISKS_MAX + 2; i++)
+        if (n->part[i][0])
+            unlink(n->part[i]);
+    for (unsigned i = 0; r < 0 && n->placed < n->made && i < n->placed; i++)
+        unlink(n->end[i]);
+    free(n);
     return r;
 }
 

@@ -67,6 +67,7 @@ static const struct gh_schema_field fields[] = {
     GH_S_STRING(struct gh_appliance, clock_base, "clock_base", true, "utc or local"),
     GH_S_STRING(struct gh_appliance, boot_order, "boot_order", true, "letters c d a n"),
     GH_S_U32(struct gh_appliance, system, "system", false, 0, GH_APPLIANCE_SYSTEMS_MAX, "which machine of the package"),
+    GH_S_BOOL(struct gh_appliance, in_place, "in_place", "disks that can stay do"),
     GH_S_LIST(struct gh_appliance, systems, system_count, "systems", &system_schema, GH_APPLIANCE_SYSTEMS_MAX, "machines of the package"),
     GH_S_LIST(struct gh_appliance, media, media_count, "media", &medium_schema, GH_APPLIANCE_MEDIA_MAX, "drives"),
     GH_S_LIST(struct gh_appliance, networks, network_count, "networks", &network_schema, GH_APPLIANCE_NETWORKS_MAX, "network adapters"),
@@ -434,7 +435,7 @@ int gh_appliance_finish(struct gh_appliance *a, const char *fallback_name, struc
         if (m->missing || !m->source)
             continue;
         disks += !strcmp(m->kind, "disk");
-        if (m->target[0])
+        if (m->target[0] && !(a->in_place && m->can_stay))
             a->space_needed += m->needed_bytes < SPACE_MAX ? m->needed_bytes : SPACE_MAX;
     }
     for (unsigned i = 0; i < a->network_count; i++)

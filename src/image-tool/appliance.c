@@ -40,7 +40,7 @@ static int read_all(struct tool *t, struct gh_package *p, struct gh_appliance **
     int r = a ? gh_package_open(p, t->arg[0], t->allow, err) : -ENOMEM;
 
     if (a)
-        a->system = t->system;
+        a->system = t->system, a->in_place = t->in_place;
     if (!r)
         r = gh_read_description(p, a, err);
     if (!r)

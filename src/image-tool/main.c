@@ -98,7 +98,7 @@ static void usage(FILE *to)
                 "      --shrink         resize: allow a smaller size\n"
                 "      --allow FOLDER   references may lead there too\n"
                 "      --system N       inspect, import: which machine of an appliance that has several, from 0\n"
-                "      --in-place       import: disks that can stay where they are stay\n"
+                "      --in-place       inspect, import: disks that can stay where they are stay\n"
                 "      --ovf 1|2        export: version of the description\n"
                 "      --force          overwrite existing files\n"
                 "      --json           machine-readable output\n"

@@ -90,6 +90,44 @@ try_one("Quickemu", samples.quickemu, dict(name="debian-12", os_id="http://debia
 for fmt in ("vdi", "qcow2", "vmdk", "vhd", "raw"):
     try_one(f"bare {fmt}", samples.bare, dict(name="debian-server", firmware="bios", changed=["looks like Linux"], os_id="http://debian.org/debian/12"), fmt=fmt)
 
+# What a bare disk's system has drivers for decides where its disk hangs.
+def bare_disk(path, kind):
+    with open(path, "wb") as f:
+        f.truncate(8 << 20)
+        def put(at, data):
+            f.seek(at)
+            f.write(data)
+        put(0, b"\xeb\x63" + bytes(444) + b"\x80\0\0\0" + (b"\x07" if kind == "ntfs" else b"\x83") + b"\0\0\0" + (2048).to_bytes(4, "little") + (8192).to_bytes(4, "little"))
+        put(510, b"\x55\xaa")
+        if kind in ("ext2", "ext4"):
+            put((1 << 20) + 1024 + 56, b"\x53\xef")
+            put((1 << 20) + 1024 + 0x60, (0x42 if kind == "ext4" else 2).to_bytes(4, "little"))
+        elif kind in ("xfs4", "xfs5"):
+            put(1 << 20, b"XFSB")
+            put((1 << 20) + 100, (0xb4a0 + int(kind[3])).to_bytes(2, "big"))
+        elif kind == "btrfs":
+            put((1 << 20) + 65536 + 64, b"_BHRfS_M")
+        elif kind == "ntfs":
+            put((1 << 20) + 3, b"NTFS    ")
+
+
+with tempfile.TemporaryDirectory(prefix="gh-appl-") as d:
+    for name, kind, fmt, bus, adapter in (
+            ("thing", "ext4", "qcow2", "virtio", "virtio-net"), ("thing", "ext4", "raw", "virtio", "virtio-net"), ("thing", "ext4", "vdi", "ahci", "virtio-net"),
+            ("thing", "ext4", "vmdk", "ahci", "virtio-net"), ("thing", "xfs5", "qcow2", "virtio", "virtio-net"), ("thing", "btrfs", "qcow2", "virtio", "virtio-net"),
+            ("thing", "ext2", "qcow2", "ide", "e1000"), ("thing", "xfs4", "raw", "ide", "e1000"), ("debian-4", "ext2", "qcow2", "ide", "e1000"),
+            ("thing", "ntfs", "vdi", "ide", "e1000"), ("Windows XP", "ntfs", "vdi", "ide", "e1000"), ("Windows 10", "ntfs", "vhd", "ahci", "e1000"),
+            ("thing", "nothing", "raw", "ide", "e1000")):
+        bare_disk(f"{d}/plain", kind)
+        path = f"{d}/{name}.{fmt}"
+        subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", {"vhd": "vpc"}.get(fmt, fmt), f"{d}/plain", path], check=True)
+        code, out, err = image("inspect", "--json", path)
+        report = json.loads(out)
+        got = (report["media"][0]["bus"], report["networks"][0]["adapter"]) if code == 0 else out
+        said = [x["text"] for x in report.get("lines", []) if x["kind"] == "changed"]
+        check(got == (bus, adapter) and any({"virtio": "virtio", "ahci": "AHCI", "ide": "IDE"}[bus] in t for t in said), f"bare {name}, {kind}, {fmt}: {got} {said}")
+        os.unlink(path)
+
 # A missing disk is skipped with a warning; a wrong checksum refuses everything; in place copies nothing.
 with tempfile.TemporaryDirectory(prefix="gh-appl-") as d:
     text = samples.ovf_virtualbox("gone.vmdk").encode()

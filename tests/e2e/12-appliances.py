@@ -79,11 +79,19 @@ with Engine("appliances") as e:
     check(code == 1 and "[ExportNameInvalid]" in err, f"other endings are refused: {err.strip()}")
     e.ctl("export", "web", f"{e.folder}/folder.ovf")
     check(e.json("import", f"{e.folder}/folder.ovf", "--report")["dialect"] == "Gasthaus", "a folder's OVF too")
+    exported = {n for n in os.listdir(e.folder) if n.startswith("folder")}
+    code, _, err = e.try_ctl("export", "web", f"{e.folder}/folder.ovf")
+    check(code == 1 and "[FileExists]" in err, f"which is not overwritten either: {err.strip()}")
+    e.ctl("export", "web", f"{e.folder}/folder.ovf", "--force")
+    now = {n for n in os.listdir(e.folder) if n.startswith("folder")}
+    check(len(now) == len(exported) == 3 and e.json("import", f"{e.folder}/folder.ovf", "--report")["dialect"] == "Gasthaus", f"unless that is wished: {now}")
 
     # In place: the machine uses the file where it is.
     lib = f"{e.folder}/lib"
     os.mkdir(lib)
     xml, raw2 = samples.libvirt(lib)
+    check(e.json("import", xml, "--report")["space_needed"] > 0 and e.json("import", xml, "--report", "--in-place")["space_needed"] == 0,
+          "what stays in place needs no space")
     placed = e.json("show", e.json("import", xml, "--in-place")["uuid"])
     check(placed["disks"][0]["file"] == f"{lib}/vm/images/top.qcow2", "in place nothing is copied")
     e.ctl("delete", placed["name"])

@@ -66,14 +66,16 @@ void gh_appliance_inspect(struct gh_daemon *d, const char *path, GVariant *optio
     struct gh_error err = { 0 };
     const char *allow = NULL;
     guint32 system = 0;
+    gboolean in_place = FALSE;
     struct inspection *i = g_new0(struct inspection, 1);
 
     *i = (struct inspection){ d, inv };
     g_variant_lookup(options, "allow", "&s", &allow);
     g_variant_lookup(options, "system", "u", &system);
+    g_variant_lookup(options, "in-place", "b", &in_place);
     g_mkdir_with_parents(d->machines_folder, 0755);
     g_autofree char *number = g_strdup_printf("%u", system);
-    const char *const args[] = { "inspect", path, "--system", number, allow ? "--allow" : NULL, allow, NULL };
+    const char *const args[] = { "inspect", path, "--system", number, in_place ? "--in-place" : "--json", allow ? "--allow" : NULL, allow, NULL };
     if (gh_paths_check(path, &err) < 0 || !gh_child_run(args, NULL, NULL, inspected, i, &err)) {
         gh_return_error(inv, &err);
         g_free(i);

@@ -8,7 +8,8 @@
 #include "gui/gh-util.h"
 
 struct page {
-    GtkWidget *window, *stack, *import, *allow, *name, *in_place, *which, *all; /* the last two: of an appliance with several machines */
+    GtkWidget *window, *stack, *import, *allow, *name, *in_place, *space, *which, *all; /* the last two: of an appliance with several machines */
+    guint64 needed, stays, there; /* bytes: when all is copied; of that, what can stay; free */
     AdwStatusPage *failed;
     AdwPreferencesPage *report;
     GhConnection *connection;
@@ -75,15 +76,29 @@ static void add_lines (struct page *p, json_t *report, const char *kind, const c
     }
 }
 
-static gboolean some_can_stay (json_t *report)
+static gboolean some_can_stay (struct page *p, json_t *report)
 {
+    gboolean any = FALSE;
     json_t *m;
     size_t i;
 
+    p->stays = 0;
     json_array_foreach (json_object_get (report, "media"), i, m)
-        if (json_is_true (json_object_get (m, "can_stay")))
-            return TRUE;
-    return FALSE;
+        if (json_is_true (json_object_get (m, "can_stay"))) {
+            any = TRUE;
+            p->stays += (guint64) json_integer_value (json_object_get (m, "needed_bytes"));
+        }
+    return any;
+}
+
+/* What is not copied takes no space. */
+static void on_in_place (struct page *p)
+{
+    gboolean stays = p->in_place && gtk_switch_get_active (GTK_SWITCH (p->in_place));
+    g_autofree char *needed = gh_format_size (stays ? p->needed - MIN (p->stays, p->needed) : p->needed), *there = gh_format_size (p->there);
+    g_autofree char *text = g_strdup_printf (_ ("%s needed, %s free"), needed, there);
+
+    adw_preferences_row_set_title (ADW_PREFERENCES_ROW (p->space), text);
 }
 
 static void on_name (struct page *p)
@@ -135,10 +150,8 @@ static void add_systems (struct page *p, AdwPreferencesGroup *top, json_t *repor
 
 static void show_report (struct page *p, json_t *report)
 {
-    guint64 needed = (guint64) json_integer_value (json_object_get (report, "space_needed"));
-    guint64 there = (guint64) json_integer_value (json_object_get (report, "space_there"));
-    g_autofree char *needed_text = gh_format_size (needed), *there_text = gh_format_size (there);
-    g_autofree char *space = g_strdup_printf (_ ("%s needed, %s free"), needed_text, there_text);
+    p->needed = (guint64) json_integer_value (json_object_get (report, "space_needed"));
+    p->there = (guint64) json_integer_value (json_object_get (report, "space_there"));
     gboolean stays = p->in_place && gtk_switch_get_active (GTK_SWITCH (p->in_place));
 
     p->in_place = NULL;
@@ -151,14 +164,16 @@ static void show_report (struct page *p, json_t *report)
     p->name = gh_row_add_entry (top, _ ("Name"));
     gtk_editable_set_text (GTK_EDITABLE (p->name), p->proposed ? p->proposed : "");
     g_signal_connect_swapped (p->name, "changed", G_CALLBACK (on_name), p);
-    add_row (top, needed > there ? "dialog-warning-symbolic" : "drive-harddisk-symbolic", space);
-    if (some_can_stay (report)) {
+    p->space = add_row (top, p->needed > p->there ? "dialog-warning-symbolic" : "drive-harddisk-symbolic", "");
+    if (some_can_stay (p, report)) {
         GtkWidget *row = add_row (top, NULL, _ ("Use Disks Where They Are"));
         adw_action_row_set_subtitle (ADW_ACTION_ROW (row), _ ("Nothing is copied; the machine changes the files themselves"));
         p->in_place = gtk_switch_new ();
         gh_row_add_control (row, p->in_place);
         gtk_switch_set_active (GTK_SWITCH (p->in_place), stays);
+        g_signal_connect_swapped (p->in_place, "notify::active", G_CALLBACK (on_in_place), p);
     }
+    on_in_place (p);
     add_lines (p, report, "warning", _ ("Look At"), "dialog-warning-symbolic");
     add_lines (p, report, "changed", _ ("Changed"), "document-edit-symbolic");
     add_lines (p, report, "dropped", _ ("Left Out"), "list-remove-symbolic");
