@@ -49,6 +49,7 @@ struct gh_image {
     bool needs_parent;                         /* set by open: without a parent this is refused */
     bool accept_parent;
     struct gh_parent_seen seen;                /* set by open: what the child holds of its parent */
+    bool flat;                                 /* set by open: byte n of the disk is byte n of file, for ever; needs no lock */
     bool marked;                               /* first_write was done */
     bool keep_id;                              /* first_write leaves what children remember of it as it is */
     pthread_rwlock_t lock;

@@ -88,6 +88,8 @@ int gh_image_readv(struct gh_image *img, uint64_t off, const struct iovec *iov, 
     struct gh_vec vec = { iov, n, 0 };
     if (bad_range(img, off, len))
         return -EINVAL;
+    if (img->flat)
+        return gh_file_readv(img->file, off, iov, n, len);
     pthread_rwlock_rdlock(&img->lock);
     int r = gh_image_read_locked(img, off, &vec, len);
     pthread_rwlock_unlock(&img->lock);
@@ -325,6 +327,8 @@ int gh_image_writev(struct gh_image *img, uint64_t off, const struct iovec *iov,
         return -EROFS;
     if (bad_range(img, off, len))
         return -EINVAL;
+    if (img->flat)
+        return gh_file_writev(img->file, off, iov, n, len);
     if (img->driver->write_stream) {
         pthread_rwlock_wrlock(&img->lock);
         int r = img->driver->write_stream(img, off, &vec, len);

@@ -229,6 +229,7 @@ static void qcow2_close(struct gh_image *img)
         free(q->refblock[i]);
     for (unsigned i = 0; i < QCOW2_PACK_CACHE; i++)
         free(q->pack[i].data);
+    qcow2_packed_close(q);
     free(q->l1);
     free(q->l2);
     free(q->reftable);

@@ -55,7 +55,8 @@ struct qcow2 {
     uint64_t packed_at, packed_left;           /* where the next compressed cluster goes in a host cluster of such */
 
     struct { uint64_t entry, used; uint8_t *data; } pack[QCOW2_PACK_CACHE];
-    pthread_mutex_t pack_lock;
+    struct qcow2_unpacker *unpackers;          /* idle ones */
+    pthread_mutex_t pack_lock;                 /* pack, unpackers */
 };
 
 /* qcow2_refcount.c: write lock held. */
@@ -79,6 +80,7 @@ int  qcow2_link_packed(struct gh_image *img, uint64_t off, uint64_t host, size_t
 void qcow2_packed_range(const struct qcow2 *q, uint64_t entry, uint64_t *host, uint64_t *bytes);
 
 /* qcow2_packed.c */
+void qcow2_packed_close(struct qcow2 *q);
 int  qcow2_read_packed(struct gh_image *img, uint64_t off, void *buf, size_t len);
 size_t qcow2_pack(struct gh_image *img, const uint8_t *cluster, uint8_t *out, size_t room);
 int  qcow2_write_packed(struct gh_image *img, uint64_t off, const uint8_t *packed, size_t n);

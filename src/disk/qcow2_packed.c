@@ -3,27 +3,99 @@
  * cluster; the last few stay unpacked, as readers ask for 4 KiB at a time. */
 #include <errno.h>
 #include <stdlib.h>
+#if GH_LIBDEFLATE
+#include <libdeflate.h>
+#endif
 #include <zlib.h>
 #include <zstd.h>
 
 #include "disk/qcow2.h"
 
-static int unpack(const struct qcow2 *q, const uint8_t *in, size_t in_len, uint8_t *out)
+/* What one thread unpacks with. Making these costs as much as unpacking a cluster, so an image keeps those that are idle. */
+struct qcow2_unpacker {
+    struct qcow2_unpacker *next;
+    ZSTD_DCtx *zstd;
+#if GH_LIBDEFLATE
+    struct libdeflate_decompressor *deflate;
+#endif
+    uint8_t *in;
+    size_t room;
+};
+
+static void unpacker_free(struct qcow2_unpacker *u)
+{
+    ZSTD_freeDCtx(u->zstd);
+#if GH_LIBDEFLATE
+    libdeflate_free_decompressor(u->deflate);
+#endif
+    free(u->in);
+    free(u);
+}
+
+void qcow2_packed_close(struct qcow2 *q)
+{
+    for (struct qcow2_unpacker *u = q->unpackers, *next; u; u = next) {
+        next = u->next;
+        unpacker_free(u);
+    }
+    q->unpackers = NULL;
+}
+
+static struct qcow2_unpacker *unpacker_get(struct qcow2 *q, size_t bytes)
+{
+    pthread_mutex_lock(&q->pack_lock);
+    struct qcow2_unpacker *u = q->unpackers;
+    if (u)
+        q->unpackers = u->next;
+    pthread_mutex_unlock(&q->pack_lock);
+    if (!u && !(u = calloc(1, sizeof *u)))
+        return NULL;
+    if (u->room < bytes) {
+        free(u->in);
+        u->in = malloc(bytes);
+        u->room = u->in ? bytes : 0;
+    }
+    if (u->in && q->zstd && !u->zstd)
+        u->zstd = ZSTD_createDCtx();
+#if GH_LIBDEFLATE
+    if (u->in && !q->zstd && !u->deflate)
+        u->deflate = libdeflate_alloc_decompressor();
+#endif
+    if (u->in && (!q->zstd || u->zstd))
+        return u;
+    unpacker_free(u);
+    return NULL;
+}
+
+static void unpacker_put(struct qcow2 *q, struct qcow2_unpacker *u)
+{
+    pthread_mutex_lock(&q->pack_lock);
+    u->next = q->unpackers;
+    q->unpackers = u;
+    pthread_mutex_unlock(&q->pack_lock);
+}
+
+/* in_len ends with a sector, the stream somewhere before. */
+static int unpack(const struct qcow2 *q, struct qcow2_unpacker *u, size_t in_len, uint8_t *out)
 {
     if (q->zstd) {
-        ZSTD_DStream *s = ZSTD_createDStream();
-        ZSTD_inBuffer ib = { in, in_len, 0 };
+        ZSTD_inBuffer ib = { u->in, in_len, 0 };
         ZSTD_outBuffer ob = { out, q->cluster, 0 };
-        int r = s ? 0 : -ENOMEM;
-        while (!r && ob.pos < ob.size) {
-            size_t was_in = ib.pos, was_out = ob.pos, got = ZSTD_decompressStream(s, &ob, &ib);
+        ZSTD_DCtx_reset(u->zstd, ZSTD_reset_session_only);
+        while (ob.pos < ob.size) {
+            size_t was_in = ib.pos, was_out = ob.pos, got = ZSTD_decompressStream(u->zstd, &ob, &ib);
             if (ZSTD_isError(got) || (ib.pos == was_in && ob.pos == was_out))
-                r = -EUCLEAN;
+                return -EUCLEAN;
         }
-        ZSTD_freeDStream(s);
-        return r;
+        return 0;
     }
-    z_stream z = { .next_in = (uint8_t *)in, .avail_in = (uInt)in_len, .next_out = out, .avail_out = (uInt)q->cluster };
+#if GH_LIBDEFLATE
+    size_t used, got;
+    if (u->deflate && libdeflate_deflate_decompress_ex(u->deflate, u->in, in_len, out, q->cluster, &used, &got) == LIBDEFLATE_SUCCESS &&
+        got == q->cluster)
+        return 0;                              /* what it refuses, zlib has the last word on */
+#endif
+    z_stream z = { .next_in = u->in, .avail_in = (uInt)in_len, .next_out = out, .avail_out = (uInt)q->cluster };
     if (inflateInit2(&z, -12) != Z_OK)
         return -ENOMEM;
     int r = inflate(&z, Z_FINISH);
@@ -55,20 +127,21 @@ int qcow2_read_packed(struct gh_image *img, uint64_t off, void *buf, size_t len)
     pthread_mutex_unlock(&q->pack_lock);
 
     qcow2_packed_range(q, entry, &host, &bytes);
-    uint8_t *in = malloc(bytes), *out = malloc(q->cluster);
-    r = in && out ? gh_file_read(q->file, host, in, bytes) : -ENOMEM;
+    bool whole = len == q->cluster;            /* nobody comes back for the rest of it */
+    struct qcow2_unpacker *u = unpacker_get(q, bytes);
+    uint8_t *out = whole ? buf : malloc(q->cluster);
+    r = u && out ? gh_file_read(q->file, host, u->in, bytes) : -ENOMEM;
     if (!r)
-        r = unpack(q, in, bytes, out);
-    free(in);
+        r = unpack(q, u, bytes, out);
+    if (u)
+        unpacker_put(q, u);
+    if (whole)
+        return r;
     if (r < 0) {
         free(out);
         return r;
     }
     memcpy(buf, out + within, len);
-    if (len == q->cluster) {                   /* taken whole: nobody comes back for it */
-        free(out);
-        return 0;
-    }
     pthread_mutex_lock(&q->pack_lock);
     unsigned oldest = 0;
     for (unsigned i = 1; i < QCOW2_PACK_CACHE; i++)

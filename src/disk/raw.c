@@ -14,6 +14,7 @@ static int raw_open(struct gh_image *img, struct gh_error *err)
                             (unsigned long long)bytes);
     if (img->part_count || img->parent)
         return gh_image_unsupported(img, err, "a raw disk has no further files");
+    img->flat = true;
     return 0;
 }
 

@@ -1,27 +1,52 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* For bench/disk: disk-bench FORMAT FILE read|write COUNT STEP. 4 KiB requests, 32 in flight, through the block
- * backend as a device uses it, in steps of so many bytes round the disk. */
-#include <poll.h>
+/* For bench/disk: disk-bench [--plain|--direct|--ring] [--size N] [--depth N] [--cold] FORMAT FILE read|write COUNT STEP.
+ * Requests of so many bytes (4 KiB), so many in flight (32), in steps of so many bytes round the disk. They go
+ *   through the block backend, as a device uses it;
+ *   --direct  one after the other through the disk library, on as many threads as are in flight, 4 at most;
+ *   --plain   the same with pread and pwrite and nothing else (raw);
+ *   --ring    through io_uring, to where the format's map says they lie: what the backend could be.
+ * --cold: the file is dropped from the host's cache before. */
+#include <errno.h>
 #include <fcntl.h>
+#include <getopt.h>
+#include <linux/io_uring.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "disk/block.h"
+#include "disk/driver.h"
 
-enum { DEPTH = 32, SIZE = 4096 };
+enum { MAX_DEPTH = 256, MAX_LOOPS = 4 };
+enum way { BACKEND, DIRECT, PLAIN, RING };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static void (*posted)(void *);
 static void *posted_arg;
 static int wake;
-static unsigned long left, flying;
-static uint64_t next_off, disk_bytes, step;
+static unsigned long total, left, flying;
+static uint64_t disk_bytes, step;
+static size_t size = 4096;
+static unsigned depth = 32;
 static struct gh_block *block;
-static enum gh_block_op op;
-static int failed;
+static struct gh_image *img;
+static bool writes;
+static _Atomic int failed;
+static _Atomic uint64_t next_index;
+
+/* Round the disk in steps; what does not fit its end begins again one step's rest further. */
+static uint64_t offset_of(uint64_t index)
+{
+    uint64_t per_round = (disk_bytes - size) / step + 1, round = index / per_round;
+    uint64_t shift = round * size % step, off = index % per_round * step + shift;
+    return off + size <= disk_bytes ? off : shift;
+}
 
 static void post(void *opaque, void (*fn)(void *), void *arg)
 {
@@ -34,11 +59,8 @@ static void post(void *opaque, void (*fn)(void *), void *arg)
 
 static void submit(struct gh_block_request *r)
 {
-    r->op = op;
-    r->offset = next_off;
-    next_off += step;
-    if (next_off + SIZE > disk_bytes)
-        next_off = next_off % step;
+    r->op = writes ? GH_BLOCK_WRITE : GH_BLOCK_READ;
+    r->offset = offset_of(next_index++);
     left--;
     flying++;
     block->ops->submit(block, r);
@@ -52,27 +74,21 @@ static void done(struct gh_block_request *r, int result)
         submit(r);
 }
 
-int main(int argc, char **argv)
+static int by_backend(uint8_t *buf)
 {
-    static uint8_t buf[DEPTH][SIZE];
-    static struct iovec iov[DEPTH];
-    static struct gh_block_request req[DEPTH];
+    static struct iovec iov[MAX_DEPTH];
+    static struct gh_block_request req[MAX_DEPTH];
     struct gh_error err = { 0 };
-    if (argc != 6 || (step = strtoul(argv[5], NULL, 10)) < SIZE)
-        return 2;
     wake = eventfd(0, 0);
-    struct gh_image *img = gh_image_open(&(struct gh_image_spec){ .format = argv[1], .label = argv[2], .fd = open(argv[2], O_RDWR),
-                                                                  .writable = true }, &err);
-    if (!img || !(block = gh_disk_block_new(&(struct gh_disk_block_params){ .name = "bench", .post = post }, img, &err))) {
+    block = gh_disk_block_new(&(struct gh_disk_block_params){ .name = "bench", .post = post }, img, &err);
+    if (!block) {
         fprintf(stderr, "%s\n", err.text);
         return 1;
     }
-    disk_bytes = gh_image_bytes(img);
-    op = !strcmp(argv[3], "write") ? GH_BLOCK_WRITE : GH_BLOCK_READ;
-    left = strtoul(argv[4], NULL, 10);
-    for (unsigned i = 0; i < DEPTH && left; i++) {
-        iov[i] = (struct iovec){ buf[i], SIZE };
-        req[i] = (struct gh_block_request){ .bytes = SIZE, .iov = &iov[i], .iov_count = 1, .done = done };
+    left = total;
+    for (unsigned i = 0; i < depth && left; i++) {
+        iov[i] = (struct iovec){ buf + i * size, size };
+        req[i] = (struct gh_block_request){ .bytes = size, .iov = &iov[i], .iov_count = 1, .done = done };
         submit(&req[i]);
     }
     while (flying) {
@@ -86,5 +102,157 @@ int main(int argc, char **argv)
         if (fn)
             fn(arg);
     }
-    return gh_disk_block_free(block) < 0 || failed;
+    return gh_disk_block_free(block) < 0;
+}
+
+static enum way way;
+static int plain_fd;
+
+static void *loop(void *arg)
+{
+    uint8_t *buf = arg;
+    for (uint64_t i; (i = next_index++) < total;) {
+        uint64_t off = offset_of(i);
+        ssize_t n = (ssize_t)size;
+        if (way == PLAIN)
+            n = writes ? pwrite(plain_fd, buf, size, (off_t)off) : pread(plain_fd, buf, size, (off_t)off);
+        else if ((writes ? gh_image_write(img, off, buf, size) : gh_image_read(img, off, buf, size)) < 0)
+            n = -1;
+        failed |= n != (ssize_t)size;
+    }
+    return NULL;
+}
+
+static int by_loops(uint8_t *buf)
+{
+    pthread_t thread[MAX_LOOPS];
+    unsigned n = 0, want = depth < MAX_LOOPS ? depth : MAX_LOOPS;
+    for (; n + 1 < want && !pthread_create(&thread[n], NULL, loop, buf + (n + 1) * size); n++) {
+    }
+    loop(buf);
+    while (n)
+        pthread_join(thread[--n], NULL);
+    return (way == DIRECT ? gh_image_close(img) : writes ? fdatasync(plain_fd) : 0) < 0;  /* durable, as the others are in the end */
+}
+
+/* ---- io_uring, without its library ------------------------------------------------------------------------ */
+struct ring {
+    int fd;
+    _Atomic uint32_t *sq_tail, *cq_head, *cq_tail;
+    uint32_t sq_mask, cq_mask, *array;
+    struct io_uring_sqe *sqe;
+    struct io_uring_cqe *cqe;
+};
+
+static int ring_open(struct ring *r)
+{
+    struct io_uring_params p = { 0 };
+    r->fd = (int)syscall(SYS_io_uring_setup, MAX_DEPTH, &p);
+    if (r->fd < 0)
+        return -errno;
+    size_t sq = p.sq_off.array + p.sq_entries * sizeof(uint32_t), cq = p.cq_off.cqes + p.cq_entries * sizeof *r->cqe;
+    uint8_t *s = mmap(NULL, sq, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, IORING_OFF_SQ_RING);
+    uint8_t *c = mmap(NULL, cq, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, IORING_OFF_CQ_RING);
+    r->sqe = mmap(NULL, p.sq_entries * sizeof *r->sqe, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, IORING_OFF_SQES);
+    if (s == MAP_FAILED || c == MAP_FAILED || r->sqe == MAP_FAILED)
+        return -ENOMEM;
+    r->sq_tail = (_Atomic uint32_t *)(s + p.sq_off.tail);
+    r->sq_mask = *(uint32_t *)(s + p.sq_off.ring_mask);
+    r->array = (uint32_t *)(s + p.sq_off.array);
+    r->cq_head = (_Atomic uint32_t *)(c + p.cq_off.head);
+    r->cq_tail = (_Atomic uint32_t *)(c + p.cq_off.tail);
+    r->cq_mask = *(uint32_t *)(c + p.cq_off.ring_mask);
+    r->cqe = (struct io_uring_cqe *)(c + p.cq_off.cqes);
+    return 0;
+}
+
+static int ring_put(struct ring *r, uint8_t *buf, unsigned slot)
+{
+    uint64_t off = offset_of(next_index++);
+    struct gh_map m;
+    int e = gh_image_map(img, off, size, &m);
+    if (e < 0 || m.kind != GH_MAP_DATA || m.bytes < size)
+        return e < 0 ? e : -ENOTSUP;           /* the bench fills its images before */
+    uint32_t tail = *r->sq_tail, i = tail & r->sq_mask;
+    r->sqe[i] = (struct io_uring_sqe){ .opcode = writes ? IORING_OP_WRITE : IORING_OP_READ, .fd = img->file->fd, .off = m.file_offset,
+                                       .addr = (uint64_t)(uintptr_t)(buf + slot * size), .len = (uint32_t)size, .user_data = slot };
+    r->array[i] = i;
+    atomic_store_explicit(r->sq_tail, tail + 1, memory_order_release);
+    left--;
+    flying++;
+    return 0;
+}
+
+static int by_ring(uint8_t *buf)
+{
+    struct ring r;
+    int e = ring_open(&r);
+    unsigned fresh = 0;
+    left = total;
+    for (unsigned i = 0; i < depth && left && !e; i++, fresh++)
+        e = ring_put(&r, buf, i);
+    while (flying && !e) {
+        if (syscall(SYS_io_uring_enter, r.fd, fresh, 1, IORING_ENTER_GETEVENTS, NULL, 0) < 0 && errno != EINTR)
+            e = -errno;
+        fresh = 0;
+        uint32_t head = *r.cq_head;
+        for (; head != atomic_load_explicit(r.cq_tail, memory_order_acquire) && !e; head++) {
+            const struct io_uring_cqe *c = &r.cqe[head & r.cq_mask];
+            failed |= c->res != (int32_t)size;
+            flying--;
+            if (left) {
+                e = ring_put(&r, buf, (unsigned)c->user_data);
+                fresh++;
+            }
+        }
+        atomic_store_explicit(r.cq_head, head, memory_order_release);
+    }
+    if (e)
+        fprintf(stderr, "io_uring: %s\n", strerror(-e));
+    return (e < 0 ? e : gh_image_close(img)) < 0;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = { { "plain", 0, NULL, 'p' }, { "direct", 0, NULL, 'd' }, { "ring", 0, NULL, 'r' }, { "cold", 0, NULL, 'c' },
+                                             { "size", 1, NULL, 's' }, { "depth", 1, NULL, 'n' }, { 0 } };
+    struct gh_error err = { 0 };
+    bool cold = false;
+    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;)
+        switch (c) {
+        case 'p': way = PLAIN; break;
+        case 'd': way = DIRECT; break;
+        case 'r': way = RING; break;
+        case 'c': cold = true; break;
+        case 's': size = strtoul(optarg, NULL, 10); break;
+        case 'n': depth = (unsigned)strtoul(optarg, NULL, 10); break;
+        default: return 2;
+        }
+    if (argc - optind != 5 || !size || !depth || depth > MAX_DEPTH || !(step = strtoul(argv[optind + 4], NULL, 10)))
+        return 2;
+    const char *format = argv[optind], *path = argv[optind + 1];
+    writes = !strcmp(argv[optind + 2], "write");
+    total = strtoul(argv[optind + 3], NULL, 10);
+    uint8_t *buf = NULL;
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0 || posix_memalign((void **)&buf, 4096, depth * size))
+        return 1;
+    memset(buf, 0x5a, depth * size);
+    if (cold && (fdatasync(fd) < 0 || posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED)))
+        return 1;
+    plain_fd = fd;
+    disk_bytes = (uint64_t)lseek(fd, 0, SEEK_END);
+    if (way != PLAIN) {
+        img = gh_image_open(&(struct gh_image_spec){ .format = format, .label = path, .fd = fd, .writable = true }, &err);
+        if (!img) {
+            fprintf(stderr, "%s\n", err.text);
+            return 1;
+        }
+        disk_bytes = gh_image_bytes(img);
+    }
+    if (disk_bytes < size)
+        return 2;
+    int r = way == BACKEND ? by_backend(buf) : way == RING ? by_ring(buf) : by_loops(buf);
+    free(buf);
+    return r || failed;
 }
