@@ -90,7 +90,10 @@ struct gh_field {
     { .name = #member_, .type = GH_T_TABLE, .offset = offsetof(struct_, member_), .count = count_,   \
       .since = since_, .table = table_, .stride = sizeof(element_) }
 
-enum gh_reset { GH_RESET_COLD, GH_RESET_WARM };
+enum gh_reset {
+    GH_RESET_COLD, GH_RESET_WARM,
+    GH_RESET_WAKE,                    /* from sleep (ACPI S3): memory and what maps it stay */
+};
 
 /* ---- Completion of asynchronous work ------------------------------------------------------------ */
 struct gh_done { void (*fn)(struct gh_done *done); void *opaque; };
@@ -135,7 +138,9 @@ struct gh_dma { void *host; uint64_t gpa; uint64_t bytes; bool write; };
 typedef void (*gh_doorbell_fn)(struct gh_device *dev, unsigned number);
 
 enum gh_request {                     /* what a device asks of the whole machine */
-    GH_REQUEST_RESET, GH_REQUEST_POWEROFF, GH_REQUEST_SUSPEND,
+    GH_REQUEST_RESET, GH_REQUEST_POWEROFF,
+    GH_REQUEST_SUSPEND,               /* ACPI S3: the vCPUs stop, devices and clock go on until WAKE or a reset */
+    GH_REQUEST_WAKE,                  /* a reset that firmware takes for the end of S3; nothing unless asleep */
     GH_REQUEST_DEBUG_EXIT,            /* arg: the exit status */
     GH_REQUEST_GUEST_PANIC,           /* arg: pvpanic bits */
     GH_REQUEST_PAUSE,                 /* storage error and the like; err says why */

@@ -134,8 +134,8 @@ static void test_pm(void)
     CHECK(fake_irq(b, 9));
     fake_outw(b, BASE + GH_PM_GPE_OFFSET, 2);
     CHECK(!fake_irq(b, 9));
-    /* Sleep: S3 is not there, S5 powers off. */
-    fake_outw(b, BASE + 4, 0x2401);
+    /* Sleep: S4 is not there, S5 powers off. */
+    fake_outw(b, BASE + 4, 0x2801);
     CHECK_EQ(b->requests[GH_REQUEST_SUSPEND] + b->requests[GH_REQUEST_POWEROFF], 0);
     CHECK_EQ(pm->guest_errors, 1);
     fake_outw(b, BASE + 4, 0x2001);
@@ -144,6 +144,39 @@ static void test_pm(void)
     CHECK_EQ(fake_inw(b, BASE + 4), 0);
     cfg_write8(b, PM, 0x80, 0);
     CHECK_EQ(fake_inw(b, BASE + 4), 0xffff);
+    fake_board_free(b);
+}
+
+static void test_sleep(void)
+{
+    struct gh_device *pm;
+    struct gh_board *b = board(&pm);
+
+    enable_pm(b);
+    gh_piix4pm_rtc_alarm(pm);
+    gh_piix4pm_power_button(pm);
+    fake_outw(b, BASE + 4, 0x2400);                           /* S3 */
+    CHECK_EQ(b->requests[GH_REQUEST_SUSPEND], 1);
+    CHECK_EQ(fake_inw(b, BASE + 4), 0x400);                   /* SLP_EN reads as 0 */
+    gh_piix4pm_rtc_alarm(pm);                                 /* not enabled */
+    gh_piix4pm_sleep_button(pm);
+    CHECK_EQ(b->requests[GH_REQUEST_WAKE], 0);
+    fake_outw(b, BASE, 0xffff);
+    fake_outw(b, BASE + 2, 0x400);
+    gh_piix4pm_rtc_alarm(pm);
+    CHECK_EQ(b->requests[GH_REQUEST_WAKE], 1);
+    pm->class->reset(pm, GH_RESET_WAKE);
+    enable_pm(b);
+    CHECK_EQ(fake_inw(b, BASE), 0x8400);                      /* the guest sees that it slept, and what woke it */
+    CHECK_EQ(fake_inw(b, BASE + 4), 0);
+    gh_piix4pm_power_button(pm);                              /* awake: the guest's matter */
+    CHECK_EQ(b->requests[GH_REQUEST_WAKE], 1);
+    fake_outw(b, BASE + 4, 0x2400);
+    gh_piix4pm_power_button(pm);
+    CHECK_EQ(b->requests[GH_REQUEST_WAKE], 2);
+    pm->class->reset(pm, GH_RESET_WARM);
+    enable_pm(b);
+    CHECK_EQ(fake_inw(b, BASE), 0);
     fake_board_free(b);
 }
 
@@ -231,6 +264,7 @@ int main(void)
     test_routing();
     test_reset_control();
     test_pm();
+    test_sleep();
     test_timer();
     test_shared_sci();
     test_state();

@@ -47,6 +47,14 @@ def run(program, tests, cpus=2, cpu="max", tier=""):
     return vm.text
 
 
+def sleeps(program, cpus, tier=""):
+    os.environ["GH_DEBUG"] = tier
+    vm = Process([VM, "--accel", "soft", "--cpu", "max", "--cpus", str(cpus), "--memory", "64M", "--kernel", program, "--append", "sleep",
+                  "--serial", "stdio", "--no-reboot"], "test-sleep")
+    os.environ.pop("GH_DEBUG")
+    check(vm.wait(120) == 0x2b and "asleep" in vm.text, f"{tier or 'translated'}, {cpus} CPUs: asleep until the clock's alarm")
+
+
 with tempfile.TemporaryDirectory(prefix="gh-suite-") as temporary:
     suite = build(temporary)
     one = "hypercall msr xsave debug syscall system emulator access".split()
@@ -57,5 +65,7 @@ with tempfile.TemporaryDirectory(prefix="gh-suite-") as temporary:
         wall = int(re.search(r"^WALL (\w+)", text, re.M).group(1), 16)
         check(abs(wall - time.time()) < 600, "the wall clock is the host's")
     run(suite, ["ioapic"], 4)
+    sleeps(suite, 1, "soft:interp")
+    sleeps(suite, 2)
     for model in ("x86-64-v2", "host"):
         run(suite, one, 1, model)

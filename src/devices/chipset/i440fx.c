@@ -100,6 +100,8 @@ static void i440fx_reset(struct gh_device *dev, enum gh_reset why)
 {
     struct i440fx *s = dev->state;
     s->bus.address = 0;
+    if (why == GH_RESET_WAKE)
+        return;                               /* firmware goes on in its shadow */
     gh_pci_reset(&s->pci);
     update_pam(dev, true);
     update_smram(dev);

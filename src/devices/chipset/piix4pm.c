@@ -3,7 +3,8 @@
  * Intel 82371AB (PIIX4), function 3: power management. ACPI fixed registers as chapter 4 of the ACPI
  * specification defines them, a 24-bit PM timer, GPE0, and the APM ports 0xb2/0xb3.
  * Left out on purpose: SMI (firmware finds its enable already set and installs no handler), SMBus,
- * device monitors, sleeping states other than S5.
+ * device monitors, sleeping states other than S5 and S3. S3 works for programs that know its number, but no
+ * table offers it: an operating system would fall asleep under a user who has no way to see that.
  */
 #include "devices/chipset/piix4pm.h"
 
@@ -100,15 +101,20 @@ static void piix4pm_overflow(struct gh_device *dev, struct gh_timer *timer)
     update_sci(dev);
 }
 
+/* While the machine sleeps cnt keeps SLP_EN; the guest never reads it. */
 static void raise_event(struct gh_device *dev, uint16_t bit)
 {
     struct piix4pm *s = dev->state;
     s->sts |= bit;
+    if ((s->cnt & CNT_SLP_EN) && (bit == PM1_PWRBTN || (s->en & bit)))
+        dev->ops->request(dev->board, dev, GH_REQUEST_WAKE, 0, NULL);
     update_sci(dev);
 }
 
 void gh_piix4pm_power_button(struct gh_device *dev) { raise_event(dev, PM1_PWRBTN); }
 void gh_piix4pm_sleep_button(struct gh_device *dev) { raise_event(dev, PM1_SLPBTN); }
+
+void gh_piix4pm_rtc_alarm(struct gh_device *dev) { raise_event(dev, PM1_RTC); }
 
 void gh_piix4pm_event(struct gh_device *dev, unsigned gpe)
 {
@@ -128,7 +134,10 @@ static void write_control(struct gh_device *dev, uint16_t value)
     unsigned type = (value & CNT_SLP_TYP) >> 10;
     if (type == GH_PM_SLEEP_S5)
         dev->ops->request(dev->board, dev, GH_REQUEST_POWEROFF, 0, NULL);
-    else
+    else if (type == GH_PM_SLEEP_S3) {
+        s->cnt |= CNT_SLP_EN;
+        dev->ops->request(dev->board, dev, GH_REQUEST_SUSPEND, 0, NULL);
+    } else
         gh_guest_error(dev, "sleep type %u is not offered and was ignored", type);
 }
 
@@ -138,7 +147,7 @@ static uint16_t read_word(struct gh_device *dev, unsigned reg)
     switch (reg) {
     case REG_STS: update_status(dev); return s->sts;
     case REG_EN: return s->en;
-    case REG_CNT: return s->cnt;
+    case REG_CNT: return s->cnt & (uint16_t)~CNT_SLP_EN;
     case REG_GPE_STS: return s->gpe_sts;
     case REG_GPE_EN: return s->gpe_en;
     default: return 0;
@@ -257,6 +266,7 @@ static int piix4pm_attach(struct gh_device *dev, struct gh_error *err)
     for (unsigned i = 0; i < GH_ARRAY_LEN(ranges); i++)
         if ((r = gh_range_add(dev, i, &ranges[i], err)) < 0)
             return r;
+    dev->ops->provide(dev->board, "pm", dev);
     return 0;
 }
 
@@ -264,7 +274,8 @@ static void piix4pm_reset(struct gh_device *dev, enum gh_reset why)
 {
     struct piix4pm *s = dev->state;
     gh_pci_reset(&s->pci);
-    s->sts = s->en = s->cnt = s->gpe_sts = s->gpe_en = 0;
+    s->sts = why == GH_RESET_WAKE ? s->sts | PM1_WAK : 0;
+    s->en = s->cnt = s->gpe_sts = s->gpe_en = 0;
     s->apmc = s->apms = 0;
     schedule_overflow(dev);
     update_sci(dev);
@@ -279,7 +290,9 @@ static int piix4pm_loaded(struct gh_device *dev, struct gh_error *err)
         return r;
     s->sts &= PM1_EVENTS | PM1_WAK;
     s->en &= PM1_EVENTS;
-    s->cnt &= CNT_SCI_EN | CNT_BM_RLD | CNT_SLP_TYP;
+    s->cnt &= CNT_SCI_EN | CNT_BM_RLD | CNT_SLP_TYP | CNT_SLP_EN;
+    if (s->cnt & CNT_SLP_EN)
+        dev->ops->request(dev->board, dev, GH_REQUEST_SUSPEND, 0, NULL);
     if (s->next_overflow > ticks(dev) + TIMER_HALF)
         schedule_overflow(dev);
     update_sci(dev);

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "devices/chipset/piix4pm.h"
 #include "devices/classes.h"
 #include "devices/timer/mc146818.h"
 
@@ -205,6 +206,14 @@ static void look_at_periods(struct gh_rtc *rtc, uint64_t now)
     }
 }
 
+static void tell_pm(struct gh_rtc *rtc)
+{
+    struct gh_device *pm = rtc->dev->ops->lookup(rtc->dev->board, "pm");
+
+    if (pm)
+        gh_piix4pm_rtc_alarm(pm);
+}
+
 static void look_at_seconds(struct gh_rtc *rtc)
 {
     uint64_t second = rtc_ns(rtc) / SECOND_NS;
@@ -213,8 +222,11 @@ static void look_at_seconds(struct gh_rtc *rtc)
         return;
     if (second > rtc->second_seen) {
         rtc->cmos[REG_C] |= C_UF;
-        if (next_alarm(rtc, rtc->second_seen) <= second)
+        if (next_alarm(rtc, rtc->second_seen) <= second) {
+            if ((rtc->cmos[REG_B] & B_AIE) && !(rtc->cmos[REG_C] & C_AF))
+                tell_pm(rtc);
             rtc->cmos[REG_C] |= C_AF;
+        }
     }
     rtc->second_seen = second;
 }

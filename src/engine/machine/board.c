@@ -263,12 +263,12 @@ void gh_board_reset(struct gh_machine *m, enum gh_reset why)
 {
     if (m->cfg.accel->set_a20)
         m->cfg.accel->set_a20(m->vm, true);
-    for (unsigned i = 0; i < 13; i++)
+    for (unsigned i = 0; i < 13 && why != GH_RESET_WAKE; i++)
         pam_switch(m, i, false, false);
     for (unsigned i = 0; i < m->device_count; i++)
         if (m->device[i]->class->reset)
             m->device[i]->class->reset(m->device[i], why);
-    gh_firmware_reset(m);
+    gh_firmware_reset(m, why);
 }
 
 void gh_board_teardown(struct gh_machine *m)

@@ -141,11 +141,13 @@ int gh_firmware_tables(struct gh_machine *m, struct gh_error *err)
     return r;
 }
 
-void gh_firmware_reset(struct gh_machine *m)
+void gh_firmware_reset(struct gh_machine *m, enum gh_reset why)
 {
     /* The guest may have written to the shadow, never to the image; CMOS keeps what firmware was told. */
     struct gh_rtc *rtc = service(m, "rtc");
 
     if (rtc)
         tell_cmos(m, rtc);
+    if (rtc && why == GH_RESET_WAKE)
+        gh_rtc_cmos_set(rtc, 0x0f, 0xfe);     /* SeaBIOS's code for "wake from S3" */
 }

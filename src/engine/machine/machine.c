@@ -73,7 +73,33 @@ static void reset_cpus(struct gh_machine *m)
 
 /* Requests after which no guest instruction may follow before they are served. */
 #define REQUESTS_HALT (1u << GH_REQUEST_DEBUG_EXIT | 1u << GH_REQUEST_POWEROFF | 1u << GH_REQUEST_RESET | 1u << GH_REQUEST_INIT | \
-                       1u << GH_REQUEST_PAUSE)
+                       1u << GH_REQUEST_PAUSE | 1u << GH_REQUEST_SUSPEND)
+
+static int publish(struct gh_machine *m, struct gh_error *err);
+
+static void restart(struct gh_machine *m, enum gh_reset why)
+{
+    gh_machine_lock(m);
+    gh_vcpus_park(m);
+    gh_board_reset(m, why);
+    gh_vcpus_reset(m, false);
+    m->asleep = false;
+    publish(m, NULL);
+    gh_vcpus_unpark(m);
+    gh_machine_unlock(m);
+}
+
+/* An alarm may have come before anybody saw that the machine sleeps. */
+static void sleep_or_wake(struct gh_machine *m, uint32_t bits)
+{
+    if (bits & 1u << GH_REQUEST_SUSPEND) {
+        gh_machine_lock(m);
+        m->asleep = true;
+        gh_machine_unlock(m);
+    }
+    if (bits & 1u << GH_REQUEST_WAKE && m->asleep)
+        restart(m, GH_RESET_WAKE);
+}
 
 static void serve(struct gh_machine *m, uint32_t bits)
 {
@@ -90,6 +116,8 @@ static void serve(struct gh_machine *m, uint32_t bits)
             stopped(m, 0);
         else
             gh_machine_reset(m);
+    } else if (bits & (1u << GH_REQUEST_SUSPEND | 1u << GH_REQUEST_WAKE)) {
+        sleep_or_wake(m, bits);
     } else if (bits & (1u << GH_REQUEST_PAUSE)) {
         gh_machine_pause(m);
         if (m->events.state)
@@ -304,13 +332,7 @@ void gh_machine_resume(struct gh_machine *m)
 
 void gh_machine_reset(struct gh_machine *m)
 {
-    gh_machine_lock(m);
-    gh_vcpus_park(m);
-    gh_board_reset(m, GH_RESET_WARM);
-    gh_vcpus_reset(m, false);
-    publish(m, NULL);
-    gh_vcpus_unpark(m);
-    gh_machine_unlock(m);
+    restart(m, GH_RESET_WARM);
     if (m->events.reset)
         m->events.reset(m->events.opaque);
 }

@@ -39,6 +39,7 @@ struct gh_machine {
     pthread_cond_t vcpu_cond;          /* vCPUs stopped, or may go on */
     enum gh_machine_state state;
     bool     paused, quit;
+    bool     asleep;                  /* ACPI S3: the vCPUs are out, everything else runs */
     unsigned stop_requests;            /* somebody needs all other vCPUs out of the guest */
     unsigned park_requests;            /* somebody needs them between two instructions */
     unsigned resets_pending;           /* vCPUs that have not reset themselves yet; nobody runs before the last has */
@@ -125,4 +126,4 @@ void gh_irq_wire(struct gh_machine *m);
 /* firmware.c */
 int  gh_firmware_load(struct gh_machine *m, struct gh_error *err);
 int  gh_firmware_tables(struct gh_machine *m, struct gh_error *err); /* after the devices stand */
-void gh_firmware_reset(struct gh_machine *m);
+void gh_firmware_reset(struct gh_machine *m, enum gh_reset why);

@@ -60,7 +60,7 @@ static bool wants_parked(const struct gh_machine_vcpu *v)
 {
     const struct gh_machine *m = v->machine;
 
-    return m->quit || m->paused || m->park_requests || v->reset_pending || atomic_load(&m->halting);
+    return m->quit || m->paused || m->asleep || m->park_requests || v->reset_pending || atomic_load(&m->halting);
 }
 
 /* Lock held. A vCPU between two instructions stays there. */
@@ -68,7 +68,7 @@ static bool stays_parked(const struct gh_machine_vcpu *v)
 {
     const struct gh_machine *m = v->machine;
 
-    return m->paused || m->park_requests || atomic_load(&m->halting) || ((m->resets_pending || v->held) && !v->reset_pending);
+    return m->paused || m->asleep || m->park_requests || atomic_load(&m->halting) || ((m->resets_pending || v->held) && !v->reset_pending);
 }
 
 static void env_access(struct gh_machine_vcpu *v, enum gh_range_space space, uint64_t address, bool write,

@@ -103,6 +103,18 @@ ap32:
 7:  hlt
     jmp 7b
 
+    .globl woken, woken_end
+    .code16
+woken:                              /* copied to 7000h: firmware jumps here when the machine wakes */
+    xor %ax, %ax
+    mov %ax, %ds
+    mov 0x6ff0, %eax
+    mov $0xf4, %dx
+    out %eax, %dx
+1:  hlt
+    jmp 1b
+woken_end:
+
     .section .text
     .code64
     .altmacro

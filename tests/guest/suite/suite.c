@@ -6,7 +6,7 @@
 static const struct { const char *name; void (*run)(void); } tests[] = {
     { "hypercall", test_hypercall }, { "msr", test_msr },       { "xsave", test_xsave },   { "debug", test_debug },
     { "syscall", test_syscall },     { "system", test_system }, { "emulator", test_emulator }, { "access", test_access },
-    { "apic", test_apic },           { "ioapic", test_ioapic }, { "kvmclock", test_kvmclock },
+    { "apic", test_apic },           { "ioapic", test_ioapic }, { "kvmclock", test_kvmclock }, { "sleep", test_sleep },
 };
 struct gate { u16 low, selector; u8 ist, type; u16 mid; u32 high, zero; };
 static struct gate idt[256];

@@ -60,6 +60,7 @@ void test_msr(void)
         ok &= keeps(addresses[i], 0x123456789abc) && try_wrmsr(addresses[i], NOT_CANONICAL) == GP && try_wrmsr(addresses[i], CANONICAL_57) == GP &&
               keeps(addresses[i], CANONICAL_48);
     report(ok, "MSRs keep what they may and refuse addresses that are not canonical");
+    report(keeps(0x4b564d02, 0x1043) && try_wrmsr(0x4b564d02, 0x1013) == GP, "asynchronous page faults can be asked for");
     v = rdmsr(0xc0000080);
     report(keeps(0xc0000080, v | 1) && try_wrmsr(0xc0000080, v ^ 0x100) == GP && try_wrmsr(0xc0000080, v | 1u << 13) == GP, "EFER");
     report(try_wrmsr(0x277, 2) == GP && try_wrmsr(0x277, 8) == GP, "memory types that do not exist");

@@ -152,7 +152,7 @@ struct soft_cpu {
     uint64_t star, lstar, cstar, sfmask, kernel_gs_base, tsc_aux, pat, misc_enable;
     uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
     uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_phys[16], tsc_offset, tsc_adjust;
-    uint64_t feature_control, mcg_status, spec_ctrl, clock_page;
+    uint64_t feature_control, mcg_status, spec_ctrl, clock_page, async_faults;
     uint32_t pkru, pkrs;             /* protection keys: of user pages, of supervisor pages */
     bool     long_mode;              /* EFER.LMA */
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * What a guest may ask of the machine below it, in the form that guests know from KVM: VMCALL and VMMCALL with
- * a number in RAX and arguments in RBX, RCX, RDX and RSI, and a clock page. CPUID does not offer them, so no
+ * a number in RAX and arguments in RBX, RCX, RDX and RSI, a clock page, page faults told of later (never needed
+ * here). CPUID does not offer them, so no
  * kernel chooses them by itself; programs that test processors use them without asking.
  * Linux: Documentation/virt/kvm/x86/hypercalls.rst, msr.rst.
  */

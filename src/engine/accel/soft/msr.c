@@ -19,6 +19,7 @@ enum {
     MSR_EFER = 0xc0000080u, MSR_STAR, MSR_LSTAR, MSR_CSTAR, MSR_SFMASK, MSR_FS_BASE = 0xc0000100u, MSR_GS_BASE,
     MSR_KERNEL_GS_BASE, MSR_TSC_AUX,
     MSR_WALL_CLOCK_OLD = 0x11, MSR_CLOCK_PAGE_OLD = 0x12, MSR_WALL_CLOCK = 0x4b564d00, MSR_CLOCK_PAGE,
+    MSR_ASYNC_FAULTS,
 };
 #define MTRR_COUNT 8
 #define MISC_ENABLE_DEFAULT 1ull  /* fast strings */
@@ -78,6 +79,7 @@ bool soft_msr_read(struct soft_cpu *cpu, uint32_t msr, uint64_t *ret)
     case MSR_MCG_STATUS: *ret = cpu->mcg_status; return true;
     case MSR_PKRS: *ret = cpu->pkrs; return soft_cpu_has(cpu, 7, GH_RCX, 31);
     case MSR_CLOCK_PAGE: case MSR_CLOCK_PAGE_OLD: *ret = cpu->clock_page; return true;
+    case MSR_ASYNC_FAULTS: *ret = cpu->async_faults; return true;
     case MSR_WALL_CLOCK: case MSR_WALL_CLOCK_OLD: *ret = 0; return true;
     case MSR_UCODE_REV: *ret = 0x100000000ull; return true;
     case MSR_ARCH_CAPABILITIES: *ret = ARCH_CAPS; return has_arch_caps(cpu);
@@ -193,6 +195,11 @@ bool soft_msr_write(struct soft_cpu *cpu, uint32_t msr, uint64_t value)
     case MSR_CLOCK_PAGE: case MSR_CLOCK_PAGE_OLD:
         cpu->clock_page = value;
         soft_clock_page(cpu);
+        return true;
+    case MSR_ASYNC_FAULTS:               /* what memory does here never has to wait: none is ever sent */
+        if (value & 0x30)
+            return false;
+        cpu->async_faults = value;
         return true;
     case MSR_WALL_CLOCK: case MSR_WALL_CLOCK_OLD: soft_clock_wall(cpu, value); return true;
     case MSR_UCODE_REV: case MSR_UCODE_TRIGGER: case MSR_DEBUGCTL: return true;

@@ -234,7 +234,7 @@ static void reset_msrs(struct soft_cpu *cpu)
     cpu->mtrr_def_type = 0;
     memset(cpu->mtrr_fixed, 0, sizeof cpu->mtrr_fixed);
     memset(cpu->mtrr_phys, 0, sizeof cpu->mtrr_phys);
-    cpu->tsc_adjust = cpu->feature_control = cpu->mcg_status = cpu->spec_ctrl = cpu->clock_page = 0;
+    cpu->tsc_adjust = cpu->feature_control = cpu->mcg_status = cpu->spec_ctrl = cpu->clock_page = cpu->async_faults = 0;
     cpu->pkru = cpu->pkrs = 0;
     cpu->tsc_offset = 0;
     cpu->xcr0 = 1;
