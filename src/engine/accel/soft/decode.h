@@ -115,6 +115,7 @@ enum soft_class {
     K_STRING, K_NOP, K_FLAG, K_CONV, K_LEAVE, K_ATOMIC,
     K_SSE,    /* copyable vector instruction: operands as form says */
     K_SSE_GPR,/* vector instruction with a general register on one side */
+    K_BMI,    /* VEX encoded, on general registers */
     K_X87, K_MMX,
     K_SYS,    /* system: always the handler, state may change */
 };

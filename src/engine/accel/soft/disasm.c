@@ -156,7 +156,13 @@ static void put_operands(struct text *t, const struct soft_insn *in, const struc
         put_reg(t, in, row);
         break;
     case F_RM: case F_RM_I8: case F_RM_IZ: put_reg(t, in, row); put_rm(t, in, row); break;
-    case F_M: case F_M_I8: case F_M_IZ: put_rm(t, in, row); break;
+    case F_M: case F_M_I8: case F_M_IZ:
+        if (row->attr & A_VV) {
+            next(t);
+            put_register(t, in, row, in->vvvv, true);
+        }
+        put_rm(t, in, row);
+        break;
     case F_RVM: case F_RVM_I8:
         put_reg(t, in, row);
         if (row->attr & A_VV && begins(row->name, count_last, sizeof count_last / sizeof *count_last)) {

@@ -3,6 +3,8 @@
  * Integer instructions that are copied: the same opcode with the operands where the guest's are. What the
  * processor leaves undefined in the flags is then the host's answer, as in the interpreter.
  */
+#include <cpuid.h>
+
 #include "engine/accel/soft/flags.h"
 #include "engine/accel/soft/jit/gen.h"
 
@@ -24,8 +26,16 @@ static soft_aflags try_sar(soft_aflags f, uint32_t v) { soft_v_sar32(v, 5, &f); 
 static soft_aflags try_shl1(soft_aflags f, uint32_t v) { soft_v_shl32(v, 1, &f); return f; }
 static soft_aflags try_imul(soft_aflags f, uint32_t v) { soft_v_imul32(v, 0x10003, &f); return f; }
 
+static bool host_movbe, host_adx, host_crc32;
+
 __attribute__((constructor)) static void probe_host(void)
 {
+    unsigned a, b, c, d;
+    if (__get_cpuid(1, &a, &b, &c, &d)) {
+        host_movbe = c & bit_MOVBE;
+        host_crc32 = c & bit_SSE4_2;
+    }
+    host_adx = __get_cpuid_count(7, 0, &a, &b, &c, &d) && b & bit_ADX;
     jit_shifts_forget = same_flags(try_shl) && same_flags(try_shr) && same_flags(try_sar) && same_flags(try_shl1);
     jit_multiplies_forget = same_flags(try_imul);
 }
@@ -44,6 +54,8 @@ static bool needs_flags(const struct jit_gen *g, const struct soft_insn *in)
             return false;
         return !jit_flags_dead(g->b, g->index + 1);
     case K_ALU1: case K_SHIFTD: case K_BT: case K_BITS: /* keep some or all */
+        if (r->map == M_38)
+            return in->flags & SOFT_F_RF;   /* ADCX, ADOX */
         return in->flags & SOFT_F_RF && !jit_flags_dead(g->b, g->index + 1);
     case K_MUL:
         return !jit_multiplies_forget;
@@ -60,13 +72,13 @@ static bool copyable(const struct soft_insn *in)
     case K_CONV:
         return true;
     case K_MOVX:
-        return r->map != M_38;               /* MOVBE */
+        return r->map != M_38 || host_movbe;
     case K_XCHG:
         return true;
     case K_BT:
         return !in->is_mem || r->form != F_MR; /* a bit string in memory */
     case K_BITS:
-        return r->map == M_0F;
+        return r->map == M_0F || (in->flags & SOFT_F_RF ? host_adx : host_crc32);
     case K_ATOMIC:
         return in->opsize <= 8 && r->ext == E_ANY && in->is_mem;
     default:
@@ -91,10 +103,10 @@ static uint32_t opcode_of(const struct soft_insn *in, const struct soft_op_row *
     uint32_t op = in->imm2;
     if (r->map == M_1 && op == 0x82)         /* the alias that 64-bit mode does not have */
         op = 0x80;
-    op |= r->map == M_0F ? O_0F : 0;
+    op |= r->map == M_0F ? O_0F : r->map == M_38 ? O_38 : 0;
     if (r->size == S_V || r->size == S_Y)
         op |= (in->opsize == 2 ? O_66 : 0) | (in->opsize == 8 ? O_W : 0);
-    op |= r->prefix == P_F3 ? O_F3 : r->prefix == P_F2 ? O_F2 : 0;
+    op |= r->prefix == P_F3 ? O_F3 : r->prefix == P_F2 ? O_F2 : r->prefix == P_66 ? O_66 : 0;
     op |= in->prefixes & SOFT_P_LOCK ? O_LOCK : 0;
     return op;
 }

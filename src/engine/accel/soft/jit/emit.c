@@ -8,8 +8,27 @@ void jit_e8(struct jit_gen *g, unsigned v) { *g->at++ = (uint8_t)v; }
 void jit_e32(struct jit_gen *g, uint32_t v) { memcpy(g->at, &v, 4); g->at += 4; }
 void jit_e64(struct jit_gen *g, uint64_t v) { memcpy(g->at, &v, 8); g->at += 8; }
 
+static void vex_and_opcode(struct jit_gen *g, uint32_t op, unsigned rex)
+{
+    unsigned map = op & O_38 ? 2 : op & O_3A ? 3 : 1, prefix = op & O_66 ? 1 : op & O_F3 ? 2 : op & O_F2 ? 3 : 0;
+    unsigned low = (~(op >> 24) & 15) << 3 | (op & O_L ? 4 : 0) | prefix;
+    if (map == 1 && !(rex & 11)) {
+        jit_e8(g, 0xc5);
+        jit_e8(g, (~rex & 4) << 5 | low);
+    } else {
+        jit_e8(g, 0xc4);
+        jit_e8(g, (~rex & 7) << 5 | map);
+        jit_e8(g, (rex & 8) << 4 | low);
+    }
+    jit_e8(g, op & 0xff);
+}
+
 static void prefixes_and_opcode(struct jit_gen *g, uint32_t op, unsigned rex)
 {
+    if (op & O_VEX) {
+        vex_and_opcode(g, op, rex);
+        return;
+    }
     if (op & O_LOCK)
         jit_e8(g, 0xf0);
     if (op & O_66)
@@ -224,6 +243,8 @@ static enum effect effect_of(const struct soft_insn *in)
         return r->form != F_M_I8 || (in->imm & (in->opsize == 8 ? 63 : 31)) ? KILLS : PASSES;
     case K_SHIFTD: case K_BT:
         return PASSES;
+    case K_BMI:
+        return !(in->flags & SOFT_F_WF) ? PASSES : jit_bmi_forgets ? KILLS : READS;
     case K_BITS:
         return r->map == M_0F ? PASSES : in->flags & SOFT_F_RF ? READS : PASSES;
     default:

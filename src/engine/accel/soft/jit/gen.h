@@ -34,6 +34,9 @@ enum { H_RAX, H_RCX, H_RDX, H_RBX, H_RSP, H_RBP, H_RSI, H_RDI, H_R8, H_R9, H_R10
 #define O_BREG   0x00010000u  /* reg is a byte register: 4..7 need REX */
 #define O_BRM    0x00020000u  /* rm, when a register, likewise */
 #define O_LOCK   0x00040000u
+#define O_VEX    0x00100000u  /* VEX form of the same; O_L: 256 bits; O_VV(register): the third operand */
+#define O_L      0x00200000u
+#define O_VV(n)  ((uint32_t)(n) << 24)
 #define O_NOREX  0x00080000u  /* reg or rm is AH, CH, DH, BH (4..7): the caller has seen to it that no REX is needed */
 
 enum jit_flags_at {
@@ -213,7 +216,7 @@ void jit_flags_to_host(struct jit_gen *g, unsigned scratch); /* EFLAGS = aflags 
 /* All arithmetic flags are written before an instruction reads them, from instruction `from` of the block on. */
 bool jit_flags_dead(const struct soft_block *b, unsigned from);
 /* The host's shifts by a constant, and its multiplications, do not look at the old flags (alu.c). */
-extern bool jit_shifts_forget, jit_multiplies_forget;
+extern bool jit_shifts_forget, jit_multiplies_forget, jit_bmi_forgets; /* the last: vex.c */
 
 /* ---- Slow path, exits (translate.c) -------------------------------------------------------------------------- */
 /* Leaves to the handler of the current instruction if cc; EFLAGS must not be pending. */
@@ -275,7 +278,10 @@ bool jit_loop_keeps_flags(const struct jit_gen *g, const struct soft_insn *in, u
 bool jit_step(const struct soft_insn *in, unsigned *reg, int32_t *by);
 unsigned jit_written(const struct soft_insn *in);
 unsigned jit_memory_bytes(const struct soft_insn *in);   /* of an integer instruction's memory operand (alu.c) */
-unsigned jit_simd_bytes(const struct soft_insn *in);     /* of an SSE instruction's (simd.c) */
+unsigned jit_simd_bytes(const struct soft_insn *in);     /* of an SSE or VEX instruction's (simd.c) */
+unsigned jit_vex_bytes(const struct soft_insn *in);
+void jit_simd_enter(struct jit_gen *g);                  /* the guest's vector registers are in the host's from here on */
+bool jit_host_has_avx(void);                             /* and all else of x86-64-v3 that vex.c copies */
 /* What thunk_bail calls: the code of the plain version at an instruction; NULL: leave to the run loop. */
 const uint8_t *soft_jit_bail(struct soft_cpu *cpu, struct soft_block *b, uint32_t what);
 
@@ -285,6 +291,8 @@ bool jit_int(struct jit_gen *g, const struct soft_insn *in);    /* alu.c: copied
 bool jit_flow(struct jit_gen *g, const struct soft_insn *in);   /* flow.c */
 bool jit_stack(struct jit_gen *g, const struct soft_insn *in);  /* stack.c */
 bool jit_simd(struct jit_gen *g, const struct soft_insn *in);   /* simd.c: K_SSE, K_SSE_GPR, K_MMX */
+bool jit_vex(struct jit_gen *g, const struct soft_insn *in);    /* vex.c: the same in VEX encodings */
+bool jit_bmi(struct jit_gen *g, const struct soft_insn *in);    /* vex.c: K_BMI */
 bool jit_x87(struct jit_gen *g, const struct soft_insn *in);    /* x87.c */
 bool jit_sys(struct jit_gen *g, const struct soft_insn *in);    /* sys.c */
 /* simd.c: emits thunk_vec_load and thunk_vec_save: subroutines for env <-> host vector registers and MXCSR

@@ -152,9 +152,10 @@ unsigned jit_written(const struct soft_insn *in)
     case K_POP:
         mask |= in->is_mem ? 0xffff : 1u << GH_RSP | 1u << (in->reg & 15);
         break;
+    case K_BMI:
+        mask |= r->ext != E_ANY || in->op == SOFT_OP_mulx ? 1u << in->vvvv : 0;
+        break;
     case K_SSE: case K_SSE_GPR:
-        if (r->map >= M_V0F)
-            return 0xffff;
         mask |= in->klass == K_SSE ? 0 : 1u << GH_RCX; /* of string comparisons */
         break;
     default:
@@ -183,10 +184,9 @@ static void operand(struct scan *s, unsigned i, const struct soft_insn *in)
 
 static void one(struct scan *s, unsigned i, const struct soft_insn *in)
 {
-    const struct soft_op_row *r = &soft_rows[in->op];
     switch (in->klass) {
     case K_MOV: case K_ALU: case K_ALU1: case K_TEST: case K_LEA: case K_SHIFT: case K_SHIFTD: case K_MUL: case K_MOVX:
-    case K_SETCC: case K_CMOV: case K_BT: case K_BITS: case K_NOP: case K_FLAG: case K_CONV: case K_XCHG: case K_ATOMIC: case K_DIV:
+    case K_SETCC: case K_CMOV: case K_BT: case K_BITS: case K_NOP: case K_FLAG: case K_CONV: case K_XCHG: case K_ATOMIC: case K_DIV: case K_BMI:
         operand(s, i, in);
         if (!stack_constant(s, in))
             registers_written(s, in);
@@ -220,10 +220,6 @@ static void one(struct scan *s, unsigned i, const struct soft_insn *in)
         add(s, i, 1, GH_RSP, 0, 8, false);
         break;
     case K_SSE: case K_SSE_GPR:
-        if (r->map >= M_V0F) {
-            close_all(s);
-            break;
-        }
         operand(s, i, in);
         registers_written(s, in);
         break;

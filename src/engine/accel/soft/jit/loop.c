@@ -43,11 +43,14 @@ static bool uses(const struct soft_insn *in, unsigned *mask)
     case K_SHIFT: case K_SHIFTD:
         m |= 1u << GH_RCX;
         break;
+    case K_BMI:
+        m |= 1u << in->vvvv | (in->op == SOFT_OP_mulx ? 1u << GH_RDX : 0);
+        break;
     case K_MUL: case K_CONV:
         m |= 1u << GH_RAX | 1u << GH_RDX;
         break;
     case K_SSE: case K_SSE_GPR:
-        if (r->map >= M_V0F || in->flags & SOFT_F_END)
+        if (in->flags & SOFT_F_END)
             return false;
         m |= in->klass == K_SSE_GPR ? 1u << GH_RAX | 1u << GH_RCX | 1u << GH_RDX : 0;
         break;

@@ -5,7 +5,8 @@
  * flags, but never with an exception unmasked: a guest that unmasks one has its vector instructions
  * run by the handlers (soft_jit.no_simd).
  *
- * Not copied: MMX forms, VEX encodings, and what has class K_CALL.
+ * Where the guest has AVX (XCR0), the upper halves move with them. VEX encodings: vex.c. Not copied: MMX forms, and what
+ * has class K_CALL.
  */
 #include "engine/accel/soft/jit/gen.h"
 #include "engine/accel/soft/simd.h"
@@ -97,8 +98,7 @@ static bool has_imm(const struct soft_op_row *r)
     return r->form == F_RM_I8 || r->form == F_MR_I8 || r->form == F_M_I8;
 }
 
-/* The guest's registers are in the host's from here on. */
-static void enter(struct jit_gen *g)
+void jit_simd_enter(struct jit_gen *g)
 {
     if (g->vec)
         return;
@@ -116,11 +116,16 @@ static void enter(struct jit_gen *g)
     g->vec = true;
 }
 
-unsigned jit_simd_bytes(const struct soft_insn *in) { return operand_bytes[in->op] ? operand_bytes[in->op] : in->opsize; }
+unsigned jit_simd_bytes(const struct soft_insn *in)
+{
+    if (soft_rows[in->op].map >= M_V0F)
+        return jit_vex_bytes(in);
+    return operand_bytes[in->op] ? operand_bytes[in->op] : in->opsize;
+}
 
 bool jit_simd_aligned(const struct soft_insn *in)
 {
-    return jit_simd_bytes(in) == 16 && !unaligned_allowed(in->op) && !compares_strings(in->op);
+    return soft_rows[in->op].map < M_V0F && jit_simd_bytes(in) == 16 && !unaligned_allowed(in->op) && !compares_strings(in->op);
 }
 
 static void memory(struct jit_gen *g, const struct soft_insn *in, const struct soft_op_row *r)
@@ -150,12 +155,14 @@ static void memory(struct jit_gen *g, const struct soft_insn *in, const struct s
 bool jit_simd(struct jit_gen *g, const struct soft_insn *in)
 {
     const struct soft_op_row *r = &soft_rows[in->op];
-    if (!g->jit->thunk_vec_load || g->jit->no_simd || in->klass == K_MMX || r->map >= M_V0F || !host_has(in->op) ||
+    if (r->map >= M_V0F)
+        return jit_vex(g, in);
+    if (!g->jit->thunk_vec_load || g->jit->no_simd || in->klass == K_MMX || !host_has(in->op) ||
         (g->b->key & SIMD_KEYS) != SOFT_KEY_OSFXSR || (in->is_mem && !jit_can_address(g, in)))
         return false;
     uint32_t op = opcode_of(in, r);
     bool general = in->klass == K_SSE_GPR && !compares_strings(in->op);
-    enter(g);
+    jit_simd_enter(g);
     if (in->is_mem)
         memory(g, in, r);
     if (r->form == F_M_I8) {                 /* shifts by an immediate */
@@ -192,12 +199,38 @@ bool jit_simd(struct jit_gen *g, const struct soft_insn *in)
 }
 
 /* ---- Thunks ---------------------------------------------------------------------------------------------- */
+#define XCR0_AVX 4
 static int ymm_of(unsigned n) { return (int)(offsetof(struct soft_cpu, ymm) + n * sizeof(struct soft_ymm)) - SOFT_JIT_BIAS; }
+
+/* VMOVAPS or MOVAPS of all; upper halves only where the guest has them. */
+static void emit_moves(struct jit_gen *g, unsigned op)
+{
+    uint8_t *narrow = NULL, *done = NULL;
+    if (jit_host_has_avx()) {
+        jit_env(g, 0xf6, 0, JIT_ENV_OF(xcr0));           /* test byte, AVX */
+        jit_e8(g, XCR0_AVX);
+        narrow = jit_jcc(g, CC_E);
+        for (unsigned i = 0; i < 16; i++)
+            jit_env(g, op | O_0F | O_VEX | O_L, i, ymm_of(i));
+        if (op == 0x29) {                                /* VZEROUPPER, as C code expects and SSE code likes it */
+            jit_e8(g, 0xc5);
+            jit_e8(g, 0xf8);
+            jit_e8(g, 0x77);
+        }
+        jit_e8(g, 0xe9);
+        g->at += 4;
+        done = g->at - 4;
+        jit_patch(narrow, g->at);
+    }
+    for (unsigned i = 0; i < 16; i++)
+        jit_env(g, op | O_0F, i, ymm_of(i));
+    if (done)
+        jit_patch(done, g->at);
+}
 
 static void emit_load(struct jit_gen *g)
 {
-    for (unsigned i = 0; i < 16; i++)
-        jit_env(g, 0x28 | O_0F, i, ymm_of(i));           /* movaps xmm, [] */
+    emit_moves(g, 0x28);
     jit_env(g, 0xae | O_0F, 2, JIT_ENV_OF(mxcsr));       /* ldmxcsr */
     jit_env(g, 0xc7, 0, JIT_ENV_OF(jit.vec_live));
     jit_e32(g, 1);
@@ -209,8 +242,7 @@ void jit_simd_thunks(struct jit_gen *g)
     g->jit->thunk_vec_load = g->at;
     emit_load(g);
     g->jit->thunk_vec_save = g->at;
-    for (unsigned i = 0; i < 16; i++)
-        jit_env(g, 0x29 | O_0F, i, ymm_of(i));
+    emit_moves(g, 0x29);
     jit_env(g, 0xae | O_0F, 3, JIT_ENV_OF(mxcsr));       /* stmxcsr */
     jit_imm64(g, JIT_A, (uintptr_t)&soft_host_mxcsr);
     jit_rm(g, 0xae | O_0F, 2, JIT_A, 0);

@@ -48,6 +48,8 @@ static jit_family family_of(unsigned klass)
         return jit_flow;
     case K_SSE: case K_SSE_GPR: case K_MMX:
         return jit_simd;
+    case K_BMI:
+        return jit_bmi;
     case K_X87:
         return jit_x87;
     case K_SYS: case K_CALL:
