@@ -26,6 +26,19 @@ for cpus in cpus_list:
     spectre = re.search(r"GUEST-VULN spectre_v2: (.*)", text).group(1)
     check("Retpoline" not in spectre, f"no retpolines ({spectre})")
 
+# The host unpacks the kernel and puts it somewhere at random, as the kernel itself would; --kernel-as-is leaves it to that.
+places = {}
+for name, append, extra in (("random", "quiet", []), ("again", "quiet", []), ("fixed", "quiet nokaslr", []), ("itself", "quiet", ["--kernel-as-is"])):
+    vm = linux(f"linux-{name}", append, *extra)
+    vm.expect(r"GUEST-READY", 240)
+    vm.expect(r"[#$] ", 60, after=vm.text.index("GUEST-READY"))
+    vm.send("echo text-$(grep -w _text /proc/kallsyms | cut -c1-16) code-$(grep 'Kernel code' /proc/iomem | cut -c3-10); poweroff -f\n")
+    places[name] = vm.expect(r"^text-([0-9a-f]{16}) code-([0-9a-f]{8})", 60).groups()
+    vm.wait(60)
+check(places["random"] != places["again"], f"two starts put the kernel elsewhere ({places['random']}, {places['again']})")
+check(places["fixed"] == ("ffffffff81000000", "01000000"), f"nokaslr: where it is linked ({places['fixed']})")
+check(places["itself"] != places["fixed"], f"it unpacks itself at random too ({places['itself']})")
+
 vm = linux("linux-shell", "quiet")
 vm.expect(r"GUEST-READY", 240)
 vm.expect(r"[#$] ", 60, after=vm.text.index("GUEST-READY"))

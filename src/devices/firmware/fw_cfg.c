@@ -35,6 +35,9 @@ struct item {
     bool writable;
     void (*release)(void *data, size_t len);
     void (*selected)(void *opaque);
+    const uint8_t *(*open)(void *opaque);
+    void (*close)(void *opaque);
+    void (*free)(void *opaque);
     void *opaque;
 };
 
@@ -72,7 +75,9 @@ static void free_copy(void *data, size_t len)
 
 static void drop_data(struct item *item)
 {
-    if (item->release)
+    if (item->free)
+        item->free(item->opaque);
+    else if (item->release)
         item->release(item->data, item->len);
     item->data = NULL;
     item->len = 0;
@@ -85,7 +90,7 @@ int gh_fw_cfg_add(struct gh_fw_cfg *fw, uint16_t key, const struct gh_fw_cfg_ite
         return gh_error_set(err, -ENOSPC, "FirmwareItemsFull",
                             "There are more than %u firmware items; remove boot files or options.", ITEMS_MAX);
     uint8_t *data = (uint8_t *)desc->data;
-    if (!desc->release && desc->len) {
+    if (!desc->release && !desc->open && desc->len) {
         data = malloc(desc->len);
         if (!data)
             return gh_error_set(err, -ENOMEM, "OutOfMemory",
@@ -98,7 +103,8 @@ int gh_fw_cfg_add(struct gh_fw_cfg *fw, uint16_t key, const struct gh_fw_cfg_ite
         item = &fw->item[fw->items++];
     *item = (struct item){ .key = key, .data = data, .len = desc->len, .writable = desc->writable,
                            .release = desc->release ? desc->release : free_copy,
-                           .selected = desc->selected, .opaque = desc->opaque };
+                           .selected = desc->selected, .open = desc->open, .close = desc->close, .free = desc->free,
+                           .opaque = desc->opaque };
     return 0;
 }
 
@@ -186,13 +192,26 @@ uint8_t *gh_fw_cfg_data(struct gh_fw_cfg *fw, const char *name, size_t *ret_len)
 
 /* ---- Guest side -------------------------------------------------------------------------------------- */
 
+/* What the guest has read it need not find again before it selects it again. */
+static void close_selected(struct gh_fw_cfg *fw)
+{
+    struct item *item = find_item(fw, fw->selected);
+    if (item && item->close) {
+        item->close(item->opaque);
+        item->data = NULL;
+    }
+}
+
 static void select_item(struct gh_fw_cfg *fw, uint16_t key)
 {
+    close_selected(fw);
     fw->selected = key & (uint16_t)~KEY_WRITE_FLAG;
     fw->offset = 0;
     struct item *item = find_item(fw, fw->selected);
     if (item && item->selected)
         item->selected(item->opaque);
+    if (item && item->open)
+        item->data = (uint8_t *)item->open(item->opaque);
 }
 
 static void advance(struct gh_fw_cfg *fw, uint32_t bytes)
@@ -202,7 +221,7 @@ static void advance(struct gh_fw_cfg *fw, uint32_t bytes)
 
 static size_t remaining(const struct gh_fw_cfg *fw, const struct item *item)
 {
-    return item && fw->offset < item->len ? item->len - fw->offset : 0;
+    return item && item->data && fw->offset < item->len ? item->len - fw->offset : 0;
 }
 
 /* Past the end, and for items that are not there, the data register reads zero. */
@@ -344,6 +363,7 @@ static int fw_cfg_attach(struct gh_device *dev, struct gh_error *err)
 static void fw_cfg_reset(struct gh_device *dev, enum gh_reset why)
 {
     struct gh_fw_cfg *fw = dev->state;
+    close_selected(fw);
     fw->selected = KEY_INVALID;
     fw->offset = 0;
     fw->dma_address = 0;

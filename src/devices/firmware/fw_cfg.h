@@ -32,6 +32,11 @@ struct gh_fw_cfg_item {
     bool writable;                             /* by guest DMA, inside len; needs memory of its own */
     /* Before the guest reads byte 0: may change the bytes (gh_fw_cfg_data), not the length. */
     void (*selected)(void *opaque);
+    /* Instead of data, for what is large and read once: made when the guest selects the item (NULL: it cannot be),
+     * given back when it selects another, and at last freed. */
+    const uint8_t *(*open)(void *opaque);
+    void (*close)(void *opaque);
+    void (*free)(void *opaque);
     void *opaque;
 };
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "devices/firmware/kernelunpack.h"
 #include "devices/firmware/optrom/optrom.h"
 
 #define SETUP_ADDR    0x10000u
@@ -16,12 +17,14 @@
 /* The setup header of the boot protocol. */
 enum {
     HDR_SETUP_SECTS = 0x1f1, HDR_SYSSIZE = 0x1f4, HDR_BOOT_FLAG = 0x1fe, HDR_MAGIC = 0x202, HDR_VERSION = 0x206,
-    HDR_TYPE_OF_LOADER = 0x210, HDR_LOADFLAGS = 0x211, HDR_RAMDISK_IMAGE = 0x218, HDR_RAMDISK_SIZE = 0x21c,
-    HDR_HEAP_END_PTR = 0x224, HDR_CMD_LINE_PTR = 0x228, HDR_INITRD_ADDR_MAX = 0x22c, HDR_CMDLINE_SIZE = 0x238,
+    HDR_TYPE_OF_LOADER = 0x210, HDR_LOADFLAGS = 0x211, HDR_CODE32_START = 0x214, HDR_RAMDISK_IMAGE = 0x218,
+    HDR_RAMDISK_SIZE = 0x21c, HDR_HEAP_END_PTR = 0x224, HDR_CMD_LINE_PTR = 0x228, HDR_INITRD_ADDR_MAX = 0x22c,
+    HDR_ALIGNMENT = 0x230, HDR_XLOADFLAGS = 0x236, HDR_CMDLINE_SIZE = 0x238, HDR_PAYLOAD_OFFSET = 0x248, HDR_PAYLOAD_LENGTH = 0x24c,
     HDR_PREF_ADDRESS = 0x258, HDR_INIT_SIZE = 0x260, HDR_END = 0x268,
 };
 #define LOADED_HIGH   0x01u
 #define CAN_USE_HEAP  0x80u
+#define KERNEL_64     0x01u                   /* in xloadflags: has a 64-bit entry */
 #define LOADER_OTHER  0xffu                   /* "undefined": we have no number */
 
 struct bzimage {
@@ -119,6 +122,46 @@ static int place_initrd(const struct gh_kernelboot *k, const struct bzimage *z, 
     return 0;
 }
 
+/* A word of the command line. */
+static bool has_word(const char *line, const char *word)
+{
+    size_t len = strlen(word);
+    for (const char *at = line; (at = strstr(at, word)); at += len)
+        if ((at == line || at[-1] == ' ') && (!at[len] || at[len] == ' '))
+            return true;
+    return false;
+}
+
+/* NULL: the kernel unpacks itself. */
+static struct gh_kernel_image *unpack(const struct gh_kernelboot *k, const struct bzimage *z, uint32_t initrd_addr)
+{
+    const uint8_t *h = k->kernel;
+    if (k->as_is || z->version < 0x20c || !(h[HDR_XLOADFLAGS] & KERNEL_64))
+        return NULL;
+    uint32_t offset = gh_le32_get(h + HDR_PAYLOAD_OFFSET), len = gh_le32_get(h + HDR_PAYLOAD_LENGTH);
+    if (offset > z->kernel_len || len > z->kernel_len - offset)
+        return NULL;
+    return gh_kernel_unpack(&(struct gh_kernel_packed){
+        .payload = h + z->setup_len + offset, .payload_len = len, .pref_address = gh_le64_get(h + HDR_PREF_ADDRESS),
+        .init_size = gh_le32_get(h + HDR_INIT_SIZE), .alignment = gh_le32_get(h + HDR_ALIGNMENT),
+        .ram_end = initrd_addr ? initrd_addr : gh_kernelboot_ram_end(k), .randomize = !has_word(k->cmdline ? k->cmdline : "", "nokaslr"),
+    });
+}
+
+static int publish_unpacked(struct gh_fw_cfg *fw, struct gh_kernel_image *image, struct gh_error *err)
+{
+    struct gh_fw_cfg_item item = { .len = gh_kernel_image_len(image), .open = gh_kernel_image_open, .close = gh_kernel_image_close,
+                                   .free = gh_kernel_image_free, .opaque = image };
+    int r = gh_fw_cfg_u32(fw, GH_FW_KERNEL_ADDR, gh_kernel_image_address(image), err);
+    if (r == 0)
+        r = gh_fw_cfg_u32(fw, GH_FW_KERNEL_SIZE, (uint32_t)item.len, err);
+    if (r == 0)
+        r = gh_fw_cfg_add(fw, GH_FW_KERNEL_DATA, &item, err);
+    if (r < 0)
+        gh_kernel_image_free(image);
+    return r;
+}
+
 static int publish_linux(struct gh_fw_cfg *fw, const struct gh_kernelboot *k, struct gh_error *err)
 {
     struct bzimage z;
@@ -151,9 +194,16 @@ static int publish_linux(struct gh_fw_cfg *fw, const struct gh_kernelboot *k, st
         gh_le16_put(setup + 0x20, 0xa33f);    /* the old way: magic, and offset from the setup segment */
         gh_le16_put(setup + 0x22, (uint16_t)(CMDLINE_ADDR - SETUP_ADDR));
     }
+    struct gh_kernel_image *image = unpack(k, &z, initrd_addr);
+    if (image)
+        gh_le32_put(setup + HDR_CODE32_START, gh_kernel_image_address(image));
     r = gh_kernelboot_piece(fw, GH_FW_SETUP_ADDR, GH_FW_SETUP_SIZE, GH_FW_SETUP_DATA, SETUP_ADDR, setup, z.setup_len, true, err);
     free(setup);
-    if (r == 0)
+    if (r < 0)
+        gh_kernel_image_free(image);
+    else if (image)
+        r = publish_unpacked(fw, image, err);
+    else
         r = gh_kernelboot_piece(fw, GH_FW_KERNEL_ADDR, GH_FW_KERNEL_SIZE, GH_FW_KERNEL_DATA, KERNEL_ADDR,
                                 k->kernel + z.setup_len, z.kernel_len, false, err);
     if (r == 0)

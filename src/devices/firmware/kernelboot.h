@@ -20,6 +20,7 @@ struct gh_kernelboot {
     size_t initrd_len;
     const char *cmdline;                      /* NULL: empty */
     uint64_t ram_below_4g, ram_above_4g;
+    bool as_is;                               /* a Linux kernel unpacks itself, in the guest; else the host does, where it can */
 };
 
 /* -EINVAL (KernelInvalid, KernelTooOld, KernelTruncated, KernelCommandLine) or -ENOSPC (KernelNoRoom). */

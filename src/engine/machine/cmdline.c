@@ -565,6 +565,7 @@ static int opt_trace(struct state *s, const char *v, struct gh_error *err)
 }
 static int opt_net(struct state *s, const char *v, struct gh_error *err) { return gh_cmdline_net(s->l, v, err); }
 static int opt_paused(struct state *s, const char *v, struct gh_error *err) { s->l->paused = true; return 0; }
+static int opt_kernel_as_is(struct state *s, const char *v, struct gh_error *err) { s->l->kernel_as_is = true; return 0; }
 static int opt_no_reboot(struct state *s, const char *v, struct gh_error *err) { s->l->no_reboot = true; return 0; }
 static int opt_check_host(struct state *s, const char *v, struct gh_error *err) { s->check_host = true; return 0; }
 static int opt_json(struct state *s, const char *v, struct gh_error *err) { s->cmd->json = true; return 0; }
@@ -595,6 +596,7 @@ static const struct row { const char *name, *arg; int (*fn)(struct state *, cons
     { "kernel", "FILE", opt_kernel, "boot this Linux (or Multiboot) kernel directly" },
     { "initrd", "FILE", opt_initrd, "initial RAM disk for --kernel" },
     { "append", "TEXT", opt_append, "command line for --kernel" },
+    { "kernel-as-is", NULL, opt_kernel_as_is, "let it unpack itself in the guest; else the host unpacks a Linux kernel" },
     { "serial", "WHERE", opt_serial, "first serial line: stdio, none, file:PATH, unix:PATH" },
     { "serial2", "WHERE", opt_serial2, "second serial line" },
     { "debugcon", "WHERE", opt_debugcon, "debug output of the firmware (port 0x402)" },

@@ -106,7 +106,7 @@ static int tell_kernel(struct gh_machine *m, struct gh_fw_cfg *fw, struct gh_err
     struct gh_kernelboot boot = {
         .kernel = m->cfg.kernel.data, .kernel_len = m->cfg.kernel.size, .initrd = m->cfg.initrd.data,
         .initrd_len = m->cfg.initrd.size, .cmdline = m->cfg.cmdline, .ram_below_4g = m->ram.below_4g,
-        .ram_above_4g = m->ram.above_4g,
+        .ram_above_4g = m->ram.above_4g, .as_is = m->cfg.kernel_as_is,
     };
 
     return m->cfg.kernel.size ? gh_kernelboot_publish(fw, &boot, err) : 0;

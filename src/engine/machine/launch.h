@@ -73,7 +73,7 @@ struct gh_launch {
     uint64_t memory_bytes;
     char     board[12];                    /* "pc", "q35" */
     char     boot[8];                      /* order: c disk, d CD, a floppy, n network */
-    bool     boot_menu, paused, no_reboot; /* no_reboot: a reset ends the machine */
+    bool     boot_menu, paused, no_reboot, kernel_as_is; /* no_reboot: a reset ends the machine */
     char     rtc[12];                      /* "utc", "local" */
     char     clock[12];                    /* "host", "icount" */
     char     sandbox[8];                   /* "on", "off", "log" */

@@ -39,6 +39,7 @@ struct gh_machine_config {
     struct gh_blob vars;                   /* UEFI variables: a device pflash stands below the firmware with them */
     struct gh_blob kernel, initrd;
     const char *cmdline;                   /* NULL without a kernel */
+    bool     kernel_as_is;                 /* it unpacks itself, in the guest */
     const char *boot_order;                /* letters: c disk, d CD, a floppy, n network */
     const struct gh_device_config *devices;
     unsigned device_count;

@@ -1,13 +1,22 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Assembles an option ROM and writes it as a C array: build.py AS LD SOURCE OUTPUT SYMBOL.
+"""Assembles an option ROM and writes it as a C array: build.py AS LD SOURCE OUTPUT SYMBOL [plain].
 
-Pads to whole sectors, fills in the length byte, the PnP header's checksum and the ROM's checksum.
+Pads to whole sectors, fills in the length byte, the PnP header's checksum and the ROM's checksum; plain: nothing of this.
 """
 import os
 import subprocess
 import sys
 import tempfile
+
+
+def finish(rom):
+    rom += bytes(-(len(rom) + 1) % 512 + 1)         # room for the checksum byte
+    rom[2] = len(rom) // 512
+    pnp = int.from_bytes(rom[0x1a:0x1c], 'little')
+    size = rom[pnp + 5] * 16
+    rom[pnp + 9] = -sum(rom[pnp:pnp + size]) & 0xff
+    rom[-1] = -sum(rom) & 0xff
 
 
 def main():
@@ -19,12 +28,8 @@ def main():
                        check=True)
         with open(binary, 'rb') as f:
             rom = bytearray(f.read())
-    rom += bytes(-(len(rom) + 1) % 512 + 1)         # room for the checksum byte
-    rom[2] = len(rom) // 512
-    pnp = int.from_bytes(rom[0x1a:0x1c], 'little')
-    size = rom[pnp + 5] * 16
-    rom[pnp + 9] = -sum(rom[pnp:pnp + size]) & 0xff
-    rom[-1] = -sum(rom) & 0xff
+    if sys.argv[6:] != ['plain']:
+        finish(rom)
     with open(output, 'w') as f:
         f.write('/* Made by the build from ' + os.path.basename(source) + '. */\n')
         f.write('#include "devices/firmware/optrom/optrom.h"\n\n')
