@@ -475,7 +475,13 @@ static int opt_post(struct state *s, const char *v, struct gh_error *err)
     if (r)
         return r;
     struct gh_launch_device *d = device_entry(s, "debugcon", "post");
-    return !d || gh_launch_add_option(d, "hex", "on") < 0 || gh_launch_add_option(d, "port", "0x80") < 0 ? fail_memory(err) : 0;
+    if (!d || gh_launch_add_option(d, "hex", "on") < 0)
+        return fail_memory(err);
+    for (unsigned i = 0; i < d->option_count; i++) {
+        if (!strcmp(d->options[i].name, "port"))
+            return 0;                   /* --device came first */
+    }
+    return gh_launch_add_option(d, "port", "0x80") < 0 ? fail_memory(err) : 0;
 }
 
 static int socket_option(char out[GH_LAUNCH_SOCKET_MAX], const char *option, const char *v, struct gh_error *err)

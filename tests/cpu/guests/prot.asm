@@ -29,6 +29,7 @@ CONF  equ 0x40
 ABSENT equ 0x48
 TSS16 equ 0x50
 RODATA equ 0x58
+DATA16 equ 0x60
 PD    equ 0x100000
 PT    equ 0x101000
 
@@ -124,6 +125,45 @@ main:
     mov ebx, 0xf000
     lar eax, ebx
     check "lar keeps register", eax, 0x77
+    ; A 16-bit stack moves SP and BP only, but a 32-bit ENTER's frame pointer is all of ESP.
+    mov cx, DATA0
+    mov dx, DATA16
+    mov [safe_esp], esp
+    mov ss, dx
+    mov esp, 0x56800
+    mov ebp, 0x66600
+    mov dword [0x65fc], 0x1234
+    enter 8, 2
+    mov eax, esp
+    mov ebx, ebp
+    mov ss, cx
+    mov esp, [safe_esp]
+    check "enter by SP", eax, 0x567ec
+    check "its frame", ebx, 0x567fc
+    check "frame before", [0x67fc], 0x66600
+    check "copied level", [0x67f8], 0x1234
+    check "own level", [0x67f4], 0x567fc
+    mov ss, dx
+    mov esp, 0x56800
+    mov ebp, 0x66600
+    o16 enter 8, 2
+    mov eax, esp
+    mov ebx, ebp
+    mov ss, cx
+    mov esp, [safe_esp]
+    check "16-bit enter by SP", eax, 0x567f2
+    check "16-bit frame", ebx, 0x667fe
+    check "16-bit levels", [0x67fc], 0x66000000
+    mov ss, dx
+    mov esp, 0x56100
+    mov ebp, 0x867fc
+    mov dword [0x67fc], 0x12345678
+    leave
+    mov eax, esp
+    mov ss, cx
+    mov esp, [safe_esp]
+    check "leave by SP", eax, 0x56800
+    check "frame popped", ebp, 0x12345678
 
 ; ---- ring 3
     ring3 r3_cli
@@ -494,6 +534,7 @@ gdt: dq 0
     dq 0x00cf13000000ffff          ; 48
     dw 0x20, tss1, 0x8900, 0       ; 50: too short
     dq 0x0000900000000fff          ; 58: read-only data, 4 KiB
+    dq 0x000093000000ffff          ; 60: a stack used by SP
 gdt_end:
 gdt_ptr: dw gdt_end - gdt - 1
     dd gdt

@@ -41,6 +41,8 @@
         unsigned level = in->imm2 & 31;                                                            \
         uint64_t sp = soft_sp_wrap(cpu, cpu->gpr[GH_RSP] - n / 8), top = sp;                       \
         uint64_t bp = cpu->gpr[GH_RBP];                                                            \
+        /* The frame pointer is all of ESP, also where the stack uses SP only. */                  \
+        uint64_t frame = (cpu->gpr[GH_RSP] & ~soft_sp_wrap(cpu, ~0ull)) | top;                     \
         /* Prove the whole frame writable before anything changes; the final RSP too. */           \
         uint64_t final_sp = soft_sp_wrap(cpu, sp - level * (n / 8) - in->imm);                     \
         soft_check_write(cpu, soft_stack_addr(cpu, final_sp, n / 8, true), n / 8);                 \
@@ -53,9 +55,9 @@
         }                                                                                          \
         if (level) {                                                                               \
             sp = soft_sp_wrap(cpu, sp - n / 8);                                                    \
-            soft_st##n(cpu, soft_stack_addr(cpu, sp, n / 8, true), (type)top);                     \
+            soft_st##n(cpu, soft_stack_addr(cpu, sp, n / 8, true), (type)frame);                   \
         }                                                                                          \
-        soft_set_reg##n(cpu, GH_RBP, (type)top);                                                   \
+        soft_set_reg##n(cpu, GH_RBP, (type)frame);                                                 \
         soft_set_sp(cpu, sp - in->imm);                                                            \
     }
 STACK_OPS(16, uint16_t)
