@@ -11,6 +11,8 @@
 #include "base/bytes.h"
 
 enum { MAX_THREADS = 16, DEFAULT_THREADS = 4, BATCH_MAX = 8, BATCH_BYTES = 64 << 10 };
+#define SPACE_LOW  (1ull << 30)                /* what is left on the host, to speak of it */
+#define SPACE_STEP (64ull << 20)               /* of writes between two looks */
 
 /* A medium lives until the last request on it is done, also after it was ejected. */
 struct medium { struct gh_image *image; unsigned refs; };
@@ -29,7 +31,9 @@ struct drive {
     unsigned queued, running, threads;         /* requests waiting, requests running */
     uint64_t seq[MAX_THREADS];                 /* what each worker runs; 0: nothing */
     pthread_t thread[MAX_THREADS];
-    struct gh_error why;
+    struct gh_error why, low;
+    uint64_t space_next;                       /* bytes written when the host's space is looked at again */
+    bool low_told;
     struct gh_disk_block_counters counters;
 };
 
@@ -220,6 +224,31 @@ static void finish_batch(struct drive *d, const struct gh_image *img, struct gh_
     }
 }
 
+/* Is it time to look at the host's space? Lock held. */
+static bool space_due(struct drive *d, const struct gh_block_request *r)
+{
+    if (d->low_told || !d->params.space_low || (r->op != GH_BLOCK_WRITE && r->op != GH_BLOCK_ZERO) || d->counters.write_bytes < d->space_next)
+        return false;
+    d->space_next = d->counters.write_bytes + SPACE_STEP;
+    return true;
+}
+
+static void look_at_space(struct drive *d, struct gh_image *img)
+{
+    uint64_t growth, left;
+    if (gh_image_space(img, &growth, &left) < 0 || left >= SPACE_LOW || growth <= left)
+        return;
+    pthread_mutex_lock(&d->lock);
+    if (!d->low_told) {
+        d->low_told = true;
+        gh_error_set(&d->low, -ENOSPC, "DiskSpaceLow", "The host has only %llu MiB left for “%s”, which may still grow by %llu MiB. Free space, or "
+                     "the machine will pause when it is used up.", (unsigned long long)(left >> 20), gh_image_label(img),
+                     (unsigned long long)(growth >> 20));
+        want_delivery(d);
+    }
+    pthread_mutex_unlock(&d->lock);
+}
+
 static void *worker_main(void *arg)
 {
     struct worker w = *(struct worker *)arg;
@@ -249,11 +278,14 @@ static void *worker_main(void *arg)
             wait_for_older(d, seq);
         else if (n == 1)
             wait_for_turn(d, batch[0]);
+        bool look = space_due(d, batch[0]);
         pthread_mutex_unlock(&d->lock);
         if (d->params.working)
             d->params.working();
         for (unsigned i = 0; i < n; i++)
             result[i] = run_request(d, m->image, batch[i]);
+        if (look)
+            look_at_space(d, m->image);
         pthread_mutex_lock(&d->lock);
         d->running -= n;
         d->seq[w.index] = 0;
@@ -271,6 +303,12 @@ void gh_disk_block_deliver(struct gh_block *b)
     bool tell = false;
     struct gh_error why = { 0 };
     pthread_mutex_lock(&d->lock);
+    struct gh_error low;
+    bool note = gh_error_is_set(&d->low);
+    if (note) {
+        low = d->low;
+        gh_error_clear(&d->low);
+    }
     d->posted = false;
     struct gh_block_request *list = d->done;
     d->done = NULL;
@@ -286,6 +324,8 @@ void gh_disk_block_deliver(struct gh_block *b)
         list = next_of(r);
         r->done(r, (int)(intptr_t)r->backend[2]);
     }
+    if (note)
+        d->params.space_low(d->params.opaque, b, &low);
     if (tell && d->params.stalled)
         d->params.stalled(d->params.opaque, b, &why);
 }

@@ -32,6 +32,9 @@ struct gh_disk_block_params {
     /* Main thread, lock held: a request is held; err has DiskFull, DiskTooLargeForHost, DiskReadFailed,
      * DiskWriteFailed or DiskFlushFailed. */
     void (*stalled)(void *opaque, struct gh_block *b, const struct gh_error *why);
+    /* Main thread, lock held: once in the life of the drive, when little is left on the host for an image that may
+     * still grow; err has DiskSpaceLow. A note: nothing stops. May be NULL. */
+    void (*space_low)(void *opaque, struct gh_block *b, const struct gh_error *why);
     /* Any vCPU's thread, lock held: the guest opened (false) or closed the tray. May be NULL. */
     void (*tray)(void *opaque, struct gh_block *b, bool closed);
     /* On a worker, before each request: what the thread gives up once the machine runs. May be NULL. */

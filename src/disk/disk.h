@@ -68,6 +68,8 @@ struct gh_image_info {
     char     data_file[1024];                  /* external data file reference, or empty */
 };
 void gh_image_info(struct gh_image *img, struct gh_image_info *ret);
+/* How much the top file may still grow and how much its file system has left; -EOPNOTSUPP on a device. Any thread. */
+int gh_image_space(struct gh_image *img, uint64_t *ret_growth, uint64_t *ret_free);
 uint64_t gh_image_bytes(const struct gh_image *img);
 const char *gh_image_label(const struct gh_image *img);
 struct gh_image *gh_image_parent(struct gh_image *img);

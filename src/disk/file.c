@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -363,6 +364,17 @@ uint64_t gh_file_used_bytes(struct gh_file *f)
     if (f->device || f->window || fstat(f->fd, &st) < 0)
         return gh_file_bytes(f);
     return (uint64_t)st.st_blocks * 512;
+}
+
+int gh_file_space(struct gh_file *f, uint64_t *ret_free)
+{
+    struct statfs s;
+    if (f->device)
+        return -EOPNOTSUPP;
+    if (fstatfs(f->fd, &s) < 0)
+        return -errno;
+    *ret_free = (uint64_t)s.f_bavail * (uint64_t)s.f_bsize;
+    return 0;
 }
 
 /* Asks the file system what begins at off; returns where it ends, UINT64_MAX: not before the file does. */

@@ -79,6 +79,7 @@ int gh_file_punch(struct gh_file *f, uint64_t off, uint64_t len);
 int gh_file_allocate(struct gh_file *f, uint64_t off, uint64_t len);  /* -EOPNOTSUPP: nothing done */
 static inline uint64_t gh_file_bytes(struct gh_file *f) { return atomic_load_explicit(&f->bytes, memory_order_acquire); }
 uint64_t gh_file_used_bytes(struct gh_file *f);     /* what it really occupies on the host */
+int gh_file_space(struct gh_file *f, uint64_t *ret_free);   /* left on its file system; -EOPNOTSUPP: a device */
 /* How far from off the file is all data (*hole = false) or all hole; never 0 inside the file. */
 int gh_file_extent(struct gh_file *f, uint64_t off, uint64_t len, bool *hole, uint64_t *ret_len);
 /* The time of the last change, for what takes the place of something that reads the same. A hint. */

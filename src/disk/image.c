@@ -289,6 +289,15 @@ void gh_image_info(struct gh_image *img, struct gh_image_info *ret)
     pthread_rwlock_unlock(&img->lock);
 }
 
+int gh_image_space(struct gh_image *img, uint64_t *ret_growth, uint64_t *ret_free)
+{
+    uint64_t used = gh_file_used_bytes(img->file);
+    for (unsigned i = 0; i < img->part_count; i++)
+        used += gh_file_used_bytes(img->parts[i]);
+    *ret_growth = img->bytes > used ? img->bytes - used : 0;
+    return gh_file_space(img->file, ret_free);
+}
+
 int gh_image_resize(struct gh_image *img, uint64_t bytes, bool allow_shrink, struct gh_error *err)
 {
     if (!img->writable)

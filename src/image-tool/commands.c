@@ -35,6 +35,19 @@ static const char *base_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
+/* The image may become larger than what its file system has left: worth knowing before a machine fills it. A note. */
+static void tell_space(struct tool *t, struct gh_image *img)
+{
+    struct gh_error note = { 0 };
+    uint64_t growth, left;
+
+    if (!img || gh_image_space(img, &growth, &left) < 0 || growth <= left)
+        return;
+    gh_error_set(&note, -ENOSPC, "DiskMayOutgrowHost", "“%s” may grow by %llu MiB, but only %llu MiB are left where it lies. Keep space free, or move "
+                 "it before it is full.", gh_image_label(img), (unsigned long long)(growth >> 20), (unsigned long long)(left >> 20));
+    tool_note(t, &note);
+}
+
 int tool_create(struct tool *t)
 {
     struct gh_error err = { 0 };
@@ -58,7 +71,13 @@ int tool_create(struct tool *t)
     }
     int r = gh_image_create_path(t->arg[0], &how, t->force, &err);
     gh_image_close(how.parent);
-    return r < 0 ? tool_fail(t, &err) : 0;
+    if (r < 0)
+        return tool_fail(t, &err);
+    struct gh_image *img = gh_image_open_path(t->arg[0], &(struct gh_image_open_how){ .format = how.format, .unlocked = true, .top_only = true,
+        .folder = t->allow }, &err);
+    tell_space(t, img);
+    gh_image_close(img);
+    return 0;
 }
 
 static json_t *info_json(struct gh_image *img)
@@ -160,6 +179,8 @@ static int copy_to(struct tool *t, struct gh_image *src, const char *path, const
             if (r == 1)
                 r = differs(err, path, src, at);
         }
+        if (!r)
+            tell_space(t, dst);
         gh_image_close(dst);
     }
     if (r < 0) {
@@ -225,6 +246,8 @@ int tool_resize(struct tool *t)
     if (!img)
         return tool_fail(t, &err);
     int r = gh_image_resize(img, (bytes + (plus ? gh_image_bytes(img) : 0) + 511) / 512 * 512, t->shrink, &err);
+    if (!r)
+        tell_space(t, img);
     gh_image_close(img);
     return r < 0 ? tool_fail(t, &err) : 0;
 }

@@ -69,6 +69,18 @@ int tool_fail(struct tool *t, const struct gh_error *err)
     return 1;
 }
 
+void tool_note(struct tool *t, const struct gh_error *note)
+{
+    if (t->json) {
+        json_t *j = json_pack("{s:{s:s, s:s, s:s}}", "note", "id", note->id, "text", note->text, "message", note->message);
+        json_dumpf(j, stderr, 0);
+        fputc('\n', stderr);
+        json_decref(j);
+    } else {
+        fprintf(stderr, "gasthaus-image: %s [%s]\n", note->text, note->id);
+    }
+}
+
 static void usage(FILE *to)
 {
     fprintf(to, "Usage: gasthaus-image COMMAND [OPTIONS] FILE...\n\nCommands:\n");

@@ -15,6 +15,7 @@ struct tool {
     int last_percent;
 };
 int  tool_fail(struct tool *t, const struct gh_error *err);      /* prints; returns the exit status */
+void tool_note(struct tool *t, const struct gh_error *note);      /* on standard error; the work goes on */
 bool tool_progress(void *opaque, uint64_t done, uint64_t total);
 bool tool_size(const char *text, uint64_t *ret);                  /* "20G"; false: not a size */
 

@@ -220,6 +220,18 @@ def bombs(d):
     check('a table of 32 GiB', error_id('info', f'{d}/l1.qcow2') in ('DiskTooLarge', 'DiskDamaged'))
 
 
+def qed_beyond(d):
+    """A disk of one sector more than its tables hold was read beyond their end (found by the fuzzer)."""
+    cluster = 4096
+    holds = (cluster // 8) ** 2 * cluster            # one cluster of L1 entries, tables of one cluster each
+    for bytes_, want in ((holds + 512, 'DiskDamaged'), (holds + cluster * cluster // 8, 'DiskDamaged'), (holds, None)):
+        head = struct.pack('<4sIIIQQQQQ', b'QED\0', cluster, 1, 1, 0, 0, 0, cluster, bytes_)
+        open(f'{d}/beyond.qed', 'wb').write(head.ljust(cluster, b'\0') + bytes(cluster))
+        for command in ('map', 'hash'):
+            got = error_id(command, f'{d}/beyond.qed', '--from', 'qed')
+            check(f'{command} of a qed of {bytes_} bytes', got == (want or 'status 0') or (not want and got.startswith('status 0')), got)
+
+
 def mangled(d, list_of):
     for fmt, name in list_of:
         data = open(name, 'rb').read()
@@ -249,6 +261,7 @@ with tempfile.TemporaryDirectory(prefix='gh-hostile-', dir=os.environ.get('TMPDI
     vhdx_log(d)
     vdi_tree(d)
     bombs(d)
+    qed_beyond(d)
     mangled(d, everything)
 print(f'{passed} passed, {failed} failed')
 sys.exit(1 if failed or not passed else 0)

@@ -213,7 +213,31 @@ def merge(folder, fmt):
     check(plain(top, "--from", fmt) == over.new_hash, f"merge {fmt}: what was merged fits its parent still: {plain(top)}")
 
 
+def space(folder):
+    """An image that may outgrow its file system is made all the same, with a note."""
+    def note(*cmd):
+        p = subprocess.run([args.tool, *map(str, cmd), "--json"], capture_output=True, text=True, timeout=300)
+        check(p.returncode == 0, f"{cmd}: {p.stdout} {p.stderr}")
+        found = [json.loads(line)["note"] for line in p.stderr.splitlines() if line.startswith('{"note"')]
+        check(all(n["id"] == "DiskMayOutgrowHost" and n["message"] for n in found), f"{cmd}: {found}")
+        return len(found)
+
+    s = os.statvfs(folder)
+    much = (s.f_blocks * s.f_frsize + MIB) // 512 * 512 * 2
+    for fmt in ("qcow2", "raw", "vhdx"):
+        limit = min(much, 63 << 40) if fmt != "raw" else min(much, 8 << 40)
+        check(note("create", f"{folder}/large.{fmt}", limit, "--to", fmt) == 1, f"create {fmt}: one note for {limit} bytes")
+        check(note("create", f"{folder}/small.{fmt}", MIB, "--to", fmt) == 0, f"create {fmt}: no note for 1 MiB")
+        if fmt != "vhdx":                     # its table is as large as the disk was to be
+            check(note("resize", f"{folder}/small.{fmt}", limit, "--from", fmt) == 1, f"resize {fmt}: one note")
+    check(note("convert", f"{folder}/large.qcow2", f"{folder}/other.vhdx", "--to", "vhdx") == 1, "convert: one note")
+    check(note("create", f"{folder}/fixed.raw", MIB, "--to", "raw", "--variant", "fixed") == 0, "create: no note for what has its space")
+    for f in os.listdir(folder):
+        os.unlink(f"{folder}/{f}")
+
+
 with tempfile.TemporaryDirectory(prefix="gh-replace-", dir=os.environ.get("TMPDIR", "/var/tmp")) as folder:
+    space(folder)
     hashes(folder)
     refusals(folder)
     over.new, over.old = content(11, 24), content(12, 24)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # gasthaus-test: short 400
 """The host's trouble with a disk pauses the machine and says why; when it is over, resume goes on and nothing is
-lost: a full file system, a file that may not grow (two buses each), and a user who lets the guest see the error."""
+lost: a full file system (of which a note warns before), a file that may not grow (two buses each), and a user who lets the guest see the error."""
 import json
 import os
 import shutil
@@ -24,7 +24,7 @@ subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20M", "gh-faults", small], c
 
 class Control:
     def __init__(self, path):
-        self.socket, self.ids = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET), 0
+        self.socket, self.ids, self.notes = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET), 0, []
         self.socket.settimeout(60)
         for _ in range(300):
             try:
@@ -39,6 +39,8 @@ class Control:
         self.socket.send(json.dumps(dict(args, id=self.ids, verb=verb)).encode())
         while True:
             reply = json.loads(self.socket.recv(65536))
+            if reply.get("event") == "error":
+                self.notes.append(reply)
             if reply.get("id") == self.ids:
                 if "ok" not in reply:
                     fail(f"{verb}: {reply}")
@@ -81,6 +83,8 @@ try:
     vm.send("dd if=/data of=/dev/vda bs=1M conv=fsync 2>/dev/null; echo wrote-$?-end\n")
     text = c.wait_paused("DiskFull")
     check("full.qcow2" in text and "resume" in text, "the sentence names the disk and the way out")
+    check([n["id"] for n in c.notes] == ["DiskSpaceLow"] and "full.qcow2" in c.notes[0]["text"] and c.notes[0]["message"],
+          f"before that a note told once that little is left: {c.notes}")
     c.ask("resume")                         # too early: it pauses again, and nothing is lost either
     c.wait_paused("DiskFull")
     subprocess.run(["mount", "-o", "remount,size=100M", small], check=True)
@@ -116,6 +120,7 @@ try:
     vm.expect(r"^seen-[1-9]\d*-end", 60)
     check(True, "a reported error reaches the guest's program")
     subprocess.run(["mount", "-o", "remount,size=100M", small], check=True)
+    check(len(c.notes) == 1, f"the note about space is not told again: {c.notes}")
     vm.send("poweroff -f\n")
     check(vm.wait(60) == 0, "the guest powers off")
     for path in (full, big):

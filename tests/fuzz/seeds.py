@@ -56,6 +56,9 @@ with tempfile.TemporaryDirectory() as d:
         put(f"image-{fmt}", "own", s.read(f"{d}/own.{fmt}"))
     s.run(TOOL, "convert", f"{d}/few.raw", f"{d}/own.vhdx", "--to", "vhdx", "--cluster", "1M")
     put("image-vhdx", "own", s.read(f"{d}/own.vhdx"))
+    # QED: a sector more than one table of tables holds, which a reader must not look for behind it.
+    put("image-qed", "beyond", b"QED\0" + b"".join(n.to_bytes(4, "little") for n in (4096, 1, 1)) +
+        b"".join(n.to_bytes(8, "little") for n in (0, 0, 0, 4096, 512 * 512 * 4096 + 512)) + bytes(4096 - 56) + bytes(4096))
     # DMG: a trailer "koly" with an empty table is where a reader starts.
     koly = bytearray(512)
     koly[0:4], koly[4:8], koly[8:12] = b"koly", (4).to_bytes(4, "big"), (512).to_bytes(4, "big")

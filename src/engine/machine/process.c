@@ -88,6 +88,9 @@ static void disk_stalled(void *opaque, struct gh_block *b, const struct gh_error
     gh_machine_ask(p->machine, GH_REQUEST_PAUSE, 0, why);
 }
 
+/* A note: the machine runs on. */
+static void disk_space_low(void *opaque, struct gh_block *b, const struct gh_error *why) { gh_process_tell_error(opaque, why); }
+
 struct tray { struct gh_process *process; struct gh_block *drive; };
 
 static void tray_told(void *opaque)
@@ -130,7 +133,7 @@ static int open_disk(struct gh_process *p, struct gh_launch_disk *d, struct gh_e
         .name = d->name, .serial = d->serial, .model = d->removable ? "Gasthaus CD-ROM" : "Gasthaus Disk", .removable = d->removable,
         .hot_plug = d->hot_plug, .no_discard = !d->discard, .limit_bytes = d->limit_bytes, .limit_ops = d->limit_ops,
         .cache = !strcmp(d->cache, "writethrough") ? GH_DISK_WRITETHROUGH : !strcmp(d->cache, "unsafe") ? GH_DISK_UNSAFE : GH_DISK_WRITEBACK,
-        .post = post_to_machine, .stalled = disk_stalled, .tray = tray_moved, .working = worker_works, .opaque = p,
+        .post = post_to_machine, .stalled = disk_stalled, .space_low = disk_space_low, .tray = tray_moved, .working = worker_works, .opaque = p,
     };
     struct gh_image_spec spec[GH_IMAGE_MAX_CHAIN];
     struct gh_image *image = NULL;

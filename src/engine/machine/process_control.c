@@ -175,6 +175,19 @@ void gh_process_tell_medium(struct gh_process *p, const char *drive, bool presen
     gh_control_emit(p->control, GH_CONTROL_EVENT_medium, &event);
 }
 
+void gh_process_tell_error(struct gh_process *p, const struct gh_error *err)
+{
+    struct gh_control_error_event event = { 0 };
+
+    gh_log(GH_LOG_WARN, "%s [%s]", err->text, err->id);
+    snprintf(event.id, sizeof event.id, "%s", err->id);
+    snprintf(event.text, sizeof event.text, "%s", err->text);
+    snprintf(event.message, sizeof event.message, "%s", err->message);
+    snprintf(event.option, sizeof event.option, "%s", err->option);
+    if (p->control)
+        gh_control_emit(p->control, GH_CONTROL_EVENT_error, &event);
+}
+
 OP(eject)
 {
     struct gh_process *p = opaque;

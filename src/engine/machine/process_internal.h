@@ -36,6 +36,8 @@ int  gh_process_control(struct gh_process *p, const struct gh_process_hooks *hoo
 int  gh_process_ready(struct gh_process *p, struct gh_error *err);
 /* A drive's medium came or went; loop thread. */
 void gh_process_tell_medium(struct gh_process *p, const char *drive, bool present);
+/* Something people should know; the machine runs on. Into the log too. Loop thread. */
+void gh_process_tell_error(struct gh_process *p, const struct gh_error *err);
 /* process_net.c */
 int  gh_process_net_open(struct gh_process *p, struct gh_launch_net *net, struct gh_error *err);
 struct gh_net *gh_process_net(struct gh_process *p, const char *name, struct gh_error *err);

@@ -35,18 +35,7 @@ static void on_lost(void *opaque, struct gh_net *n)
     tell(opaque, n);
 }
 
-static void on_trouble(void *opaque, struct gh_net *n, const struct gh_error *err)
-{
-    struct gh_process *p = opaque;
-    struct gh_control_error_event event = { 0 };
-
-    gh_log(GH_LOG_WARN, "%s [%s]", err->text, err->id);
-    snprintf(event.id, sizeof event.id, "%s", err->id);
-    snprintf(event.text, sizeof event.text, "%s", err->text);
-    snprintf(event.message, sizeof event.message, "%s", err->message);
-    snprintf(event.option, sizeof event.option, "%s", err->option);
-    gh_control_emit(p->control, GH_CONTROL_EVENT_error, &event);
-}
+static void on_trouble(void *opaque, struct gh_net *n, const struct gh_error *err) { gh_process_tell_error(opaque, err); }
 
 int gh_process_net_open(struct gh_process *p, struct gh_launch_net *net, struct gh_error *err)
 {

@@ -31,7 +31,7 @@ bool gh_sandbox_active(void) { return atomic_load(&active); }
 static const int plain[] = {
     /* descriptors that exist */
     C(read), C(write), C(readv), C(writev), C(pread64), C(pwrite64), C(preadv), C(pwritev), C(preadv2),
-    C(pwritev2), C(lseek), C(fstat), C(fsync), C(fdatasync), C(fallocate), C(ftruncate), C(close),
+    C(pwritev2), C(lseek), C(fstat), C(fstatfs), C(fsync), C(fdatasync), C(fallocate), C(ftruncate), C(close),
     C(recvmsg), C(recvfrom), C(sendmsg), C(sendto), C(accept4), C(shutdown), C(getsockopt),
     /* waiting */
     C(poll), C(ppoll), C(epoll_wait), C(epoll_pwait), C(epoll_ctl), C(timerfd_settime), C(timerfd_gettime),
