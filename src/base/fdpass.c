@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 
 int gh_packet_pair(int ret_fds[2], struct gh_error *err)
 {
@@ -173,4 +174,16 @@ int gh_peer_check(int sock, pid_t *ret_pid, struct gh_error *err)
     if (ret_pid)
         *ret_pid = cred.pid;
     return 0;
+}
+
+int gh_peer_accept(int listener)
+{
+    struct gh_error err = { 0 };
+    int client = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    if (client < 0 || !gh_peer_check(client, NULL, &err))
+        return client;
+    gh_log(GH_LOG_WARN, "%s", err.text);
+    close(client);
+    return -1;
 }

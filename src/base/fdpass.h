@@ -37,3 +37,5 @@ void gh_packet_clear(struct gh_packet *packet); /* closes what was not taken */
 
 /* Refuses a peer that is not the same user; ret_pid (may be NULL) gets its process id. */
 int gh_peer_check(int sock, pid_t *ret_pid, struct gh_error *err);
+/* A connection of the same user to a listening socket, not blocking; -1: none, a stranger (which is logged), or an error. */
+int gh_peer_accept(int listener);

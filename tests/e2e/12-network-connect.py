@@ -10,34 +10,7 @@ import subprocess
 import time
 
 from guestlib import Engine, check, fail, make_boot_iso
-from netlib import MODULES, NameServer, Shell, Sink
-
-
-def free_port(kind=socket.SOCK_STREAM, family=socket.AF_INET, address="127.0.0.1"):
-    with socket.socket(family, kind) as s:
-        s.bind((address, 0))
-        return s.getsockname()[1]
-
-
-def refused(e, what, wanted, *args):
-    code, _, err = e.try_ctl(*args)
-    check(code == 1 and f"[{wanted}]" in err, f"{what}: {err.strip()}")
-
-
-def answer(port, address="127.0.0.1", timeout=20):
-    deadline = time.time() + timeout
-    while True:
-        try:
-            with socket.create_connection((address, port), 5) as s:
-                s.settimeout(10)
-                text = s.recv(100)
-                if text:
-                    return text
-        except OSError:
-            pass
-        if time.time() > deadline:
-            return b""
-        time.sleep(0.3)
+from netlib import MODULES, NameServer, Shell, Sink, answer, free_port, refused
 
 
 def echo(port):

@@ -7,38 +7,10 @@ import os
 import re
 import socket
 import subprocess
-import threading
 import time
 
 from guestlib import Engine, check, fail, make_boot_iso
-from netlib import MODULES, Shell
-
-
-def free_port(kind=socket.SOCK_STREAM):
-    with socket.socket(socket.AF_INET, kind) as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def refused(e, what, wanted, *args):
-    code, _, err = e.try_ctl(*args)
-    check(code == 1 and f"[{wanted}]" in err, f"{what}: {err.strip()}")
-
-
-def answer(port, timeout=20):
-    deadline = time.time() + timeout
-    while True:
-        try:
-            with socket.create_connection(("127.0.0.1", port), 5) as s:
-                s.settimeout(10)
-                text = s.recv(100)
-                if text:
-                    return text
-        except OSError:
-            pass
-        if time.time() > deadline:
-            return b""
-        time.sleep(0.3)
+from netlib import MODULES, Shell, answer, free_port, refused
 
 
 with Engine("netctl") as e:
@@ -110,7 +82,7 @@ with Engine("netctl") as e:
     while s.run("cat /sys/class/net/eth0/carrier")[:1] != "0" and time.time() < deadline:
         time.sleep(0.5)
     check(s.run("cat /sys/class/net/eth0/carrier")[:1] == "0", "the cable is out")
-    check(answer(early, 3) == b"", "nothing passes")
+    check(answer(early, timeout=3) == b"", "nothing passes")
     e.ctl("network", "net", "set", "net0", "--cable", "in")
     while s.run("cat /sys/class/net/eth0/carrier")[:1] != "1" and time.time() < deadline + 20:
         time.sleep(0.5)

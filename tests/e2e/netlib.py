@@ -5,6 +5,7 @@ import os
 import socket
 import struct
 import threading
+import time
 
 from guestlib import check, fail, linux
 
@@ -12,6 +13,35 @@ MODULES = "virtio_pci,virtio_net,e1000,af_packet"
 DHCP = ("printf '#!/bin/sh\\n[ \"$1\" = bound ] || exit 0\\nip addr flush dev $interface; ip addr add $ip/24 dev $interface\\n"
         "[ -n \"$router\" ] && ip route replace default via $router dev $interface metric $((10 + ${interface#eth}))\\n"
         "for s in $dns; do echo nameserver $s; done > /etc/resolv.conf\\n' > /tmp/dhcp; chmod 755 /tmp/dhcp")
+
+
+def free_port(kind=socket.SOCK_STREAM, family=socket.AF_INET, address="127.0.0.1"):
+    with socket.socket(family, kind) as s:
+        s.bind((address, 0))
+        return s.getsockname()[1]
+
+
+def refused(e, what, wanted, *args):
+    """gasthausctl of engine e ends with this message id."""
+    code, _, err = e.try_ctl(*args)
+    check(code == 1 and f"[{wanted}]" in err, f"{what}: {err.strip()}")
+
+
+def answer(port, address="127.0.0.1", timeout=20):
+    """What a TCP server says first; b"" where none answered in time."""
+    deadline = time.time() + timeout
+    while True:
+        try:
+            with socket.create_connection((address, port), 5) as s:
+                s.settimeout(10)
+                text = s.recv(100)
+                if text:
+                    return text
+        except OSError:
+            pass
+        if time.time() > deadline:
+            return b""
+        time.sleep(0.3)
 
 
 class NameServer(threading.Thread):

@@ -189,16 +189,10 @@ static int machine_start(struct supervisor *s, struct gh_error *err)
 static void on_client(void *opaque, int fd, uint32_t events)
 {
     struct supervisor *s = opaque;
-    struct gh_error    err = { 0 };
-    gh_autoclose int   client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    gh_autoclose int client = gh_peer_accept(fd);
 
-    if (client < 0)
-        return;
-    if (gh_peer_check(client, NULL, &err)) {
-        gh_log(GH_LOG_WARN, "%s", err.text);
-        return;
-    }
-    ask_machine(s, "add-client", json_pack("{s:i}", "fd", 0), client);
+    if (client >= 0)
+        ask_machine(s, "add-client", json_pack("{s:i}", "fd", 0), client);
 }
 
 /* ---- The display backend ----------------------------------------------------------------------------- */

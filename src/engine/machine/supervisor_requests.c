@@ -80,16 +80,9 @@ static void on_request(void *opaque, int fd, uint32_t events)
 static void on_client(void *opaque, int fd, uint32_t events)
 {
     struct gh_requests *q = opaque;
-    struct gh_error err = { 0 };
-    gh_autoclose int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    gh_autoclose int client = gh_peer_accept(fd);
 
-    if (client < 0)
-        return;
-    if (gh_peer_check(client, NULL, &err)) {
-        gh_log(GH_LOG_WARN, "%s", err.text);
-        return;
-    }
-    for (unsigned i = 0; i < CLIENTS; i++)
+    for (unsigned i = 0; client >= 0 && i < CLIENTS; i++)
         if (q->client[i].fd < 0) {
             struct client *c = &q->client[i];
             *c = (struct client){ q, client, gh_loop_fd(q->loop, client, EPOLLIN, on_request, c) };
