@@ -1,5 +1,5 @@
 ; SPDX-License-Identifier: GPL-3.0-or-later
-; Long mode: IST, SYSCALL, page rights (NX, SMEP, SMAP), canonical addresses, compatibility mode, FS/GS bases, APIC.
+; Long mode: calls and returns (calls.inc), IST, SYSCALL, page rights (NX, SMEP, SMAP), canonical addresses, compatibility mode, FS/GS bases, APIC.
 %define BITSNOW 16
 %include "bare.inc"
 org 0x7c00
@@ -232,6 +232,8 @@ main:
     check "CR2 of the second half", eax, 0x185000
     mov dword [PT + 0x185*8], 0x185007
     across 0x184ff0, 0x44992212, 0x77668812
+
+%include "calls.inc"
 
 ; ---- 2 MiB page and A/D
     mov qword [0x234560], 7

@@ -111,6 +111,7 @@ struct soft_jit_env {
     struct soft_tlb_entry *stack;    /* way of the last stack access; of the current tlb */
     void *targets;                   /* struct soft_jit_target[]: where indirect jumps went */
     uint8_t *slots;                  /* the code's memory, writable: struct jit_slot are at offsets */
+    uint64_t frames, frames_end;     /* the host's RSP without frames of calls, and with as many as may be (jit/flow.c) */
     uint64_t tmp[2];                 /* scratch inside one instruction */
     uint64_t delta[8];               /* inside a block: host minus guest address of a page (jit/group.c) */
     uint32_t site[SOFT_JIT_SITES];   /* offset of the way where an instruction found its page last (jit/mem.c) */

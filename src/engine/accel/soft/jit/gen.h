@@ -46,9 +46,11 @@ enum jit_flags_at {
 };
 
 /* Across pages: what fails the check goes on at these jumps' target. start, slot: of the checked sequence. */
-struct jit_cross { uint8_t *jump[2]; uint32_t start, slot; int32_t target; };
+struct jit_cross { uint8_t *jump[2]; uint32_t start, slot; int32_t target; const uint8_t *back; /* of a call: behind it */ };
 /* A target found in the table with an old salt: thunk_retarget looks whether it is still the same. */
 struct jit_retarget { uint8_t *jump, *back; uint8_t index; };
+/* A return to elsewhere than the last frame says. take: the return with it. */
+struct jit_mismatch { uint8_t *jump, *take; uint8_t index; uint16_t off; int16_t add; };
 struct jit_slow_path { uint8_t *jump[8], *back; uint8_t jumps; uint8_t index; uint16_t off; int8_t held; bool reload, ends, vec, x87, falls; };
 /* site: slot of soft_jit_env.site; JIT_STACK_WAY: soft_jit_env.stack. */
 struct jit_refill { uint8_t *jump, *back; uint16_t limit, site; uint8_t index; bool write, bails; };
@@ -111,12 +113,13 @@ struct soft_jit {
     struct lockstep *lockstep;   /* lockstep.c; NULL: off */
     uint64_t max_blocks;         /* bisecting: translate so many */
     uint64_t low, high;          /* bisecting: translate what begins at these addresses */
-    const uint8_t *thunk_enter, *thunk_one, *thunk_head, *thunk_link, *thunk_cross, *thunk_bail, *thunk_retarget; /* in rw */
+    const uint8_t *thunk_enter, *thunk_one, *thunk_head, *thunk_link, *thunk_cross, *thunk_bail, *thunk_retarget, *thunk_empty; /* in rw */
     const uint8_t *thunk_spill;  /* EFLAGS -> aflags; uses R13 */
     const uint8_t *thunk_refill[2][2]; /* a lookup missed its way: read, write; of the stack, of a site */
     unsigned next_site;
     const uint8_t *thunk_vec_load, *thunk_vec_save, *thunk_vec_enter; /* simd.c; NULL: none */
     const uint8_t *thunk_x87_load, *thunk_x87_save, *thunk_x87_enter; /* x87.c */
+    uint64_t nowhere;            /* what the place below all frames holds for a return address: not canonical, random */
     unsigned no_simd;            /* the guest has exceptions unmasked: handlers, until blocks were forgotten so often */
     unsigned refusals;           /* blocks that were left for that reason */
     uint64_t no_simd_since;      /* ns of the host's clock */
@@ -163,7 +166,7 @@ struct jit_gen {
     uint16_t steps, stays;       /* guest registers that move by small constants in the block, that nothing writes (group.c) */
     bool in_loop;                /* this is the body of jit_make_loop */
     bool loops;                  /* ends with a conditional jump to its start */
-    unsigned slow_count, exit_count, cross_count, retarget_count, refill_count, group_count, bail_count;
+    unsigned slow_count, exit_count, cross_count, retarget_count, mismatch_count, drop_count, refill_count, group_count, bail_count;
     struct jit_group group[JIT_GROUPS];
     struct jit_access access[SOFT_BLOCK_INSNS][2]; /* memory operand, stack */
     struct jit_bail bail[2 * JIT_GROUPS]; /* with the slow paths of instructions that begin groups */
@@ -173,6 +176,8 @@ struct jit_gen {
     struct jit_exit exit[4];
     struct jit_cross cross[4];
     struct jit_retarget retarget[2];
+    struct jit_mismatch mismatch[1];
+    struct { uint8_t *jump, *back; } drop[1];
     struct jit_loop loop;
 };
 
@@ -226,10 +231,16 @@ void jit_call_handler(struct jit_gen *g, const struct soft_insn *in);
 /* rel32 at site goes to rip_page + target. Flags must be in env. */
 void jit_exit_at(struct jit_gen *g, uint8_t *site, int32_t target);
 void jit_exit_jmp(struct jit_gen *g, int32_t target);
+/* A call to rip_page + target, as jit_exit_jmp; behind it, the code goes on where the frame's return comes to. */
+void jit_exit_call(struct jit_gen *g, int32_t target);
+/* A host call that follows is far enough from the block's start that killing the block leaves what is behind it. */
+void jit_pad_call(struct jit_gen *g);
 /* R13 = linear target -> R15 = its struct soft_jit_target, or a jump from one of the two sites. Destroys R13, EFLAGS. */
 void jit_indirect_find(struct jit_gen *g, uint8_t *miss[2]);
 /* Goes to the target at R15. */
 void jit_indirect_go(struct jit_gen *g);
+/* In the cold part: returns without a frame, and calls with too many (flow.c). */
+void jit_flow_cold(struct jit_gen *g);
 /* The slow path of the current instruction begins where these jump. */
 void jit_slow_at(struct jit_gen *g, uint8_t *site);
 
@@ -310,7 +321,7 @@ void jit_make_thunks(struct soft_cpu *cpu, struct soft_jit *j);   /* thunks.c */
 /* What thunk_one calls: runs instruction what >> 16 of b at page offset what & 0xffff by its handler.
  * 0: go on after it; 1: leave to the run loop. */
 #define JIT_ONE_RELOAD 0x80000000u  /* bit of what: 2 instead of 0: and load the flags into EFLAGS */
-/* 3: go to jit.tmp[0], the code at rip. */
+/* 3: go to jit.tmp[0], the code at rip. 4: the same, and what the frames were made for has changed. */
 int soft_jit_one(struct soft_cpu *cpu, struct soft_block *b, uint32_t what);
 bool jit_translate(struct soft_cpu *cpu, struct soft_block *b);   /* translate.c */
 bool jit_translate_plain(struct soft_cpu *cpu, struct soft_block *b);

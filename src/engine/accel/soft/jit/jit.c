@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -113,6 +114,9 @@ void soft_jit_new(struct soft_cpu *cpu, enum soft_jit_mode mode, unsigned thresh
     j->mode = mode;
     j->threshold = threshold;
     j->max_blocks = j->high = UINT64_MAX;
+    if (getrandom(&j->nowhere, sizeof j->nowhere, GRND_NONBLOCK) < 0)
+        j->nowhere = (uintptr_t)j->rx;
+    j->nowhere = (j->nowhere | 1ull << 63) & ~(1ull << 62);
     cpu->jit_state = j;
     cpu->jit.targets = j->target;
     cpu->jit.slots = j->rw;
@@ -250,6 +254,13 @@ static const uint8_t *note_target(struct soft_cpu *cpu, struct soft_jit *j, cons
     return code;
 }
 
+/* Whether what frames of calls depend on is as it was. */
+static bool same_place(const struct soft_cpu *cpu)
+{
+    return cpu->jit.salt_low == (cpu->tlb_gen << 24 | cpu->state_key) &&
+           cpu->jit.salt_high == (cpu->tlb_gen_high << 24 | cpu->state_key);
+}
+
 /* A handler ended its block: the code at rip, where an earlier jump there left it in the table, or what is decoded there. */
 static bool find_next(struct soft_cpu *cpu, struct soft_jit *j)
 {
@@ -281,11 +292,12 @@ int soft_jit_one(struct soft_cpu *cpu, struct soft_block *b, uint32_t what)
     j->slow_count[in->op < SOFT_OP_COUNT ? in->op : SOFT_OP_COUNT]++;
     if (ends) {
         in->fn(cpu, in);
-        return find_next(cpu, j) ? 3 : 1;
+        bool same = same_place(cpu);
+        return !find_next(cpu, j) ? 1 : same ? 3 : 4;
     }
     soft_insn_run(cpu, in);
     /* A device may have published another memory map: what the block knows of host addresses is gone. */
-    if (b->key == SOFT_DEAD_KEY || map != cpu->map_generation)
+    if (b->key == SOFT_DEAD_KEY || map != cpu->map_generation || !same_place(cpu))
         return 1;
     return what & JIT_ONE_RELOAD ? 2 : 0;
 }

@@ -15,6 +15,7 @@
  * last), and its tag compared. Accesses of a block through one register share that (group.c); a block that jumps to
  * itself has a version for later rounds in which pointers that step by constants are checked once a page (loop.c).
  * Attention is looked at at block heads, but not by jumps forward within a page, and by loops every few rounds.
+ * Calls of the guest are calls of the host (flow.c), so that returns go where the host's processor expects them.
  * Code is independent of the linear address: rip is soft_jit_env.rip_page + a constant.
  *
  * What has no template, and every access that misses the TLB, runs the interpreter's handler for

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * The code that is there once for each vCPU, at the start of its buffer: ways in and out of translated
- * code. In translated code the host's RSP is aligned to 16.
+ * code. In translated code the host's RSP is aligned to 16; the frames of calls are below what the way in stored (flow.c).
  */
 #include "engine/accel/soft/jit/gen.h"
+
+#define MOST_FRAMES 2048u
 
 static const uint8_t saved[] = { H_RBX, H_RBP, H_R12, H_R13, H_R14, H_R15 };
 
@@ -59,7 +61,8 @@ static void store_state(struct jit_gen *g)
 /* Back to soft_jit_run, with RAX. */
 static void epilogue(struct jit_gen *g)
 {
-    host_rsp_add(g, 8);
+    jit_load(g, H_RSP, JIT_ENV_OF(jit.frames));
+    host_rsp_add(g, 16 + 8);
     for (unsigned i = sizeof saved; i--;)
         pop_host(g, saved[i]);
     jit_e8(g, 0xc3);
@@ -86,8 +89,25 @@ static void make_enter(struct jit_gen *g)
     host_rsp_add(g, -8);
     jit_rm(g, 0x8d | O_W, JIT_ENV, H_RDI, SOFT_JIT_BIAS);
     jit_mov(g, JIT_B, H_RSI);
+    /* What a return finds where no frame is. */
+    jit_imm64(g, JIT_A, g->jit->nowhere);
+    push_host(g, JIT_A);
+    jit_imm64(g, JIT_A, (uintptr_t)(g->jit->rx + (g->jit->thunk_empty - g->jit->rw)));
+    push_host(g, JIT_A);
+    jit_store(g, H_RSP, JIT_ENV_OF(jit.frames));
+    jit_rm(g, 0x8d | O_W, JIT_A, H_RSP, -(int)MOST_FRAMES * 16);
+    jit_store(g, JIT_A, JIT_ENV_OF(jit.frames_end));
     jit_load_all(g);
     jit_rr(g, 0xff, 4, JIT_B);
+}
+
+/* A return with R13 = soft_jit.nowhere for its target: the run loop finds that it is not canonical. */
+static void make_empty(struct jit_gen *g)
+{
+    g->jit->thunk_empty = g->at;
+    jit_store(g, JIT_A, JIT_ENV_OF(rip));
+    store_state(g);
+    leave_null(g);
 }
 
 /* Called with R13 = block, R15 = what soft_jit_one wants. */
@@ -117,10 +137,14 @@ static void make_one(struct jit_gen *g)
     jit_e8(g, 0xc3);
     jit_patch(next, g->at);
     host_rsp_add(g, 8);                      /* the return address */
+    jit_rr(g, 0x83, 7, H_RAX);
+    jit_e8(g, 4);
+    uint8_t *keep = jit_jcc(g, CC_NE);
+    jit_load(g, H_RSP, JIT_ENV_OF(jit.frames));
+    jit_patch(keep, g->at);
     jit_load_all(g);
     jit_env(g, 0xff, 4, JIT_ENV_OF(jit.tmp[0]));
     jit_patch(leave, g->at);
-    host_rsp_add(g, 8);
     leave_null(g);
 }
 
@@ -289,6 +313,8 @@ void jit_make_thunks(struct soft_cpu *cpu, struct soft_jit *j)
     struct jit_gen g = { .jit = j, .cpu = cpu, .at = j->rw };
     jit_simd_thunks(&g);
     jit_x87_thunks(&g);
+    align(&g);
+    make_empty(&g);
     align(&g);
     make_enter(&g);
     align(&g);

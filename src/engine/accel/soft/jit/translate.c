@@ -211,7 +211,7 @@ static void compare_slot(struct jit_gen *g, unsigned prefix, unsigned modrm, uin
 }
 
 /* The checked sequence; leaves by the jumps in c where the link is not (known to be) valid. Flags must be in env. */
-static void cross_sequence(struct jit_gen *g, int32_t target, struct jit_cross *c)
+static void cross_sequence(struct jit_gen *g, int32_t target, bool call, struct jit_cross *c)
 {
     struct soft_jit *j = g->jit;
     *c = (struct jit_cross){ .start = (uint32_t)(g->at - j->rw), .slot = (uint32_t)j->slots, .target = target };
@@ -226,8 +226,9 @@ static void cross_sequence(struct jit_gen *g, int32_t target, struct jit_cross *
     compare_slot(g, 0x44, 0x3d, c->slot + (uint32_t)offsetof(struct jit_slot, gen));
     c->jump[1] = jit_jcc(g, CC_NE);
     jit_store(g, JIT_A, JIT_ENV_OF(jit.rip_page));
-    jit_e8(g, 0xe9);
+    jit_e8(g, call ? 0xe8 : 0xe9);
     jit_e32(g, 0);
+    c->back = call ? g->at : NULL;
 }
 _Static_assert(JIT_ENV_OF(jit.rip_page) == (int8_t)JIT_ENV_OF(jit.rip_page) &&
                JIT_ENV_OF(tlb_gen_high) == (int8_t)JIT_ENV_OF(tlb_gen_high), "JIT_CROSS_... count on it");
@@ -236,6 +237,15 @@ static void cross_miss(struct jit_gen *g, const struct jit_cross *c)
 {
     for (unsigned i = 0; i < 2; i++)
         jit_patch(c->jump[i], g->at);
+    if (c->back) {                                           /* lea r15, [behind the call]; push r15 */
+        jit_e8(g, 0x4c);
+        jit_e8(g, 0x8d);
+        jit_e8(g, 0x3d);
+        g->at += 4;
+        jit_patch(g->at - 4, c->back);
+        jit_e8(g, 0x41);
+        jit_e8(g, 0x57);
+    }
     jit_call(g, g->jit->thunk_cross);
     struct soft_jit_cross x = { .link = { c->target, c->start, JIT_LINK_CROSS }, .slot = c->slot };
     memcpy(g->at, &x, sizeof x);
@@ -249,10 +259,28 @@ void jit_exit_jmp(struct jit_gen *g, int32_t target)
     if (leaves_page(target)) {
         if (g->flags == JIT_FLAGS_HOST)
             jit_spill(g);
-        cross_sequence(g, target, &g->cross[g->cross_count++]);
+        cross_sequence(g, target, false, &g->cross[g->cross_count++]);
         return;
     }
     jit_e8(g, 0xe9);
+    g->at += 4;
+    jit_exit_at(g, g->at - 4, target);
+}
+
+void jit_pad_call(struct jit_gen *g)
+{
+    while (!g->plain && g->at < g->entry + KILL_END)
+        jit_e8(g, 0x90);
+}
+
+void jit_exit_call(struct jit_gen *g, int32_t target)
+{
+    jit_pad_call(g);
+    if (leaves_page(target)) {
+        cross_sequence(g, target, true, &g->cross[g->cross_count++]);
+        return;
+    }
+    jit_e8(g, 0xe8);
     g->at += 4;
     jit_exit_at(g, g->at - 4, target);
 }
@@ -290,7 +318,7 @@ static void emit_exits(struct jit_gen *g, const uint8_t *looped)
             link_data(g, e->target, e->site, !e->flags ? JIT_LINK_PAGE : e->target > own ? JIT_LINK_PAGE_FLAGS_ON : JIT_LINK_PAGE_FLAGS);
         } else {
             struct jit_cross c;
-            cross_sequence(g, e->target, &c);
+            cross_sequence(g, e->target, false, &c);
             cross_miss(g, &c);
         }
     }
@@ -457,6 +485,7 @@ static void emit_block(struct jit_gen *g, uint8_t *cold)
     g->off = off;
     size_t hot = (size_t)(g->at - j->rw);
     g->at = cold;
+    jit_flow_cold(g);
     emit_slow_paths(g);
     emit_bails(g);
     emit_exits(g, looped);
