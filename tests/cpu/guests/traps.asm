@@ -749,6 +749,19 @@ main:
     check "MOV SS, watched, and INT 1", ecx, 2
     step 0, traced, 0xffff0ff2              ; at the handler's first instruction, nested
     step 1, .t6, NONE
+    ; A breakpoint on what follows MOV SS is passed over; a held report comes after it, once.
+    mov eax, .t6_nop
+    mov dr2, rax
+    mov eax, 0x00f00428                     ; the watch, and execution
+    mov dr7, rax
+    mov dword [debug_count], 0
+    mov ss, [0x190a00]
+.t6_nop: nop
+.t6_after: mov ecx, [debug_count]
+    mov eax, 0x400
+    mov dr7, rax
+    check "MOV SS, watched, and a breakpoint", ecx, 1
+    step 0, .t6_after, 0xffff0ff2
     ; STI and HLT, stepped: the timer wakes it.
     mov dword [APIC + 0x320], 0x40          ; one shot
     mov dword [APIC + 0x3e0], 0xb

@@ -19,8 +19,8 @@ void soft_begin_insn(struct soft_cpu *cpu)
 
     cpu->shadow_seen = cpu->int_shadow;
     cpu->rflags_rest &= ~FL_RF;       /* for one instruction; IRET may set it for the next, faults push it set anyway */
-    if (!(cpu->dr7 & 0xff) || resume)
-        return;
+    if (!(cpu->dr7 & 0xff) || resume || (cpu->int_shadow && cpu->shadow_is_ss))
+        return;                       /* after MOV SS and POP SS as if RF were set */
     if (cpu->code_mode != 64)
         linear = (uint32_t)linear;
     for (unsigned i = 0; i < 4; i++) {
