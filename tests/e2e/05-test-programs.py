@@ -29,6 +29,22 @@ with tempfile.TemporaryDirectory(prefix="gh-programs-") as folder:
         check(ends[0] == "0009FC00" and 0x3f00000 <= int(ends[1], 16) <= 0x4000000, f"its memory map ends where memory does ({ends})")
         check("CPUS 00000003" in text, "fw_cfg counts three processors")
         check("LINE 00000001 00001234 0000003C" in text, "a line of the test device interrupts at once; its ports and memory remember")
+    # The runner of kvm-unit-tests: asks for devices and a kernel that is not there, then runs with nothing on stderr.
+    stand_in = [f"{TOP}/tests/tools/qemu-for-kvm-unit-tests"]
+    words = ("--no-reboot -nodefaults -global kvm-pit.lost_tick_policy=discard -device pc-testdev -device isa-debug-exit,iobase=0xf4,iosize=0x4 "
+             "-display none -serial stdio -accel tcg -smp 3 -cpu qemu64,+x2apic -m 64").split()
+    environment = dict(os.environ, GASTHAUS_VM=VM)
+
+    def qemu(*words):
+        return subprocess.run([*stand_in, *words], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+    check('"pc-testdev"' in qemu("-device", "?").stdout and "pci-testdev" not in qemu("-device", "?").stdout, "QEMU's stand-in lists its devices")
+    r = qemu(*words, "-kernel", "_NO_FILE_")
+    check(r.returncode == 1 and "could not load kernel '_NO_FILE_'" in r.stderr, "it misses a kernel in QEMU's words")
+    r = qemu(*words, "-device", "edu", "-kernel", program)
+    check(r.returncode == 1 and "'edu' is not a valid device model name" in r.stderr, "it refuses devices that Gasthaus lacks")
+    r = qemu(*words, "-kernel", program, "-append", "one two=3", "-initrd", f"{folder}/module")
+    check(r.returncode == 0x41 and not r.stderr and "CPUS 00000003" in r.stdout and "two=3" in r.stdout and "FEATURE=1" in r.stdout,
+          f"and runs a program as QEMU would ({r.returncode} {r.stderr})")
     rom = f"{folder}/rom.bin"
     subprocess.run(["nasm", "-f", "bin", "-o", rom, f"{TOP}/tests/guest/testrom.asm"], check=True)
     other = f"{folder}/other.bin"
