@@ -57,7 +57,7 @@ def sleeps(program, cpus, tier=""):
 
 with tempfile.TemporaryDirectory(prefix="gh-suite-") as temporary:
     suite = build(temporary)
-    one = "hypercall msr xsave debug syscall system emulator access".split()
+    one = "hypercall msr xsave debug syscall system emulator access events".split()
     for t in ("", "soft:threshold=0", "soft:interp"):
         run(suite, one, 1, tier=t)
     for t in ("", "soft:interp"):

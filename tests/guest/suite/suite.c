@@ -6,7 +6,7 @@
 static const struct { const char *name; void (*run)(void); } tests[] = {
     { "hypercall", test_hypercall }, { "msr", test_msr },       { "xsave", test_xsave },   { "debug", test_debug },
     { "syscall", test_syscall },     { "system", test_system }, { "emulator", test_emulator }, { "access", test_access },
-    { "apic", test_apic },           { "ioapic", test_ioapic }, { "kvmclock", test_kvmclock }, { "sleep", test_sleep },
+    { "apic", test_apic },           { "ioapic", test_ioapic }, { "kvmclock", test_kvmclock }, { "sleep", test_sleep }, { "events", test_events },
 };
 struct gate { u16 low, selector; u8 ist, type; u16 mid; u32 high, zero; };
 static struct gate idt[256];
@@ -107,6 +107,8 @@ void suite_event(struct regs *r)
     for (;;)
         __asm__ volatile("cli; hlt");
 }
+
+void gate_segment(unsigned vector, u16 selector) { idt[vector].selector = selector; }
 
 /* ---- Processors ------------------------------------------------------------------------------------------ */
 static void load_tables(unsigned index)

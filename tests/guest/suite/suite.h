@@ -30,6 +30,8 @@ u64 in_user(u64 (*fn)(void), u64 flags);
 void leave_user(void);
 extern u64 pml4[512], gdt[];
 
+void gate_segment(unsigned vector, u16 selector);
+
 unsigned processors(void);
 void on_cpu_async(unsigned index, void (*fn)(void));
 void on_cpu(unsigned index, void (*fn)(void));
@@ -88,4 +90,5 @@ void test_emulator(void);
 void test_access(void);
 void test_apic(void);
 void test_ioapic(void);
+void test_events(void);
 void test_sleep(void);
