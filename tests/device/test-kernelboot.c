@@ -163,6 +163,21 @@ static void test_multiboot(void)
         gh_le32_put(image + damage[i].at, damage[i].value);
         refused(&k, -EINVAL, "KernelInvalid");
     }
+    /* Below 1 MiB: over the places of boot loaders, but neither over the BIOS's nor over our own option ROM's. */
+    static const struct { uint32_t addr; bool fits; } low[] = { { 0x1000, true }, { 0x9a000, true }, { 0xfff, false }, { 0x9a001, false },
+                                                                { 0xfffff, false } };
+    for (unsigned i = 0; i < GH_ARRAY_LEN(low); i++) {
+        good_multiboot();
+        gh_le32_put(image + 64, low[i].addr);
+        gh_le32_put(image + 24, low[i].addr + 0x10);
+        if (!low[i].fits) {
+            refused(&k, -EINVAL, "KernelInvalid");
+            continue;
+        }
+        CHECK_EQ(gh_kernelboot_publish(fw, &k, NULL), 0);
+        CHECK_EQ(item32(GH_FW_KERNEL_ADDR), low[i].addr);
+        CHECK_EQ(item32(GH_FW_INITRD_ADDR), 0x100000);
+    }
     /* Addresses in the header. */
     good_multiboot();
     uint8_t *h = image + 0x1000;

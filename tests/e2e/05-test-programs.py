@@ -29,6 +29,12 @@ with tempfile.TemporaryDirectory(prefix="gh-programs-") as folder:
         check(ends[0] == "0009FC00" and 0x3f00000 <= int(ends[1], 16) <= 0x4000000, f"its memory map ends where memory does ({ends})")
         check("CPUS 00000003" in text, "fw_cfg counts three processors")
         check("LINE 00000001 00001234 0000003C" in text, "a line of the test device interrupts at once; its ports and memory remember")
+    low = f"{folder}/low.elf"
+    subprocess.run(["gcc", "-m32", "-nostdlib", "-static", "-no-pie", "-Wl,-Ttext=0x4000,--build-id=none,--no-warn-rwx-segments", "-o", low,
+                    f"{TOP}/tests/guest/lowboot.S"], check=True)
+    vm = Process([VM, "--accel", "soft", "--memory", "16M", "--kernel", low, "--initrd", f"{folder}/module", "--serial", "stdio", "--no-reboot"],
+                 "test-program")
+    check(vm.wait(60) == 0x25 and "in real mode" in vm.text, "a Multiboot program below 1 MiB is loaded whole and goes to real mode")
     # The runner of kvm-unit-tests: asks for devices and a kernel that is not there, then runs with nothing on stderr.
     stand_in = [f"{TOP}/tests/tools/qemu-for-kvm-unit-tests"]
     words = ("--no-reboot -nodefaults -global kvm-pit.lost_tick_policy=discard -device pc-testdev -device isa-debug-exit,iobase=0xf4,iosize=0x4 "

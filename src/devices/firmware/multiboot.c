@@ -14,6 +14,9 @@
 #define MB_ADDRESSES    0x00010000u
 #define IMAGE_MAX       (256u << 20)
 #define ELF_HEADERS_MAX 64u
+#define LOW_START       0x1000u
+#define LOW_END         0x9d000u              /* linuxboot.S works there */
+#define HIGH_START      0x100000u
 #define PROGRAM_NAME    "program"             /* programs expect their own name before the arguments, as GRUB puts it */
 
 /* The information structure, what follows it, and their places in one piece. */
@@ -40,11 +43,14 @@ static int invalid(struct gh_error *err, const char *what)
                            "The Multiboot kernel %s, so it cannot be started; build or choose another image.", what);
 }
 
-/* Room for [addr, addr + len) in RAM above 1 MiB; the image starts as zeros. */
+/* Room for [addr, addr + len) in RAM: above 1 MiB, or between what the BIOS keeps for itself and what the option ROM
+ * works in; the image starts as zeros. */
 static int new_image(const struct gh_kernelboot *k, uint64_t addr, uint64_t len, struct image *ret, struct gh_error *err)
 {
-    if (addr < 0x100000 || !len || len > IMAGE_MAX)
-        return invalid(err, "is not loaded above 1 MiB, or is larger than 256 MiB");
+    if (!len || len > IMAGE_MAX)
+        return invalid(err, "is empty or larger than 256 MiB");
+    if (addr < LOW_START || (addr < HIGH_START && addr + len > LOW_END))
+        return invalid(err, "wants memory that the firmware needs (free are 4 KiB to 628 KiB, and 1 MiB on)");
     if (addr + len > gh_kernelboot_ram_end(k))
         return gh_error_option(err, -ENOSPC, "KernelNoRoom", "memory",
                                "The Multiboot kernel reaches up to %#llx and the machine has %llu MiB; give it more memory.",
@@ -127,7 +133,7 @@ static void mmap_entry(uint8_t *p, uint64_t base, uint64_t bytes)
 static int publish_info(struct gh_fw_cfg *fw, const struct gh_kernelboot *k, const struct image *image, struct gh_error *err)
 {
     const char *arguments = k->cmdline ? k->cmdline : "";
-    uint64_t base = ((uint64_t)image->addr + image->len + 0xfff) & ~0xfffull;
+    uint64_t end = ((uint64_t)image->addr + image->len + 0xfff) & ~0xfffull, base = end > HIGH_START ? end : HIGH_START;
     uint64_t module_at = (AT_CMDLINE + sizeof PROGRAM_NAME + 1 + strlen(arguments) + 0xfff) & ~0xfffull;
     uint64_t total = module_at + k->initrd_len;
     if (base + total > gh_kernelboot_ram_end(k))

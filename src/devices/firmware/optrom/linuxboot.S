@@ -6,7 +6,7 @@
  *   linux:      real mode, CS = setup segment + 0x20, IP = 0, other segments = setup segment
  *   multiboot:  KERNEL_ENTRY is not 0: 32-bit protected mode, EAX = magic, EBX = address of INITRD
  *
- * Low memory used: descriptor and tables at 0x7c00, stack below.
+ * Low memory used: 0x9d000 to 0x9dfff, stack below descriptor and tables. Multiboot programs may lie below it.
  */
         .code16
         .text
@@ -19,10 +19,12 @@
         .set INITRD_ADDR,  0x0a
         .set CMDLINE_ADDR, 0x13
         .set SETUP_ADDR,   0x16
-        .set SCRATCH,      0x7c00
-        .set GDT,          0x7c20
-        .set GDT_POINTER,  0x7c48
-        .set FAR_ENTRY,    0x7c50
+        .set SEGMENT,      0x9d00
+        .set BASE,         0x9d000
+        .set SCRATCH,      0xf00        /* from here on in SEGMENT */
+        .set GDT,          0xf20
+        .set GDT_POINTER,  0xf48
+        .set FAR_ENTRY,    0xf50
         .set FLAT_CODE,    0x08
         .set FLAT_DATA,    0x10
         .set ROM_CODE,     0x18
@@ -64,7 +66,7 @@ pieces:
 boot:
         cli
         cld
-        xorw    %ax, %ax
+        movw    $SEGMENT, %ax
         movw    %ax, %ss
         movl    $SCRATCH, %esp
         movw    %ax, %es
@@ -117,7 +119,7 @@ fetch:
         xorl    %eax, %eax
         outl    %eax, %dx
         movw    $DMA_LOW, %dx
-        movl    $0x007c0000, %eax       /* SCRATCH, big endian */
+        movl    $0x00df0900, %eax       /* BASE + SCRATCH, big endian */
         outl    %eax, %dx
 1:      movl    %es:SCRATCH, %eax
         bswap   %eax
@@ -188,7 +190,7 @@ multiboot:
         shrl    $16, %eax
         movb    %al, %es:GDT + ROM_CODE + 4
         movw    $gdt_end - gdt - 1, %es:GDT_POINTER
-        movl    $GDT, %es:GDT_POINTER + 2
+        movl    $BASE + GDT, %es:GDT_POINTER + 2
         lgdtl   %es:GDT_POINTER
         movl    %cr0, %eax
         orb     $1, %al
@@ -207,7 +209,7 @@ protected:
         xorl    %esi, %esi
         xorl    %edi, %edi
         xorl    %ebp, %ebp
-        ljmpl   *FAR_ENTRY
+        ljmpl   *(BASE + FAR_ENTRY)
 
         .code16
         .balign 8
