@@ -178,11 +178,44 @@ static void syscall_db(struct regs *r)
     r->rflags &= ~0x100ul;
 }
 
+/* The first #UD goes on behind its instruction of two bytes, the second back to the kernel. */
+static volatile u16 cs_at_ud;
+static volatile unsigned ud_count;
+static volatile u64 ud_back, ud_stack;
+static void compat_ud(struct regs *r)
+{
+    if (!ud_count++) {
+        cs_at_ud = (u16)r->cs;
+        r->rip += 2;
+        return;
+    }
+    r->rip = ud_back;
+    r->cs = 8;
+    r->rsp = ud_stack;
+    r->ss = 0x10;
+}
+
+/* A kernel that knows a processor without SYSCALL in 32-bit programs gives it no target; such a program gets #UD. */
+static void syscall_without_target(void)
+{
+    wrmsr(0xc0000083, 0);
+    handler[UD] = compat_ud;
+    ud_count = 0;
+    __asm__ volatile("push %%rbp\n\tpush %%rbx\n\tlea 1f(%%rip), %%rax\n\tmov %%rax, ud_back\n\tmov %%rsp, ud_stack\n\t"
+                     "pushf; pop %%r11\n\tmov $compat_syscall, %%ecx\n\tsysretl\n"
+                     "\t.code32\ncompat_syscall:\n\tmov $user_stack_top, %%esp\n\tsyscall\n\tud2\n\t.code64\n"
+                     "1:\tpop %%rbx\n\tpop %%rbp"
+                     : : : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory");
+    handler[UD] = 0;
+    report(ud_count == 2 && cs_at_ud == 0x23, "SYSCALL in 32-bit code without a target is #UD");
+}
+
 void test_syscall(void)
 {
     wrmsr(0xc0000080, rdmsr(0xc0000080) | 1);
     wrmsr(0xc0000084, 0x100 | 0x400 | 0x200 | 0x4000);
     wrmsr(0xc0000081, 0x20ul << 48 | 0x8ul << 32);
+    syscall_without_target();
     u64 target;
     __asm__ volatile("lea syscall32_target(%%rip), %0" : "=r"(target));
     wrmsr(0xc0000083, target);

@@ -61,13 +61,15 @@ static void flat_segments(struct soft_cpu *cpu, uint16_t cs, uint16_t ss, unsign
     cpu->cpl = (uint8_t)cpl;
 }
 
-/* Also from compatibility mode, to CSTAR, as half of the processors have it: a program that must not use it
- * there looks at its CPUID first. */
+/* Also from compatibility mode, to CSTAR, as half of the processors have it. But a kernel that sees a vendor whose
+ * processors have not leaves CSTAR 0 and must get the #UD that it counts on: a program there need not look at CPUID first. */
 SOFT_OP(syscall)
 {
     if (!cpu->long_mode || !(cpu->efer & EFER_SCE))
         soft_ud(cpu);
     uint64_t target = cpu->code_mode == 64 ? cpu->lstar : cpu->cstar;
+    if (!target && cpu->code_mode != 64)
+        soft_ud(cpu);
     cpu->gpr[GH_RCX] = next_rip(cpu, in);
     cpu->gpr[GH_R11] = soft_get_rflags(cpu) & ~(uint64_t)FL_RF;
     soft_set_rflags(cpu, 0, cpu->sfmask | FL_RF);
