@@ -101,12 +101,19 @@ static int tell_tables(struct gh_machine *m, struct gh_fw_cfg *fw, struct gh_err
     return r ? r : gh_smbios_publish(fw, &smbios, err);
 }
 
+/* UEFI starts a kernel as the PE program that its file is, so it must have that file. Its images begin with
+ * the header of a firmware volume (UEFI PI 1.7 volume 3, 3.2.1). */
+static bool is_uefi(const struct gh_machine *m)
+{
+    return m->cfg.vars.size || (m->cfg.bios.size > 44 && !memcmp((const uint8_t *)m->cfg.bios.data + 40, "_FVH", 4));
+}
+
 static int tell_kernel(struct gh_machine *m, struct gh_fw_cfg *fw, struct gh_error *err)
 {
     struct gh_kernelboot boot = {
         .kernel = m->cfg.kernel.data, .kernel_len = m->cfg.kernel.size, .initrd = m->cfg.initrd.data,
         .initrd_len = m->cfg.initrd.size, .cmdline = m->cfg.cmdline, .ram_below_4g = m->ram.below_4g,
-        .ram_above_4g = m->ram.above_4g, .as_is = m->cfg.kernel_as_is,
+        .ram_above_4g = m->ram.above_4g, .as_is = m->cfg.kernel_as_is || is_uefi(m),
     };
 
     return m->cfg.kernel.size ? gh_kernelboot_publish(fw, &boot, err) : 0;
