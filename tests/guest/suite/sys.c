@@ -264,6 +264,30 @@ static void caches(void)
     report(TRY(".byte 0x0f, 0x38, 0xf0, 0xc0") == UD && TRY(".byte 0x8d, 0xc0") == UD, "MOVBE and LEA of registers");
 }
 
+static u64 user_selectors(void)
+{
+    u16 ds, es, fs, gs;
+    __asm__ volatile("mov %%ds, %0\n\tmov %%es, %1\n\tmov %%fs, %2\n\tmov %%gs, %3" : "=r"(ds), "=r"(es), "=r"(fs), "=r"(gs));
+    return ds | (u64)es << 16 | (u64)fs << 32 | (u64)gs << 48;
+}
+
+/* The selectors 1, 2 and 3 are null as well, and a return to another level makes them 0; bases stay. */
+static void null_selectors(void)
+{
+    u64 old = user_selectors(), gs_base = rdmsr(0xc0000101);
+
+    __asm__ volatile("mov %0, %%ds\n\tmov %1, %%es\n\tmov %2, %%fs\n\tmov %2, %%gs" : : "r"(3), "r"(1), "r"(2));
+    wrmsr(0xc0000100, 0x12345678);
+    wrmsr(0xc0000101, gs_base);
+    u64 before = user_selectors(), user = in_user(user_selectors, 0x2);
+    u64 base = rdmsr(0xc0000100), kept = rdmsr(0xc0000101);
+    __asm__ volatile("mov %w0, %%ds\n\tmov %w1, %%es\n\tmov %w2, %%fs\n\tmov %w3, %%gs"
+                     : : "r"(old), "r"(old >> 16), "r"(old >> 32), "r"(old >> 48));
+    wrmsr(0xc0000101, gs_base);
+    report(before == 0x0002000200010003, "null selectors keep their level");
+    report(user == 0 && base == 0x12345678 && kept == gs_base, "a return to level 3 makes null selectors 0, their bases stay");
+}
+
 void test_system(void)
 {
     u64 cr0 = READ_CR(0), cr3 = READ_CR(3), cr4 = READ_CR(4), v;
@@ -311,6 +335,7 @@ void test_system(void)
         WRITE_CR(4, cr4);
     }
     caches();
+    null_selectors();
     for (u64 aux = 0; aux < 3; aux++) {
         u32 c;
         u64 id;

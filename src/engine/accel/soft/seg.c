@@ -220,7 +220,7 @@ void soft_drop_inner_segments(struct soft_cpu *cpu, unsigned cpl)
     for (unsigned i = 0; i < sizeof list; i++) {
         struct gh_segment *s = &cpu->seg[list[i]];
         bool conforming_code = (s->attr & (SEG_CODE | SEG_DOWN)) == (SEG_CODE | SEG_DOWN);
-        if (!(s->attr & GH_SEG_UNUSABLE) && !conforming_code && GH_SEG_DPL(s->attr) < cpl) {
+        if ((s->attr & GH_SEG_UNUSABLE) || (!conforming_code && GH_SEG_DPL(s->attr) < cpl)) {  /* 1 to 3, null too, become 0 */
             uint64_t base = s->base;   /* long mode: FS and GS bases survive a null selector */
             *s = soft_null_segment(0);
             if (cpu->long_mode)
