@@ -50,6 +50,32 @@ static void insn(struct gen *g, unsigned prefix, bool wide, const char *opcode, 
     put(g, (uint8_t)disp);
 }
 
+/* The same with a VEX prefix: map 1 to 3, pp 0 to 3, length, vvvv. */
+static void vex(struct gen *g, unsigned map, unsigned pp, bool wide, bool l, unsigned opcode, unsigned v, unsigned reg, int pointer, unsigned rm,
+                int disp)
+{
+    bool mem = pointer >= 0, indexed = mem && rnd(4) == 0;
+    unsigned base = mem ? g->pointer[pointer] : rm, index = g->index;
+    put(g, 0xc4);
+    put(g, (~reg & 8) << 4 | (indexed && index & 8 ? 0 : 0x40u) | (~base & 8) << 2 | map);
+    put(g, (unsigned)wide << 7 | (~v & 15) << 3 | (unsigned)l << 2 | pp);
+    put(g, opcode);
+    if (!mem) {
+        put(g, 0xc0 | (reg & 7) << 3 | (rm & 7));
+        return;
+    }
+    bool sib = indexed || (base & 7) == 4;
+    put(g, 0x40 | (reg & 7) << 3 | (sib ? 4 : base & 7));
+    if (sib)
+        put(g, (indexed ? (unsigned)rnd(3) << 6 | (index & 7) << 3 : 4u << 3) | (base & 7));
+    put(g, (uint8_t)disp);
+}
+
+static bool has_vex(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+}
+
 static void step(struct gen *g, unsigned reg)
 {
     static const int8_t by[] = { 1, 2, 4, 8, 16, 16, 32, 64, 127, -1, -4, -8, -16, -16, -64, -128 };
@@ -82,11 +108,24 @@ static void body(struct gen *g)
     put(g, 0x48 | (g->data[0] >> 3) << 2 | g->data[1] >> 3); /* add: forgets the flags */
     put(g, 0x01);
     put(g, 0xc0 | (g->data[0] & 7) << 3 | (g->data[1] & 7));
-    while (n-- && g->c->len < DT_BYTES - 34) {
+    while (n-- && g->c->len < DT_BYTES - 36) {
         unsigned r = g->data[rnd(5)], q = g->data[rnd(5)], x = (unsigned)rnd(16), y = (unsigned)rnd(16);
         int p = (int)rnd(g->pointers), d = rnd(3) ? (int)rnd(8) * 16 - 64 : (int)rnd(200) - 100;
-        bool w = rnd(2);
-        switch (rnd(20)) {
+        bool w = rnd(2), l = rnd(2);
+        switch (rnd(has_vex() ? 28 : 20)) {
+        case 20: vex(g, 1, 0, false, l, rnd(2) ? 0x28 : 0x29, 0, x, p, 0, d); break; /* vmovaps */
+        case 21: vex(g, 1, 2, false, l, rnd(2) ? 0x6f : 0x7f, 0, x, p, 0, d); break; /* vmovdqu */
+        case 22: vex(g, 1, 1, false, l, 0xfe, y, x, p, 0, d); break;  /* vpaddd */
+        case 23: vex(g, 2, 1, false, l, 0x58, 0, x, p, 0, d); break;  /* vpbroadcastd */
+        case 24: vex(g, 1, 1, false, l, 0xd7, 0, r, -1, x, 0); break; /* vpmovmskb */
+        case 25: vex(g, 2, 0, w, false, 0xf2, q, r, rnd(2) ? p : -1, q, d); break;        /* andn */
+        case 26: vex(g, 2, (unsigned)rnd(3) + 1, w, false, 0xf7, q, r, rnd(2) ? p : -1, q, d); break; /* shlx, sarx, shrx */
+        case 27:
+            if (rnd(2))
+                vex(g, 2, 0, w, false, 0xf3, q, 1 + (unsigned)rnd(3), p, 0, d); /* blsr, blsmsk, blsi */
+            else
+                vex(g, 2, 3, w, false, 0xf6, q, r, p, 0, d); /* mulx */
+            break;
         case 0: case 1: insn(g, 0, w, "\x8b", 1, r, p, 0, d); break;
         case 2: insn(g, 0, w, "\x89", 1, r, p, 0, d); break;
         case 3: insn(g, 0, w, "\x03", 1, r, p, 0, d); break;
@@ -164,8 +203,10 @@ static void make(struct dt_case *c, uint64_t number)
     c->start.xsave[1] = 0x03;                /* FCW 37f */
     c->start.xsave[24] = 0x80;
     c->start.xsave[25] = 0x1f;               /* MXCSR 1f80 */
-    c->start.xsave[512] = 3;
+    c->start.xsave[512] = has_vex() ? 7 : 3;
     for (unsigned i = 160; i < 160 + 256; i++)
+        c->start.xsave[i] = (uint8_t)rnd(256);
+    for (unsigned i = 576; has_vex() && i < 576 + 256; i++)
         c->start.xsave[i] = (uint8_t)rnd(256);
 }
 
