@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# gasthaus-test: long 1200
+# gasthaus-test: long 1800
 #
 # The whole product on KVM where the computer at hand cannot: a Debian host with AMD-V and kvm-amd, emulated
 # by QEMU, whose initramfs holds gasthaus-vm. In it
@@ -60,9 +60,9 @@ mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
 chmod 700 /run
 for m in irqbypass kvm ccp kvm-amd; do insmod /m/$m.ko; done
 [ -c /dev/kvm ] && echo HOST-KVM-THERE
-# A guest that is still there after 240 s is stuck: where its threads stand is the host's half of an answer.
+# A guest that is still there after 480 s is stuck: where its threads stand is the host's half of an answer.
 watch_over() {
-    sleep 240
+    sleep 480
     for t in /proc/[0-9]*/task/*; do
         case $(readlink ${t%/task/*}/exe) in
         */gasthaus-*) echo "stuck| $(cat $t/comm): $(grep State $t/status) $(cat $t/wchan) $(cat $t/syscall)"
@@ -72,7 +72,7 @@ watch_over() {
 }
 boot() {
     watch_over & watcher=$!
-    timeout -s INT 300 gasthaus-vm --name inner --memory 160M --serial stdio --no-reboot --kernel /g/vmlinuz --initrd /g/initrd.gz \
+    timeout -s INT 600 gasthaus-vm --name inner --memory 160M --serial stdio --no-reboot --kernel /g/vmlinuz --initrd /g/initrd.gz \
         --append "console=ttyS0 quiet gh.test=boot" "$@" < /dev/null > /tmp/out 2>&1
     status=$?
     kill $watcher
@@ -135,7 +135,7 @@ nice taskset -c "${allowed##*[ ,-]}" qemu-system-x86_64 -machine pc -accel tcg -
     -append "console=ttyS0 quiet panic=-1 random.trust_cpu=on" < /dev/null &
 qemu=$!
 # The last line counts, not how the host powers off: ten seconds for that, then it is pulled.
-ends=$((SECONDS + ${GH_HOST_TIMEOUT:-1100}))
+ends=$((SECONDS + ${GH_HOST_TIMEOUT:-1700}))
 while kill -0 $qemu 2>/dev/null && [ $SECONDS -lt $ends ]; do
     grep -aq HOST-END "$log" 2>/dev/null && [ $((SECONDS + 10)) -lt $ends ] && ends=$((SECONDS + 10))
     sleep 0.5

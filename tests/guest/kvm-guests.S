@@ -94,6 +94,88 @@ guest_irq_vector30:                /* the 8259's: no EOI at the APIC */
     iretq
 guest_irq_end:
 
+/* Long mode, RDI: an MMIO address; a write that crosses a page with interrupts on, then END. The 8259's vectors 0x30 and
+ * 0x31 report themselves. */
+    .globl guest_split_start, guest_split_end, guest_split_vector30, guest_split_vector31
+    .balign 16
+guest_split_start:
+    mov $0xfee00000, %ebx
+    movl $0x1ff, 0xf0(%rbx)
+    movl $0x700, 0x350(%rbx)       /* LINT0: ExtINT */
+    movl $0, 0x80(%rbx)
+    sti
+    nop
+    mov $0x1122334455667788, %rax
+    mov %rax, 0xffc(%rdi)
+    mov $20000, %ecx               /* room for the second one */
+1:  nop
+    loop 1b
+    mov $END, %edx
+    out %al, %dx
+    hlt
+guest_split_vector30:
+    mov $0x30, %eax
+    jmp 2f
+guest_split_vector31:
+    mov $0x31, %eax
+2:  mov $REPORT, %edx
+    out %eax, %dx
+    iretq
+guest_split_end:
+
+/* Long mode, RSI: memory; Hyper-V's registers and an unknown hypercall. */
+    .globl guest_hyperv_start, guest_hyperv_end
+    .balign 16
+guest_hyperv_start:
+    mov $REPORT, %edi
+    xor %edx, %edx
+    mov $1, %eax
+    mov $0x40000000, %ecx          /* who asks */
+    wrmsr
+    lea 1(%rsi), %eax              /* the hypercall page is there, on */
+    mov $0x40000001, %ecx
+    wrmsr
+    mov $0x7777, %ecx              /* no such call: the answer's low word is 2 or 3 */
+    xor %edx, %edx
+    xor %r8d, %r8d
+    call *%rsi
+    or $1, %eax
+    movzwl %ax, %eax
+    mov %edi, %edx
+    out %eax, %dx
+    mov $0x40000020, %ecx          /* the reference counter, twice */
+    rdmsr
+    mov %eax, %ebx
+    mov $100000, %ecx
+1:  loop 1b
+    mov $0x40000020, %ecx
+    rdmsr
+    cmp %ebx, %eax
+    seta %al
+    movzbl %al, %eax
+    mov %edi, %edx
+    out %eax, %dx
+    lea 0x1001(%rsi), %eax         /* the reference TSC page, on */
+    xor %edx, %edx
+    mov $0x40000021, %ecx
+    wrmsr
+    mov $0x40000022, %ecx          /* rates */
+    rdmsr
+    mov %edi, %edx
+    out %eax, %dx
+    mov $0x40000023, %ecx
+    rdmsr
+    mov %edi, %edx
+    out %eax, %dx
+    mov $0x40000002, %ecx          /* index */
+    rdmsr
+    mov %edi, %edx
+    out %eax, %dx
+    mov $END, %edx
+    out %al, %dx
+    hlt
+guest_hyperv_end:
+
 /* Long mode; a one-shot APIC timer on vector 0x40, then END. RBX: APIC. */
     .globl guest_timer_start, guest_timer_end, guest_timer_vector40
     .balign 16

@@ -19,8 +19,9 @@
 #include "engine/accel/kvm/kvm_int.h"
 
 #define GUEST(name) extern const uint8_t guest_##name##_start[], guest_##name##_end[]
-GUEST(rom); GUEST(mmio); GUEST(irq); GUEST(timer); GUEST(dirty); GUEST(count); GUEST(spin); GUEST(triple);
-extern const uint8_t guest_irq_vector40[], guest_irq_vector41[], guest_irq_vector30[], guest_timer_vector40[];
+GUEST(rom); GUEST(mmio); GUEST(irq); GUEST(timer); GUEST(dirty); GUEST(count); GUEST(spin); GUEST(triple); GUEST(split); GUEST(hyperv);
+extern const uint8_t guest_irq_vector40[], guest_irq_vector41[], guest_irq_vector30[], guest_timer_vector40[],
+    guest_split_vector30[], guest_split_vector31[];
 
 enum { RAM = 2 << 20, CODE = 0x10000, TABLES = 0x20000, IDT = 0x30000, GDT = 0x31000, STACK = 0x40000 };
 #define MMIO_BASE 0xe0000000ull
@@ -69,9 +70,9 @@ static void publish(struct guest *g, const struct gh_slot *slots, unsigned count
     CHECK(!err.code);
 }
 
-static void start(struct guest *g)
+static void start_with(struct guest *g, bool hyperv)
 {
-    struct gh_accel_config cfg = { .env = &g->env, .model = &g->model, .vcpu_count = 1, .ram_bytes = RAM };
+    struct gh_accel_config cfg = { .env = &g->env, .model = &g->model, .vcpu_count = 1, .ram_bytes = RAM, .hyperv = hyperv };
     struct gh_error err = { 0 };
 
     memset(g, 0, sizeof *g);
@@ -84,6 +85,8 @@ static void start(struct guest *g)
     }
     publish(g, &(struct gh_slot){ .size = RAM, .host = g->ram, .flags = GH_SLOT_WRITABLE, .id = 1 }, 1);
 }
+
+static void start(struct guest *g) { start_with(g, false); }
 
 static void finish(struct guest *g)
 {
@@ -541,8 +544,8 @@ static void cpuid(void)
     struct gh_error err = { 0 };
 
     CHECK_FATAL(host && named);
-    CHECK_EQ(kvm_cpuid_build(kvm_fd, &any, 2, 3, 2500000000, host, &err), 0);
-    CHECK_EQ(kvm_cpuid_build(kvm_fd, &small, 0, 1, 2500000000, named, &err), 0);
+    CHECK_EQ(kvm_cpuid_build(kvm_fd, &any, 2, 3, 2500000000, false, host, &err), 0);
+    CHECK_EQ(kvm_cpuid_build(kvm_fd, &small, 0, 1, 2500000000, false, named, &err), 0);
     const struct kvm_cpuid_entry2 *one = leaf(host, 1, 0), *sig = leaf(host, 0x40000000, 0);
     CHECK_FATAL(one && sig);
     CHECK_EQ(one->ebx >> 24, 2);
@@ -562,8 +565,97 @@ static void cpuid(void)
     CHECK(!leaf(named, 0xd, 0));       /* no XSAVE, no state components */
     if (leaf(named, 7, 0))
         CHECK_EQ(leaf(named, 7, 0)->ebx, 0);
+    CHECK_EQ(kvm_cpuid_build(kvm_fd, &any, 1, 2, 2500000000, true, host, &err), 0);
+    CHECK(!memcmp(&leaf(host, 0x40000000, 0)->ebx, "Microsoft Hv", 12));
+    CHECK_EQ(leaf(host, 0x40000000, 0)->eax, 0x40000005);
+    CHECK(!memcmp(&leaf(host, 0x40000001, 0)->eax, "Hv#1", 4));
+    CHECK(leaf(host, 0x40000003, 0)->eax & 1u << 9);
+    CHECK(leaf(host, 0x40000004, 0)->eax & 1u << 5);
+    CHECK(!leaf(host, 0x40000010, 0));
+    CHECK(!memcmp(&leaf(host, 0x40000100, 0)->ebx, "KVMKVMKVM\0\0", 12));
+    CHECK_EQ(leaf(host, 0x40000100, 0)->eax, 0x40000101);
+    CHECK(leaf(host, 0x40000101, 0)->eax != 0);
     free(host);
     free(named);
+}
+
+/* A write that crosses a page is two accesses; the 8259 raises its line at each. Both vectors must arrive. */
+static struct { unsigned raised, given; } line;
+
+static int on_line_intack(void *opaque, unsigned vcpu)
+{
+    struct guest *g = opaque;
+    int vector = line.given < line.raised ? (int)(0x30 + line.given++) : -1;
+
+    kvm->set_intr(g->vcpu, line.given < line.raised);
+    return vector;
+}
+
+static void split_access(void)
+{
+    struct guest g;
+
+    start(&g);
+    g.env.intack = on_line_intack;
+    line.raised = line.given = 0;
+    long_mode(&g, guest_split_start, guest_split_end);
+    gate(&g, 0x30, CODE + (uint64_t)(guest_split_vector30 - guest_split_start));
+    gate(&g, 0x31, CODE + (uint64_t)(guest_split_vector31 - guest_split_start));
+    for (unsigned i = 0; i < 200 && !g.ended; i++) {
+        struct gh_exit e = { 0 };
+        kvm->run(g.vcpu, &e);
+        CHECK_FATAL(e.reason != GH_EXIT_ERROR);
+        if (e.reason == GH_EXIT_PIO)
+            on_pio(&g, &e);
+        if (e.reason == GH_EXIT_MMIO && e.mmio.gpa >= MMIO_BASE && e.mmio.gpa < MMIO_BASE + 0x2000) {
+            on_mmio(&g, &e);
+            line.raised++;
+            kvm->set_intr(g.vcpu, true);
+        }
+    }
+    CHECK(g.ended);
+    CHECK_EQ(g.mmio_count, 2);
+    CHECK_EQ(g.mmio[1].gpa, MMIO_BASE + 0x1000);
+    CHECK_EQ(line.given, 2);
+    CHECK_EQ(g.report_count, 2);
+    CHECK_EQ(g.reports[0] + g.reports[1], 0x61);
+    finish(&g);
+}
+
+/* What Windows would use: identity, hypercall page, reference clock and rates; and a reset that takes them away. */
+static void hyperv(void)
+{
+    static struct gh_cpu_state s;
+    struct guest g;
+    struct gh_error err = { 0 };
+
+    if (!kvm_hyperv_offered(kvm_fd)) {
+        printf("this kernel does not offer Hyper-V's interfaces\n");
+        return;
+    }
+    start_with(&g, true);
+    long_mode(&g, guest_hyperv_start, guest_hyperv_end);
+    run_until(&g, GH_EXIT_ERROR, 0);
+    CHECK(g.ended);
+    CHECK_EQ(g.report_count, 5);
+    CHECK_EQ(g.reports[0], 3);                      /* the hypercall page's answer to an unknown call */
+    CHECK_EQ(g.reports[1], 1);                      /* the reference counter runs */
+    CHECK(g.reports[2] != 0);                       /* the TSC's rate */
+    CHECK(g.reports[3] >= 1000000);                 /* the APIC's */
+    CHECK_EQ(g.reports[4], 0);                      /* this processor's index */
+    /* The reference TSC page: sequence 0 says that the counter must be asked, and then there is no scale. */
+    CHECK_EQ(gh_le32_get(g.ram + 0x101000) != 0, gh_le64_get(g.ram + 0x101008) != 0);
+    kvm->reset(g.vcpu);
+    CHECK_EQ(kvm->get_state(g.vcpu, GH_CPU_MSRS, &s, &err), 0);
+    unsigned seen = 0;
+    for (unsigned i = 0; i < s.msr_count; i++)
+        if (kvm_hyperv_msr(s.msr[i].index)) {
+            seen++;
+            /* The hypercall page's place stays, without its enable bit: nobody has said who asks. */
+            CHECK_EQ(s.msr[i].index == 0x40000001 ? s.msr[i].value & 1 : s.msr[i].value, 0);
+        }
+    CHECK(seen >= 3);
+    finish(&g);
 }
 
 static void refusals(void)
@@ -614,6 +706,8 @@ int main(void)
     timer();
     dirty();
     state();
+    split_access();
+    hyperv();
     endings();
     cpuid();
     refusals();

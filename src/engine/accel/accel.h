@@ -66,6 +66,7 @@ struct gh_accel_config {
     uint64_t ram_bytes;
     uint64_t tsc_hz;                    /* 0: the host's */
     uint64_t code_cache_bytes;          /* soft; 0: default */
+    bool hyperv;                        /* show the guest Hyper-V's interfaces, where the accelerator has them */
     const char *options;                /* accelerator-specific "key=value,..." or NULL */
 };
 
@@ -140,6 +141,8 @@ struct gh_accel_class {
 
     void (*set_intr)(struct gh_vcpu *vcpu, bool level); /* the 8259's INTR pin */
     void (*nmi)(struct gh_vcpu *vcpu);
+    /* The vCPUs, stopped, go on after a pause: tells guests that can be told, lest their watchdogs bark. May be NULL. */
+    void (*resumed)(struct gh_accel_vm *vm);
     int  (*msi)(struct gh_accel_vm *vm, uint64_t address, uint32_t data);
     /* kvm: which GSIs are level and which vectors they use, so that EOIs exit. NULL elsewhere. */
     int  (*ioapic_route)(struct gh_accel_vm *vm, unsigned gsi, uint64_t address, uint32_t data,

@@ -445,6 +445,8 @@ static GPtrArray *command(const struct gh_daemon_machine *m, const char *folder,
         arg(args, "--device", "virtio-tablet,id=tablet");
     if (virtio)
         arg(args, "--device", "virtio-rng,id=rng");
+    else
+        arg(args, "--hyperv", NULL);
     if (paused)
         arg(args, "--paused", NULL);
     static const char *const sockets[][2] = { { "--display", "display" }, { "--control", "control" }, { "--serial", "serial" } };

@@ -572,6 +572,7 @@ static int opt_trace(struct state *s, const char *v, struct gh_error *err)
 static int opt_net(struct state *s, const char *v, struct gh_error *err) { return gh_cmdline_net(s->l, v, err); }
 static int opt_paused(struct state *s, const char *v, struct gh_error *err) { s->l->paused = true; return 0; }
 static int opt_kernel_as_is(struct state *s, const char *v, struct gh_error *err) { s->l->kernel_as_is = true; return 0; }
+static int opt_hyperv(struct state *s, const char *v, struct gh_error *err) { s->l->hyperv = true; return 0; }
 static int opt_no_reboot(struct state *s, const char *v, struct gh_error *err) { s->l->no_reboot = true; return 0; }
 static int opt_check_host(struct state *s, const char *v, struct gh_error *err) { s->check_host = true; return 0; }
 static int opt_json(struct state *s, const char *v, struct gh_error *err) { s->cmd->json = true; return 0; }
@@ -594,6 +595,7 @@ static const struct row { const char *name, *arg; int (*fn)(struct state *, cons
     { "cpus", "N", opt_cpus, "virtual CPUs (default 1)" },
     { "accel", "NAME", opt_accel, "auto, kvm or soft (default auto)" },
     { "cpu", "MODEL", opt_cpu, "CPU model: x86-64-v2, x86-64-v3, host or max" },
+    { "hyperv", NULL, opt_hyperv, "shows Windows the interfaces of Hyper-V that it knows; on KVM" },
     { "boot", "ORDER", opt_boot, "letters in order: d CD, c disk, a floppy, n network" },
     { "cdrom", "FILE[,bus=B]", opt_cdrom, "a CD drive with this image on bus ide or ahci; “none”: an empty drive" },
     { "disk", "FILE[,…]", opt_disk, "a disk; format=raw|qcow2|… (else its name must tell), bus=ide|ahci|nvme|virtio, cache=writeback|writethrough|unsafe, bps=, iops=, discard=off, hotplug, readonly, snapshot" },

@@ -74,6 +74,7 @@ struct gh_launch {
     char     board[12];                    /* "pc", "q35" */
     char     boot[8];                      /* order: c disk, d CD, a floppy, n network */
     bool     boot_menu, paused, no_reboot, kernel_as_is; /* no_reboot: a reset ends the machine */
+    bool     hyperv;                       /* show Hyper-V's interfaces, which Windows knows, where the accelerator can */
     char     rtc[12];                      /* "utc", "local" */
     char     clock[12];                    /* "host", "icount" */
     char     sandbox[8];                   /* "on", "off", "log" */

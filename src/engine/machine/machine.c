@@ -199,8 +199,12 @@ static int publish(struct gh_machine *m, struct gh_error *err)
 
 int gh_machine_publish(struct gh_machine *m, int self, struct gh_error *err)
 {
+    struct gh_error lost = { 0 };
+
     gh_vcpus_stop_others(m, self);
-    int r = m->map.edited ? publish(m, err) : 0; /* another publisher may have been faster */
+    int r = m->map.edited ? publish(m, err ? err : &lost) : 0; /* another publisher may have been faster */
+    if (r && !err) /* nobody to tell, and a guest whose memory is not where it put it must not go on */
+        gh_machine_request(m, GH_REQUEST_PAUSE, 0, &lost);
     gh_vcpus_go(m);
     return r;
 }
@@ -237,7 +241,7 @@ int gh_machine_new(const struct gh_machine_config *cfg, struct gh_loop *loop,
     gh_irq_wire(m); /* the env's interrupt callbacks; the controllers join after the board stands */
     struct gh_accel_config accel = {
         .env = &m->env, .model = &m->cfg.model, .vcpu_count = cfg->cpus,
-        .ram_bytes = cfg->memory_bytes, .options = cfg->accel_options,
+        .ram_bytes = cfg->memory_bytes, .options = cfg->accel_options, .hyperv = cfg->hyperv,
     };
     r = cfg->accel->vm_new(cfg->accel_fd, &accel, &m->vm, err);
     if (r)
@@ -323,6 +327,8 @@ void gh_machine_resume(struct gh_machine *m)
     gh_machine_lock(m);
     if (m->paused) {
         gh_clock_start(&m->clock);
+        if (m->cfg.accel->resumed)
+            m->cfg.accel->resumed(m->vm);
         m->paused = false;
         pthread_cond_broadcast(&m->vcpu_cond);
     }

@@ -46,6 +46,7 @@ struct gh_machine_config {
     const struct gh_backend_ref *backends;
     unsigned backend_count;
     bool     rtc_local;
+    bool     hyperv;                       /* as gh_accel_config has it */
     bool     no_reboot;                    /* a reset ends the machine */
     bool     start_paused;
 };

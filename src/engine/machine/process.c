@@ -246,6 +246,7 @@ static int configure(struct gh_process *p, struct gh_machine_config *cfg, struct
         .accel_options = l->accel_options[0] ? l->accel_options : NULL, .cmdline = l->append, .boot_order = l->boot[0] ? l->boot : "dca",
         .rtc_local = !strcmp(l->rtc, "local"), .no_reboot = l->no_reboot, .start_paused = l->paused,
         .kernel_as_is = l->kernel_as_is,
+        .hyperv = l->hyperv,
     };
     if (l->uuid[0] && parse_uuid(l->uuid, cfg->uuid) < 0)
         return gh_error_option(err, -EINVAL, "UuidInvalid", "uuid", "“%s” is not a UUID, such as 6ba7b810-9dad-41d1-80b4-00c04fd430c8.", l->uuid);

@@ -241,6 +241,8 @@ static void *vcpu_main(void *opaque)
             pthread_cond_broadcast(&m->vcpu_cond);
     }
     v->running = false;
+    if (m->park_requests)
+        pthread_cond_broadcast(&m->vcpu_cond);
     pthread_mutex_unlock(&m->lock);
     return NULL;
 }
@@ -297,13 +299,16 @@ void gh_vcpus_join(struct gh_machine *m)
     }
 }
 
-void gh_vcpus_stop_others(struct gh_machine *m, int self)
+static bool is_in_guest(const struct gh_machine_vcpu *v) { return v->in_guest; }
+static bool is_running(const struct gh_machine_vcpu *v) { return v->running; }
+
+/* Kicks and waits until that is true of no vCPU but self. Kicks again each time: a vCPU may have used one up. */
+static void wait_until_none(struct gh_machine *m, int self, bool (*still)(const struct gh_machine_vcpu *))
 {
-    m->stop_requests++;
     for (;;) {
         bool busy = false;
         for (unsigned i = 0; i < m->cfg.cpus; i++) {
-            if ((int)i == self || !m->vcpu[i].in_guest)
+            if ((int)i == self || !still(&m->vcpu[i]))
                 continue;
             busy = true;
             m->cfg.accel->kick(m->vcpu[i].accel);
@@ -314,21 +319,16 @@ void gh_vcpus_stop_others(struct gh_machine *m, int self)
     }
 }
 
+void gh_vcpus_stop_others(struct gh_machine *m, int self)
+{
+    m->stop_requests++;
+    wait_until_none(m, self, is_in_guest);
+}
+
 void gh_vcpus_park(struct gh_machine *m)
 {
     m->park_requests++;
-    for (;;) {
-        bool busy = false;
-        for (unsigned i = 0; i < m->cfg.cpus; i++) {
-            if (!m->vcpu[i].running)
-                continue;
-            busy = true;
-            m->cfg.accel->kick(m->vcpu[i].accel);
-        }
-        if (!busy)
-            return;
-        pthread_cond_wait(&m->vcpu_cond, &m->lock);
-    }
+    wait_until_none(m, -1, is_running);
 }
 
 void gh_vcpus_unpark(struct gh_machine *m)

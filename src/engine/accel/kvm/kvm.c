@@ -35,7 +35,7 @@ static int create(struct gh_accel_vm *vm, struct gh_error *err)
     if (!r)
         r = kvm_kick_setup(err);
     if (!r)
-        r = kvm_msr_list_read(vm->kvm_fd, &vm->msrs, err);
+        r = kvm_msr_list_read(vm->kvm_fd, vm->hyperv, &vm->msrs, err);
     if (r)
         return r;
     do
@@ -84,6 +84,7 @@ static int kvm_vm_new(int fd, const struct gh_accel_config *cfg, struct gh_accel
         kvm_vm_free(vm);
         return r;
     }
+    vm->hyperv = cfg->hyperv && kvm_hyperv_offered(vm->kvm_fd);
     int r = create(vm, err);
     if (r) {
         kvm_vm_free(vm);
@@ -159,6 +160,7 @@ const struct gh_accel_class gh_accel_kvm = {
     .reset = kvm_reset,
     .set_intr = kvm_set_intr,
     .nmi = kvm_nmi,
+    .resumed = kvm_resumed,
     .msi = kvm_msi,
     .ioapic_route = kvm_ioapic_route,
     .irqfd = kvm_irqfd,

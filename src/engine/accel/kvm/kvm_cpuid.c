@@ -56,7 +56,7 @@ static struct kvm_cpuid_entry2 *find(struct kvm_cpuid2 *c, uint32_t leaf, uint32
     return NULL;
 }
 
-static struct kvm_cpuid_entry2 *add(struct kvm_cpuid2 *c, uint32_t leaf, uint32_t subleaf, bool indexed)
+struct kvm_cpuid_entry2 *kvm_cpuid_add(struct kvm_cpuid2 *c, uint32_t leaf, uint32_t subleaf, bool indexed)
 {
     struct kvm_cpuid_entry2 *e = find(c, leaf, subleaf);
 
@@ -205,11 +205,11 @@ static void topology(struct kvm_cpuid2 *c, unsigned index, unsigned count)
     }
     drop(c, 0x1f);
     drop(c, 0xb);
-    e = add(c, 0xb, 0, true);
+    e = kvm_cpuid_add(c, 0xb, 0, true);
     if (e)
         *e = (struct kvm_cpuid_entry2){ .function = 0xb, .index = 0, .flags = e->flags, .eax = 0, .ebx = 1,
                                         .ecx = 0x100, .edx = index };
-    e = add(c, 0xb, 1, true);
+    e = kvm_cpuid_add(c, 0xb, 1, true);
     if (e)
         *e = (struct kvm_cpuid_entry2){ .function = 0xb, .index = 1, .flags = e->flags, .eax = bits,
                                         .ebx = count, .ecx = 0x201, .edx = index };
@@ -224,24 +224,26 @@ static void topology(struct kvm_cpuid2 *c, unsigned index, unsigned count)
     }
 }
 
-static void hypervisor(int kvm_fd, struct kvm_cpuid2 *c, uint64_t tsc_hz)
+/* Hyper-V's leaves stand where guests look first; KVM's then follow at the next place where guests look. */
+static void hypervisor(int kvm_fd, struct kvm_cpuid2 *c, uint64_t tsc_hz, bool hyperv)
 {
+    uint32_t moved = hyperv ? 0x100 : 0;
     struct kvm_cpuid_entry2 *e = find(c, KVM_LEAF_FEAT, 0);
     uint32_t features = e ? e->eax : 0;
 
     drop(c, KVM_LEAF);
     drop(c, KVM_LEAF_FEAT);
-    e = add(c, KVM_LEAF, 0, false);
+    e = kvm_cpuid_add(c, KVM_LEAF + moved, 0, false);
     if (e) {
-        e->eax = KVM_LEAF_TIMING;
+        e->eax = hyperv ? KVM_LEAF_FEAT + moved : KVM_LEAF_TIMING;
         memcpy(&e->ebx, "KVMK", 4);
         memcpy(&e->ecx, "VMKV", 4);
         memcpy(&e->edx, "M\0\0\0", 4);
     }
-    e = add(c, KVM_LEAF_FEAT, 0, false);
+    e = kvm_cpuid_add(c, KVM_LEAF_FEAT + moved, 0, false);
     if (e)
         e->eax = features;
-    e = add(c, KVM_LEAF_TIMING, 0, false);
+    e = hyperv ? NULL : kvm_cpuid_add(c, KVM_LEAF_TIMING, 0, false);
     if (e) {
         e->eax = (uint32_t)(tsc_hz / 1000);
         e->ebx = APIC_BUS_KHZ;
@@ -264,7 +266,7 @@ static void hypervisor(int kvm_fd, struct kvm_cpuid2 *c, uint64_t tsc_hz)
 }
 
 int kvm_cpuid_build(int kvm_fd, const struct gh_cpu_model *model, unsigned index, unsigned count,
-                    uint64_t tsc_hz, struct kvm_cpuid2 *ret, struct gh_error *err)
+                    uint64_t tsc_hz, bool hyperv, struct kvm_cpuid2 *ret, struct gh_error *err)
 {
     int r = supported(kvm_fd, ret, err);
 
@@ -272,7 +274,9 @@ int kvm_cpuid_build(int kvm_fd, const struct gh_cpu_model *model, unsigned index
         return r;
     cut_features(ret, model);
     cut_xsave(ret);
-    hypervisor(kvm_fd, ret, tsc_hz);
+    hypervisor(kvm_fd, ret, tsc_hz, hyperv);
+    if (hyperv)
+        kvm_hyperv_leaves(kvm_fd, count, tsc_hz != 0, ret);
     topology(ret, index, count);
     return 0;
 }

@@ -6,6 +6,7 @@
  *   kvm_probe.c  opening, measuring, error words    kvm_state.c  vCPU state in and out
  *   kvm_slots.c  memory slots, dirty log            kvm_cpuid.c  what CPUID shows
  *   kvm_irq.c    routes, MSI, irqfd, ioeventfd     kvm_debug.c  debugger's points and steps
+ *   kvm_hyperv.c what Windows knows of a host
  *
  * The local APIC is the kernel's, 8259, I/O APIC and PIT are ours (split irqchip). The kernel halts
  * vCPUs itself. A vCPU belongs to the thread that calls run; other threads only set its atomic
@@ -42,6 +43,7 @@ struct gh_accel_vm {
     struct gh_cpu_model model;
     unsigned vcpu_count;
     uint64_t tsc_hz;
+    bool hyperv;                      /* asked for, and this kernel has what it takes */
     size_t run_bytes;
     struct gh_vcpu *vcpu[KVM_VCPU_MAX];
     struct kvm_carried msrs;
@@ -93,7 +95,14 @@ int kvm_ioeventfd(struct gh_accel_vm *vm, int eventfd, uint64_t addr, unsigned w
 
 /* kvm_cpuid.c: fills ret (room for KVM_CPUID_MAX entries) for one vCPU. */
 int kvm_cpuid_build(int kvm_fd, const struct gh_cpu_model *model, unsigned index, unsigned count,
-                    uint64_t tsc_hz, struct kvm_cpuid2 *ret, struct gh_error *err);
+                    uint64_t tsc_hz, bool hyperv, struct kvm_cpuid2 *ret, struct gh_error *err);
+/* An entry of that number, emptied; NULL: no room. */
+struct kvm_cpuid_entry2 *kvm_cpuid_add(struct kvm_cpuid2 *c, uint32_t leaf, uint32_t subleaf, bool indexed);
+
+/* kvm_hyperv.c */
+bool kvm_hyperv_offered(int kvm_fd);
+bool kvm_hyperv_msr(uint32_t index);
+void kvm_hyperv_leaves(int kvm_fd, unsigned count, bool frequencies, struct kvm_cpuid2 *c);
 
 /* kvm_vcpu.c */
 int  kvm_vcpu_new(struct gh_accel_vm *vm, unsigned index, struct gh_vcpu **ret, struct gh_error *err);
@@ -102,6 +111,7 @@ void kvm_run_vcpu(struct gh_vcpu *v, struct gh_exit *ret);
 void kvm_kick(struct gh_vcpu *v);
 void kvm_set_intr(struct gh_vcpu *v, bool level);
 void kvm_nmi(struct gh_vcpu *v);
+void kvm_resumed(struct gh_accel_vm *vm);
 int  kvm_kick_setup(struct gh_error *err); /* the signal's handler, once a process */
 
 /* kvm_debug.c */
@@ -110,7 +120,7 @@ int  kvm_debug_step(struct gh_vcpu *v, bool on, struct gh_error *err);
 void kvm_debug_exit(struct gh_vcpu *v, struct gh_exit *ret); /* KVM_EXIT_DEBUG */
 
 /* kvm_state.c */
-int  kvm_msr_list_read(int kvm_fd, struct kvm_carried *ret, struct gh_error *err);
+int  kvm_msr_list_read(int kvm_fd, bool hyperv, struct kvm_carried *ret, struct gh_error *err);
 int  kvm_get_state(struct gh_vcpu *v, unsigned groups, struct gh_cpu_state *ret, struct gh_error *err);
 int  kvm_set_state(struct gh_vcpu *v, unsigned groups, const struct gh_cpu_state *s, struct gh_error *err);
 void kvm_reset(struct gh_vcpu *v);

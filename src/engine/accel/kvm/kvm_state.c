@@ -25,10 +25,11 @@ static const uint32_t carried_msrs[] = {
     0x3b, 0x48, 0x6e0, 0x1a0, 0x17a,               /* TSC_ADJUST SPEC_CTRL TSC_DEADLINE MISC_ENABLE MCG_STATUS */
     0x1d9, 0xda0, 0xc001011f,                      /* DEBUGCTL XSS VIRT_SPEC_CTRL */
     0x4b564d00, 0x4b564d01, 0x4b564d02, 0x4b564d03, 0x4b564d04, 0x4b564d05, 0x4b564d06, /* KVM's own */
+    0x40000000, 0x40000001, 0x40000021, 0x40000073, /* Hyper-V's: OS identity, hypercall page, reference TSC, VP assist page */
 };
 _Static_assert(sizeof carried_msrs / sizeof carried_msrs[0] <= GH_MSR_MAX, "struct gh_cpu_state is too small");
 
-int kvm_msr_list_read(int kvm_fd, struct kvm_carried *ret, struct gh_error *err)
+int kvm_msr_list_read(int kvm_fd, bool hyperv, struct kvm_carried *ret, struct gh_error *err)
 {
     enum { ROOM = 1024 };
     struct { struct kvm_msr_list_head { uint32_t n; } head; uint32_t index[ROOM]; } list = { .head = { ROOM } };
@@ -38,7 +39,7 @@ int kvm_msr_list_read(int kvm_fd, struct kvm_carried *ret, struct gh_error *err)
         return kvm_fail(err, errno, "list its registers");
     for (unsigned i = 0; i < GH_ARRAY_LEN(carried_msrs); i++)
         for (unsigned k = 0; k < list.head.n && k < ROOM; k++)
-            if (list.index[k] == carried_msrs[i]) {
+            if (list.index[k] == carried_msrs[i] && (hyperv || !kvm_hyperv_msr(carried_msrs[i]))) {
                 ret->index[ret->count++] = carried_msrs[i];
                 break;
             }

@@ -6,6 +6,7 @@
  * to take the vector it was given before it returns.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -14,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "engine/accel/kvm/kvm_int.h"
 
 static void kick_handler(int signal_number) {}
@@ -89,6 +91,14 @@ void kvm_nmi(struct gh_vcpu *v)
 {
     atomic_store(&v->nmi, true);
     poke(v);
+}
+
+void kvm_resumed(struct gh_accel_vm *vm)
+{
+    /* -EINVAL: this guest does not use the clock. */
+    for (unsigned i = 0; i < vm->vcpu_count; i++)
+        if (vm->vcpu[i])
+            ioctl(vm->vcpu[i]->fd, KVM_KVMCLOCK_CTRL, 0);
 }
 
 /* ---- Exits ----------------------------------------------------------------------------------- */
@@ -169,6 +179,12 @@ static bool exit_internal(struct gh_vcpu *v, struct gh_exit *ret)
 {
     const char *why = v->run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION
                           ? GH_WORD("KVM cannot emulate an instruction") : GH_WORD("KVM reports an internal error");
+    char data[17 * 16 + 1] = "";
+
+    /* For who reports it; newer kernels put the instruction's bytes among these words. */
+    for (unsigned i = 0; i < v->run->internal.ndata && i < 16; i++)
+        snprintf(data + strlen(data), sizeof data - strlen(data), " %llx", (unsigned long long)v->run->internal.data[i]);
+    gh_log(GH_LOG_WARN, "KVM's internal error %u comes with the words%s", v->run->internal.suberror, data[0] ? data : " (none)");
 
     ret->reason = GH_EXIT_ERROR;
     gh_error_set(&ret->error, -EIO, "KvmInternalError", "The guest CPU %u stopped: %s (%u) at %#llx. Reset "
@@ -216,6 +232,8 @@ static bool dispatch(struct gh_vcpu *v, struct gh_exit *ret)
 }
 
 /* ---- Requests before each entry ------------------------------------------------------------------- */
+/* Never between two accesses of one instruction: the kernel would keep the vector until that is complete, say that it
+ * can take another one, and refuse it after the 8259 has given it away. */
 static void inject(struct gh_vcpu *v)
 {
     bool wanted = atomic_load(&v->intr);
@@ -270,6 +288,8 @@ void kvm_run_vcpu(struct gh_vcpu *v, struct gh_exit *ret)
             ret->reason = GH_EXIT_KICKED;
             return;
         }
+        if (v->io_pending && atomic_load(&v->intr) && complete_io(v, ret))
+            return;
         inject(v);
         int r = ioctl(v->fd, KVM_RUN, 0) ? errno : 0;
         if (!r) {
@@ -308,7 +328,8 @@ static int set_cpuid(struct gh_vcpu *v, struct gh_error *err)
 
     if (!c)
         return kvm_fail(err, ENOMEM, "set up a processor");
-    int r = kvm_cpuid_build(v->vm->kvm_fd, &v->vm->model, v->index, v->vm->vcpu_count, v->vm->tsc_hz, c, err);
+    int r = kvm_cpuid_build(v->vm->kvm_fd, &v->vm->model, v->index, v->vm->vcpu_count, v->vm->tsc_hz, v->vm->hyperv,
+                            c, err);
     if (!r && ioctl(v->fd, KVM_SET_CPUID2, c))
         r = kvm_fail(err, errno, "set a processor's features");
     free(c);
