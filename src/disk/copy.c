@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Copying a whole disk: readers fill a ring of buffers and find the zeros in them; one thread writes, in the order of the
- * disk, because a file takes one write at a time however many ask; the caller's thread tells the progress and starts the
- * host's disk on what is written. */
+/* Copying a whole disk: workers take chunk after chunk, read it and find the zeros in it. Then one after the other, in the
+ * order of the disk, gives its chunk a place in the new image; the data follows side by side, past the host's cache, where
+ * that is possible (a draft on a file system with direct I/O), and in order where it is not, because a file takes one cached
+ * write at a time however many ask. The caller's thread tells the progress and starts the host's disk on what is written. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -14,26 +15,30 @@
 
 #define CHUNK (512ull << 10)                   /* stays in the processors' caches between reading and writing */
 #define WRITE_BACK_STEP (16ull << 20)
-enum { GRAIN = 4096, SECTOR = 512, RING = 16, READERS_MAX = 4, STEP_NS = 10000000 };
+enum { GRAIN = 4096, SECTOR = 512, WORKERS_MIN = 4, WORKERS_MAX = 8, STEP_NS = 10000000 };
 
 struct piece { uint32_t from, to; };           /* of a chunk: not all zeros */
-struct slot {
+struct worker {
+    struct copy *copy;
+    pthread_t thread;
+    pthread_cond_t turn;                       /* mine has come, or all is over */
     uint8_t *buf;
     struct piece *pieces;
     unsigned count;
-    bool ready;
+    uint64_t chunk;
 };
 
 struct copy {
     struct gh_image *src, *dst;
     uint64_t bytes, chunks, unit;
-    bool blank;
-    struct slot ring[RING];
-    pthread_mutex_t lock;                      /* all below, and ready */
-    pthread_cond_t room, filled, ended;
-    uint64_t claimed, written;                 /* chunks: a reader has it, it is in dst */
-    unsigned waiting;                          /* readers without a slot */
-    bool writer_waits, done, read_side;
+    bool blank, side_by_side;
+    struct worker worker[WORKERS_MAX];
+    unsigned workers;
+    pthread_mutex_t lock;                      /* all below */
+    pthread_cond_t ended;
+    uint64_t claimed, placed, written;         /* chunks: a worker has it; in order, it has its place; it is in dst */
+    unsigned live;
+    bool read_side;
     int result;
 };
 
@@ -43,12 +48,12 @@ static void stop(struct copy *c, int r, bool read_side)    /* lock held */
         c->result = r;
         c->read_side = read_side;
     }
-    pthread_cond_broadcast(&c->room);
-    pthread_cond_signal(&c->filled);
+    for (unsigned i = 0; i < c->workers; i++)
+        pthread_cond_signal(&c->worker[i].turn);
 }
 
 /* Units are the destination's clusters, so that a cluster of zeros stays unallocated and one with data is written in one call. */
-static void find_pieces(const struct copy *c, struct slot *s, uint64_t off, size_t from, size_t to)
+static void find_pieces(const struct copy *c, struct worker *s, uint64_t off, size_t from, size_t to)
 {
     for (size_t at = from; at < to;) {
         size_t n = (size_t)gh_min_u64(to - at, c->unit - (off + at) % c->unit);
@@ -63,7 +68,7 @@ static void find_pieces(const struct copy *c, struct slot *s, uint64_t off, size
     }
 }
 
-static int read_chunk(struct copy *c, struct slot *s, uint64_t off, uint64_t len)
+static int read_chunk(struct copy *c, struct worker *s, uint64_t off, uint64_t len)
 {
     s->count = 0;
     for (uint64_t at = 0, n; at < len; at += n) {
@@ -82,33 +87,7 @@ static int read_chunk(struct copy *c, struct slot *s, uint64_t off, uint64_t len
     return 0;
 }
 
-static void *reader(void *arg)
-{
-    struct copy *c = arg;
-    pthread_mutex_lock(&c->lock);
-    while (!c->result && c->claimed < c->chunks) {
-        if (c->claimed - c->written >= RING) {
-            c->waiting++;
-            pthread_cond_wait(&c->room, &c->lock);
-            c->waiting--;
-            continue;
-        }
-        uint64_t i = c->claimed++, off = i * CHUNK;
-        struct slot *s = &c->ring[i % RING];
-        pthread_mutex_unlock(&c->lock);
-        int r = read_chunk(c, s, off, gh_min_u64(CHUNK, c->bytes - off));
-        pthread_mutex_lock(&c->lock);
-        if (r < 0)
-            stop(c, r, true);
-        s->ready = true;
-        if (c->writer_waits && i == c->written)
-            pthread_cond_signal(&c->filled);
-    }
-    pthread_mutex_unlock(&c->lock);
-    return NULL;
-}
-
-static int write_chunk(struct copy *c, const struct slot *s, uint64_t off, uint64_t len)
+static int write_chunk(struct copy *c, const struct worker *s, uint64_t off, uint64_t len)
 {
     uint64_t done = 0;
     int r = 0;
@@ -123,38 +102,68 @@ static int write_chunk(struct copy *c, const struct slot *s, uint64_t off, uint6
     return r;
 }
 
-static void *writer(void *arg)
+/* Gives the pieces of a chunk their places. */
+static int place_chunk(struct copy *c, const struct worker *s, uint64_t off)
 {
-    struct copy *c = arg;
+    int r = 0;
+    for (unsigned i = 0; i < s->count && !r; i++)
+        r = gh_image_allocate(c->dst, off + s->pieces[i].from, s->pieces[i].to - s->pieces[i].from);
+    return r;
+}
+
+static int fill_chunk(struct copy *c, const struct worker *s, uint64_t off)
+{
+    int r = 0;
+    for (unsigned i = 0; i < s->count && !r; i++)
+        r = gh_image_write_allocated(c->dst, off + s->pieces[i].from, s->buf + s->pieces[i].from, s->pieces[i].to - s->pieces[i].from);
+    return r;
+}
+
+static void pass_on(struct copy *c)            /* lock held */
+{
+    c->placed++;
+    for (unsigned i = 0; i < c->workers; i++)
+        if (c->worker[i].chunk == c->placed)
+            pthread_cond_signal(&c->worker[i].turn);
+}
+
+static void *work(void *arg)
+{
+    struct worker *w = arg;
+    struct copy *c = w->copy;
     pthread_mutex_lock(&c->lock);
-    while (!c->result && c->written < c->chunks) {
-        struct slot *s = &c->ring[c->written % RING];
-        if (!s->ready) {
-            c->writer_waits = true;
-            pthread_cond_wait(&c->filled, &c->lock);
-            c->writer_waits = false;
-            continue;
-        }
-        uint64_t off = c->written * CHUNK;
+    while (!c->result && c->claimed < c->chunks) {
+        w->chunk = c->claimed++;
+        uint64_t off = w->chunk * CHUNK, len = gh_min_u64(CHUNK, c->bytes - off);
         pthread_mutex_unlock(&c->lock);
-        int r = write_chunk(c, s, off, gh_min_u64(CHUNK, c->bytes - off));
+        int r = read_chunk(c, w, off, len);
         pthread_mutex_lock(&c->lock);
-        s->ready = false;
-        c->written++;
+        if (r < 0)
+            stop(c, r, true);
+        while (!c->result && c->placed != w->chunk)
+            pthread_cond_wait(&w->turn, &c->lock);
+        if (c->result)
+            break;
+        pthread_mutex_unlock(&c->lock);
+        r = c->side_by_side ? place_chunk(c, w, off) : write_chunk(c, w, off, len);
+        pthread_mutex_lock(&c->lock);
+        pass_on(c);
+        if (c->side_by_side && !r && w->count) {
+            pthread_mutex_unlock(&c->lock);
+            r = fill_chunk(c, w, off);
+            pthread_mutex_lock(&c->lock);
+        }
         if (r < 0)
             stop(c, r, false);
-        /* Waking is dear: when there is work for a while. */
-        if (c->waiting && c->claimed - c->written <= RING / 2)
-            pthread_cond_broadcast(&c->room);
+        c->written++;
     }
-    c->done = true;
-    pthread_cond_broadcast(&c->room);
-    pthread_cond_signal(&c->ended);
+    if (!--c->live)
+        pthread_cond_signal(&c->ended);
     pthread_mutex_unlock(&c->lock);
     return NULL;
 }
 
-/* Waits at most one step of the progress display; false: the writer has ended. */
+/* Waits at most one step of the progress display; false: all workers have. */
 static bool wait_step(struct copy *c, uint64_t *ret_bytes)
 {
     struct timespec until;
@@ -163,9 +172,9 @@ static bool wait_step(struct copy *c, uint64_t *ret_bytes)
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
     pthread_mutex_lock(&c->lock);
-    if (!c->done)
+    if (c->live)
         pthread_cond_timedwait(&c->ended, &c->lock, &until);
-    bool left = !c->done;
+    bool left = c->live != 0;
     *ret_bytes = gh_min_u64(c->written * CHUNK, c->bytes);
     pthread_mutex_unlock(&c->lock);
     return left;
@@ -184,21 +193,16 @@ static bool tell(const struct gh_progress *p, uint64_t done, uint64_t total)
 
 static int run(struct copy *c, const struct gh_progress *progress)
 {
-    pthread_t thread[READERS_MAX + 1];
-    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    unsigned n = 0, want = cpus < 2 ? 2 : cpus > READERS_MAX ? READERS_MAX : (unsigned)cpus;
-    if (pthread_create(&thread[n], NULL, writer, c))
-        return -EAGAIN;
-    for (n = 1; n <= want && !pthread_create(&thread[n], NULL, reader, c); n++) {
-    }
-    if (n == 1) {
-        pthread_mutex_lock(&c->lock);
-        stop(c, -EAGAIN, false);
-        pthread_mutex_unlock(&c->lock);
-    }
-    for (uint64_t begun = 0, copied; wait_step(c, &copied);) {
-        if (copied - begun >= WRITE_BACK_STEP) {
-            begun = copied;
+    unsigned begun = 0;
+    pthread_mutex_lock(&c->lock);
+    for (; begun < c->workers && !pthread_create(&c->worker[begun].thread, NULL, work, &c->worker[begun]); begun++)
+        c->live++;
+    if (!begun)
+        c->result = -EAGAIN;
+    pthread_mutex_unlock(&c->lock);
+    for (uint64_t pushed = 0, copied; wait_step(c, &copied);) {
+        if (copied - pushed >= WRITE_BACK_STEP && !c->side_by_side) {
+            pushed = copied;
             write_back(c->dst);
         }
         if (!tell(progress, copied, c->bytes)) {
@@ -207,14 +211,30 @@ static int run(struct copy *c, const struct gh_progress *progress)
             pthread_mutex_unlock(&c->lock);
         }
     }
-    while (n)
-        pthread_join(thread[--n], NULL);
+    while (begun)
+        pthread_join(c->worker[--begun].thread, NULL);
     return c->result;
+}
+
+/* Nobody counts on it before its end, nothing is there yet, and places can be given before the data comes. */
+static bool goes_side_by_side(const struct gh_image *dst, bool blank)
+{
+    bool direct = gh_file_is_direct(dst->file);
+    for (unsigned i = 0; i < dst->part_count; i++)
+        direct |= gh_file_is_direct(dst->parts[i]);
+    return blank && direct && !dst->in_order;
+}
+
+static unsigned worker_count(void)
+{
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    return cpus < WORKERS_MIN ? WORKERS_MIN : cpus > WORKERS_MAX ? WORKERS_MAX : (unsigned)cpus;
 }
 
 int gh_image_copy(struct gh_image *src, struct gh_image *dst, bool blank, const struct gh_progress *progress, struct gh_error *err)
 {
-    struct copy c = { .src = src, .dst = dst, .bytes = src->bytes, .chunks = (src->bytes + CHUNK - 1) / CHUNK, .blank = blank };
+    struct copy c = { .src = src, .dst = dst, .bytes = src->bytes, .chunks = (src->bytes + CHUNK - 1) / CHUNK, .blank = blank,
+                      .side_by_side = goes_side_by_side(dst, blank), .workers = worker_count() };
     int r = 0;
     /* Large clusters are filled in parts: what stays zero in a new one stays a hole of the file. */
     c.unit = dst->cluster_bytes ? gh_min_u64(dst->cluster_bytes, blank ? 1 << 16 : CHUNK) : GRAIN;
@@ -222,23 +242,25 @@ int gh_image_copy(struct gh_image *src, struct gh_image *dst, bool blank, const 
         return gh_error_set(err, -ENOSPC, "DiskTooSmall", "“%s” has %llu bytes, “%s” needs %llu.", dst->label,
                             (unsigned long long)dst->bytes, src->label, (unsigned long long)src->bytes);
     pthread_mutex_init(&c.lock, NULL);
-    pthread_cond_init(&c.room, NULL);
-    pthread_cond_init(&c.filled, NULL);
     pthread_cond_init(&c.ended, NULL);
-    for (unsigned i = 0; i < RING && !r; i++) {
-        c.ring[i].buf = malloc(CHUNK);
-        c.ring[i].pieces = calloc(CHUNK / SECTOR, sizeof *c.ring[i].pieces);
-        r = c.ring[i].buf && c.ring[i].pieces ? 0 : -ENOMEM;
+    for (unsigned i = 0; i < c.workers; i++) {
+        struct worker *w = &c.worker[i];
+        void *buf = NULL;
+        if (posix_memalign(&buf, GRAIN, CHUNK))
+            buf = NULL;
+        *w = (struct worker){ .copy = &c, .buf = buf, .pieces = calloc(CHUNK / SECTOR, sizeof *w->pieces), .chunk = UINT64_MAX };
+        pthread_cond_init(&w->turn, NULL);
+        if (!w->buf || !w->pieces)
+            r = -ENOMEM;
     }
     if (!r)
         r = run(&c, progress);
-    for (unsigned i = 0; i < RING; i++) {
-        free(c.ring[i].buf);
-        free(c.ring[i].pieces);
+    for (unsigned i = 0; i < c.workers; i++) {
+        free(c.worker[i].buf);
+        free(c.worker[i].pieces);
+        pthread_cond_destroy(&c.worker[i].turn);
     }
     pthread_cond_destroy(&c.ended);
-    pthread_cond_destroy(&c.filled);
-    pthread_cond_destroy(&c.room);
     pthread_mutex_destroy(&c.lock);
     if (!r && !blank && dst->bytes > src->bytes)
         r = gh_image_zero(dst, src->bytes, dst->bytes - src->bytes);

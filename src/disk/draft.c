@@ -281,6 +281,20 @@ struct gh_image_draft *gh_image_draft_new(const char *path, const struct gh_imag
 
 bool gh_image_draft_blank(const struct gh_image_draft *d) { return !d->device; }
 
+/* What is written in large pieces need not pass the host's cache. */
+static void go_direct(const struct gh_image_draft *d, const char *name, struct gh_file *f)
+{
+    char path[PATH_MAX];
+    struct stat mine, there;
+    int fd = path_of(d, name, true, path) < 0 ? -1 : open(path, O_RDWR | O_DIRECT | O_CLOEXEC | O_NOFOLLOW);
+
+    if (fd >= 0 && (fstat(f->fd, &mine) < 0 || fstat(fd, &there) < 0 || mine.st_ino != there.st_ino || mine.st_dev != there.st_dev)) {
+        close(fd);
+        fd = -1;
+    }
+    gh_file_set_direct(f, fd);
+}
+
 struct gh_image *gh_image_draft_open(struct gh_image_draft *d, bool writable, struct gh_image *parent, struct gh_error *err)
 {
     struct gh_image_part *parts = calloc(d->part_count + 1, sizeof *parts);
@@ -297,6 +311,11 @@ struct gh_image *gh_image_draft_open(struct gh_image_draft *d, bool writable, st
     free(parts);
     if (img)
         img->keep_id = d->keep_id;
+    if (img && writable && !d->device) {
+        go_direct(d, d->name, img->file);
+        for (unsigned i = 0; i < img->part_count; i++)
+            go_direct(d, d->parts[i].name, img->parts[i]);
+    }
     return img;
 }
 

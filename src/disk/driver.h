@@ -50,6 +50,7 @@ struct gh_image {
     bool accept_parent;
     struct gh_parent_seen seen;                /* set by open: what the child holds of its parent */
     bool flat;                                 /* set by open: byte n of the disk is byte n of file, for ever; needs no lock */
+    bool in_order;                             /* set by open: written front to back only */
     bool marked;                               /* first_write was done */
     bool keep_id;                              /* first_write leaves what children remember of it as it is */
     pthread_rwlock_t lock;
@@ -103,6 +104,9 @@ const struct gh_image_driver *gh_image_driver_find(const char *name);
 struct gh_vec;
 int gh_image_read_locked(struct gh_image *img, uint64_t off, struct gh_vec *vec, uint64_t len);
 int gh_image_flush_locked(struct gh_image *img);
+/* Of a draft: gives the range places, as a write would, but moves no data: the writes may then follow side by side in any order. */
+int gh_image_allocate(struct gh_image *img, uint64_t off, uint64_t len);
+int gh_image_write_allocated(struct gh_image *img, uint64_t off, const void *buf, uint64_t len);
 
 /* ---- Cursor over a vector: what is left to move ------------------------------------------------------ */
 struct gh_vec { const struct iovec *iov; unsigned count; size_t skip; };

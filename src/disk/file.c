@@ -17,6 +17,9 @@
 
 enum { BATCH = 64, ZERO_CHUNK = 1 << 16 };
 #define MAX_OFFSET ((uint64_t)INT64_MAX)
+#define DIRECT_UNIT 4096ull                    /* of offsets and lengths; no disk has larger sectors */
+#define DIRECT_MIN (64ull << 10)               /* what is smaller is gathered by the host's cache */
+#define REACH_STEP (64ull << 20)
 
 static struct gh_file_hook *file_hook;
 static _Atomic unsigned next_id;
@@ -69,7 +72,10 @@ struct gh_file *gh_file_new(int fd, bool writable, const char *label, struct gh_
     f->device = device;
     f->id = atomic_fetch_add(&next_id, 1);
     f->bytes = bytes;
+    f->reach = bytes;
+    f->direct = -1;
     pthread_mutex_init(&f->extent_lock, NULL);
+    pthread_mutex_init(&f->reach_lock, NULL);
     snprintf(f->label, sizeof f->label, "%s", label);
     return f;
 fail:
@@ -91,8 +97,11 @@ void gh_file_free(struct gh_file *f)
 {
     if (!f)
         return;
+    if (gh_file_is_direct(f))
+        close(f->direct);
     close(f->fd);
     pthread_mutex_destroy(&f->extent_lock);
+    pthread_mutex_destroy(&f->reach_lock);
     free(f);
 }
 
@@ -101,6 +110,86 @@ static void grow_to(struct gh_file *f, uint64_t end)
     uint64_t now = gh_file_bytes(f);
     while (now < end && !atomic_compare_exchange_weak(&f->bytes, &now, end)) {
     }
+}
+
+/* ---- Drafts past the host's cache -------------------------------------------------------------------------- */
+void gh_file_set_direct(struct gh_file *f, int fd)
+{
+    if (fd >= 0 && (!f->draft || !f->writable || f->device || f->window)) {
+        close(fd);
+        fd = -1;
+    }
+    atomic_store(&f->direct, fd);
+}
+
+/* Writing beyond the end of a file excludes every other write, and so does moving the end: it moves seldom. A host that
+ * cannot, or would fill what it adds, leaves it to the writes. */
+static void reach_to(struct gh_file *f, uint64_t end)
+{
+    if (end <= atomic_load(&f->reach))
+        return;
+    pthread_mutex_lock(&f->reach_lock);
+    uint64_t now = atomic_load(&f->reach), to = end + REACH_STEP;
+    struct stat before_it, st;
+    if (end > now && to <= MAX_OFFSET && !fstat(f->fd, &before_it) && (uint64_t)before_it.st_size < to && !ftruncate(f->fd, (off_t)to)) {
+        atomic_store(&f->reach, to);
+        if (!fstat(f->fd, &st) && (uint64_t)(st.st_blocks - before_it.st_blocks) * 512 >= REACH_STEP / 2)
+            atomic_store(&f->reach, UINT64_MAX);
+    }
+    pthread_mutex_unlock(&f->reach_lock);
+}
+
+int gh_file_settle_end(struct gh_file *f)
+{
+    uint64_t bytes = gh_file_bytes(f);
+    struct gh_file_event ev = { .op = GH_FILE_TRUNCATE, .file = f, .bytes = bytes };
+    struct stat st;
+    if (!gh_file_is_direct(f) || fstat(f->fd, &st) < 0 || (uint64_t)st.st_size == bytes)
+        return 0;
+    int r = before(&ev);
+    if (r < 0)
+        return r;
+    while (ftruncate(f->fd, (off_t)bytes) < 0)
+        if (errno != EINTR)
+            return -errno;
+    atomic_store(&f->reach, bytes);
+    changed(f, &ev);
+    return 0;
+}
+
+/* Writes whole units from p; *ret_done: how many bytes. What the host refuses goes the other way. */
+static int write_direct(struct gh_file *f, uint64_t off, const uint8_t *p, size_t len, size_t *ret_done)
+{
+    size_t done = 0;
+    while (done < len && done % DIRECT_UNIT == 0) {
+        ssize_t r = pwrite(f->direct, p + done, len - done, (off_t)(off + done));
+        if (r < 0 && (errno == EINTR || errno == EAGAIN))
+            continue;
+        if (r < 0 && errno != EINVAL && errno != EOPNOTSUPP)
+            return -errno;
+        if (r <= 0)
+            break;
+        done += (size_t)r;
+    }
+    *ret_done = done;
+    return 0;
+}
+
+static int transfer(struct gh_file *f, bool write, uint64_t off, const struct iovec *iov, unsigned n, size_t len, size_t *ret_done);
+
+/* What fills whole units goes past the cache, the rest at both ends through it. 1: nothing was done. */
+static int draft_write(struct gh_file *f, uint64_t off, uint8_t *p, size_t len)
+{
+    size_t head = (size_t)(-off & (DIRECT_UNIT - 1)), done = 0, end = 0;
+    if (len < head + DIRECT_MIN || (uintptr_t)(p + head) % 512)
+        return 1;
+    int r = head ? transfer(f, true, off, &(struct iovec){ p, head }, 1, head, &end) : 0;
+    if (!r)
+        r = write_direct(f, off + head, p + head, (len - head) & ~(size_t)(DIRECT_UNIT - 1), &done);
+    done += head;
+    if (!r && done < len)
+        r = transfer(f, true, off + done, &(struct iovec){ p + done, len - done }, 1, len - done, &end);
+    return r;
 }
 
 /* Moves a vector through preadv or pwritev until len bytes are done; *eof is the count when a read
@@ -202,7 +291,12 @@ int gh_file_writev(struct gh_file *f, uint64_t off, const struct iovec *iov, uns
     if (r < 0)
         return r;
     size_t done = 0;
-    r = r > 0 ? 0 : transfer(f, true, off, iov, n, len, &done);
+    if (gh_file_is_direct(f))
+        reach_to(f, off + len);
+    if (r > 0)
+        r = 0;
+    else if (!gh_file_is_direct(f) || n < 1 || iov->iov_len < len || (r = draft_write(f, off, iov->iov_base, len)) > 0)
+        r = transfer(f, true, off, iov, n, len, &done);
     if (r < 0)
         return r;
     grow_to(f, off + len);
@@ -259,9 +353,14 @@ int gh_file_truncate(struct gh_file *f, uint64_t bytes)
     int r = before(&ev);
     if (r < 0)
         return r;
-    while (ftruncate(f->fd, (off_t)(f->base + bytes)) < 0)
+    bool grows = gh_file_is_direct(f) && bytes >= gh_file_bytes(f);
+    if (grows)
+        reach_to(f, bytes);
+    while (!(grows && bytes <= atomic_load(&f->reach)) && ftruncate(f->fd, (off_t)(f->base + bytes)) < 0)
         if (errno != EINTR)
             return -errno;
+    if (!grows)
+        atomic_store(&f->reach, bytes);
     atomic_store(&f->bytes, bytes);
     changed(f, &ev);
     return 0;
@@ -291,6 +390,8 @@ static int fallocate_hooked(struct gh_file *f, enum gh_file_op op, int mode, uin
     int r = before(&ev);
     if (r < 0)
         return r;
+    if (gh_file_is_direct(f) && !(mode & FALLOC_FL_KEEP_SIZE))
+        reach_to(f, off + len);
     while (fallocate(f->fd, mode, (off_t)(f->base + off), (off_t)len) < 0) {
         if (errno == EINTR)
             continue;

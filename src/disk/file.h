@@ -24,6 +24,9 @@ struct gh_file {
     bool device;                       /* block device: fixed size */
     bool no_punch, no_zero_range;      /* the file system refused once; not asked again */
     bool draft;                        /* nobody counts on it yet: flush does nothing (draft.h) */
+    _Atomic int direct;                /* of a draft: the same file past the host's cache; -1: none */
+    _Atomic uint64_t reach;            /* how long the file is on the host: a direct draft's end is moved in large steps */
+    pthread_mutex_t reach_lock;
     bool window;                       /* a range of a larger file: from base on */
     uint64_t base;
     unsigned id;                       /* numbers files for the hook, in order of gh_file_new */
@@ -62,6 +65,13 @@ void gh_file_free(struct gh_file *f);               /* closes; no flush */
 /* From now on the file is only the range [base, base + bytes) of it: an archive's member. A writable one grows at
  * its end. Right after gh_file_new. */
 int  gh_file_set_window(struct gh_file *f, uint64_t base, uint64_t bytes, struct gh_error *err);
+
+/* fd is the same file, opened with O_DIRECT; taken over in every case. Large writes of a draft go there: they cost a fraction
+ * of writing to the host's cache and then to its disk, and several at once keep the disk busy. Right after gh_file_new. */
+void gh_file_set_direct(struct gh_file *f, int fd);
+static inline bool gh_file_is_direct(struct gh_file *f) { return atomic_load_explicit(&f->direct, memory_order_relaxed) >= 0; }
+/* The file on the host becomes as long as it says it is. For a draft that is complete. */
+int  gh_file_settle_end(struct gh_file *f);
 
 /* Reads exactly len; bytes beyond the end of the file read as zeros. */
 int gh_file_read(struct gh_file *f, uint64_t off, void *buf, size_t len);

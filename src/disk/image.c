@@ -119,6 +119,14 @@ static void image_free(struct gh_image *img)
     free(img);
 }
 
+static int settle_ends(struct gh_image *img)
+{
+    int r = gh_file_settle_end(img->file);
+    for (unsigned i = 0; i < img->part_count && !r; i++)
+        r = gh_file_settle_end(img->parts[i]);
+    return r;
+}
+
 int gh_image_close(struct gh_image *img)
 {
     if (!img)
@@ -127,6 +135,8 @@ int gh_image_close(struct gh_image *img)
     if (img->driver->close)
         img->driver->close(img);
     int again = gh_image_flush_locked(img), unfinished = img->close_error;
+    if (!again)
+        again = settle_ends(img);
     image_free(img);
     return r < 0 ? r : unfinished < 0 ? unfinished : again;
 }

@@ -227,7 +227,8 @@ static int link_clusters(struct gh_image *img, const struct new_cluster *made, u
     return r;
 }
 
-/* Writes the leading part of [off, off+len) that has no place yet; *ret_done: how much. Write lock held. */
+/* Writes the leading part of [off, off+len) that has no place yet; *ret_done: how much. vec NULL: only gives it the place.
+ * Write lock held. */
 static int write_new(struct gh_image *img, uint64_t off, struct gh_vec *vec, uint64_t len, uint64_t *ret_done)
 {
     const struct gh_image_driver *drv = img->driver;
@@ -260,9 +261,12 @@ static int write_new(struct gh_image *img, uint64_t off, struct gh_vec *vec, uin
             r = copy_old(img, start, file, file_off, head);
             if (!r)
                 r = copy_old(img, at + bytes, file, file_off + head + bytes, tail);
-        } else if (tail && gh_file_bytes(file) < file_off + cluster) {
+        } else if ((tail || !vec) && gh_file_bytes(file) < file_off + cluster) {
             r = gh_file_truncate(file, file_off + cluster);
         }
+        done += bytes;
+        if (!vec)
+            continue;
         /* Neighbours in the file go out in one call. */
         if (!r && run.bytes && (run.file != file || run.off + run.bytes != file_off + head)) {
             r = gh_vec_write(vec, run.file, run.off, run.bytes);
@@ -273,7 +277,6 @@ static int write_new(struct gh_image *img, uint64_t off, struct gh_vec *vec, uin
             run.off = file_off + head;
         }
         run.bytes += bytes;
-        done += bytes;
     }
     if (!r && run.bytes)
         r = gh_vec_write(vec, run.file, run.off, run.bytes);
@@ -316,6 +319,51 @@ static int write_vec(struct gh_image *img, uint64_t off, struct gh_vec *vec, uin
         }
         off += done;
         len -= done;
+    }
+    return 0;
+}
+
+int gh_image_allocate(struct gh_image *img, uint64_t off, uint64_t len)
+{
+    int r = 0;
+    if (bad_range(img, off, len))
+        return -EINVAL;
+    pthread_rwlock_wrlock(&img->lock);
+    if (!img->cluster_bytes) {
+        r = mark_changed(img);
+        len = 0;
+    }
+    while (len && !r) {
+        struct gh_extent e;
+        uint64_t done = 0;
+        r = map_one(img, off, len, &e);
+        if (!r && e.kind == GH_EXTENT_DATA && e.in_place)
+            done = e.bytes;
+        else if (!r)
+            r = write_new(img, off, NULL, len, &done);
+        off += done;
+        len -= done;
+    }
+    pthread_rwlock_unlock(&img->lock);
+    return r;
+}
+
+/* The lock is not held while data moves: allocating would wait for it. */
+int gh_image_write_allocated(struct gh_image *img, uint64_t off, const void *buf, uint64_t len)
+{
+    const uint8_t *p = buf;
+    if (bad_range(img, off, len))
+        return -EINVAL;
+    for (uint64_t done = 0; done < len;) {
+        struct gh_extent e;
+        pthread_rwlock_rdlock(&img->lock);
+        int r = map_one(img, off + done, len - done, &e);
+        pthread_rwlock_unlock(&img->lock);
+        if (!r)
+            r = e.kind == GH_EXTENT_DATA && e.in_place ? gh_file_write(e.file, e.file_offset, p + done, e.bytes) : -EIO;
+        if (r < 0)
+            return r;
+        done += e.bytes;
     }
     return 0;
 }

@@ -232,6 +232,7 @@ static int vmdk_open(struct gh_image *img, struct gh_error *err)
             /* An empty stream can be filled once, from front to back; a complete one is read only. */
             img->info.compressed_clusters = true;
             v->stream = img->writable && v->extents == 1 && v->extent[0].directory_at == 0;
+            img->in_order = v->stream;
             if (img->writable && !v->stream)
                 return gh_error_set(err, -EROFS, "DiskFormatReadOnly",
                                     "“%s” is a compressed stream, which can only be read. Convert it to use it as a disk.", img->label);

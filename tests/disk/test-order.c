@@ -13,6 +13,7 @@
 #include "base/bytes.h"
 #include "disk/draft.h"
 #include "disk/driver.h"
+#include "disk/ops.h"
 #include "disk/vhdx.h"
 
 enum { SECTOR = 512, BLOCK = VHDX_MIB, VARIANTS = 24, RECORDS = 64, FILES = 16, FULLY = 6 };
@@ -214,6 +215,52 @@ static unsigned publish(const char *path, const char *format, const char *varian
     return early;
 }
 
+/* Workers place and write side by side, past the host's cache: nothing is lost at odd places, and the file ends where it should. */
+static void test_copies(void)
+{
+    static const struct { const char *format, *variant; uint64_t most; } kinds[] = {
+        { "raw", NULL, 0 }, { "qcow2", NULL, 2 << 20 }, { "vdi", NULL, 10 << 20 }, { "vhd", NULL, 8 << 20 }, { "vhd", "fixed", 512 },
+        { "vhdx", NULL, 48 << 20 }, { "vmdk", NULL, 2 << 20 },
+    };
+    enum { DISK = (24 << 20) + 512 * 5 };
+    char folder[] = "/var/tmp/gh-order-XXXXXX", from[64], to[64];
+    CHECK_FATAL(mkdtemp(folder));
+    snprintf(from, sizeof from, "%s/from", folder);
+    int fd = open(from, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    CHECK_FATAL(fd >= 0 && !ftruncate(fd, DISK));
+    static uint8_t data[900000];
+    for (uint64_t at = 0, n = 1; at + n < DISK; at += n * 3, n = (n * 7 + 513) % sizeof data + 1) {
+        memset(data, (int)(at % 255 + 1), n);
+        CHECK_FATAL(pwrite(fd, data, n, (off_t)at) == (ssize_t)n);
+    }
+    CHECK_FATAL(pwrite(fd, data, 700, DISK - 700) == 700);
+    for (unsigned i = 0; i < GH_ARRAY_LEN(kinds); i++) {
+        struct gh_error err = { 0 };
+        struct stat st;
+        uint64_t at;
+        struct gh_image *src = gh_image_open(&(struct gh_image_spec){ .format = "raw", .label = "from", .fd = dup(fd), .unlocked = true }, &err);
+        struct gh_image_create how = { .format = kinds[i].format, .variant = kinds[i].variant, .bytes = DISK };
+        snprintf(to, sizeof to, "%s/to%u", folder, i);
+        struct gh_image_draft *d = gh_image_draft_new(to, &how, GH_DRAFT_NEW, &err);
+        struct gh_image *dst = d ? gh_image_draft_open(d, true, NULL, &err) : NULL;
+        CHECK_FATAL(src && dst);
+        CHECK_EQ(gh_image_copy(src, dst, true, NULL, &err), 0);
+        CHECK_EQ(gh_image_compare(src, dst, &at, NULL, &err), 0);
+        CHECK_EQ(gh_image_close(dst), 0);
+        dst = gh_image_draft_open(d, false, NULL, &err);
+        CHECK_FATAL(dst);
+        CHECK_EQ(gh_image_compare(src, dst, &at, NULL, &err), 0);
+        gh_image_close(dst);
+        gh_image_close(src);
+        CHECK_EQ(gh_image_draft_publish(d, &err), 0);
+        CHECK(!stat(to, &st) && (uint64_t)st.st_size <= DISK + kinds[i].most);
+        unlink(to);
+    }
+    close(fd);
+    unlink(from);
+    rmdir(folder);
+}
+
 static void test_drafts(void)
 {
     static const struct { const char *format, *variant; uint64_t bytes; } kinds[] = {
@@ -239,6 +286,7 @@ static void test_drafts(void)
 int main(void)
 {
     test_log();
+    test_copies();
     test_drafts();
     return check_result();
 }
