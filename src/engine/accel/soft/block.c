@@ -21,6 +21,7 @@ _Thread_local struct soft_cpu *soft_current;
 #define L1_SIZE 65536u
 #define QUEUE_LEN 4096u
 #define MAX_BLOCK_BYTES (SOFT_BLOCK_INSNS * 15)
+#define DEAD_BYTES (512u << 10) /* so much of dead blocks is worth a look through l1 */
 
 /* ---- The VM's part: which granules hold code of anybody ---------------------------------------- */
 struct code_page {
@@ -51,6 +52,9 @@ struct cpu_blocks {
     struct cpu_page *page[PAGE_BUCKETS];
     struct chunk *chunks;
     size_t arena_used, arena_limit;
+    struct soft_block *dead;            /* in no page's list any more; l1 may still have them */
+    size_t dead_bytes;
+    struct soft_block *spare[SOFT_BLOCK_INSNS + 1]; /* memory of blocks, by count of instructions */
     pthread_mutex_t queue_lock;
     unsigned queued;
     bool overflow;                      /* forget everything */
@@ -116,6 +120,9 @@ static void forget_all(struct cpu_blocks *s)
     }
     s->chunks = NULL;
     s->arena_used = 0;
+    s->dead = NULL;
+    s->dead_bytes = 0;
+    memset(s->spare, 0, sizeof s->spare);
 }
 
 void soft_blocks_free(struct soft_cpu *cpu)
@@ -146,6 +153,36 @@ static void *arena_take(struct cpu_blocks *s, size_t bytes)
     void *p = s->chunks->data + s->chunks->used;
     s->chunks->used += bytes;
     return p;
+}
+
+static size_t block_bytes(unsigned count)
+{
+    return sizeof(struct soft_block) + count * sizeof(struct soft_insn) + sizeof(soft_op_fn);
+}
+
+static struct soft_block *block_take(struct cpu_blocks *s, unsigned count)
+{
+    struct soft_block *b = s->spare[count];
+    if (!b)
+        return arena_take(s, block_bytes(count));
+    s->spare[count] = b->next;
+    return b;
+}
+
+/* At a block head, where only l1 may know dead blocks: their memory is for others from now on. Programs that write
+ * code all the time would fill the arena with them. */
+static void bury(struct cpu_blocks *s)
+{
+    for (unsigned i = 0; i < L1_SIZE; i++)
+        if (s->l1[i].block && s->l1[i].block->key == SOFT_DEAD_KEY)
+            s->l1[i] = (struct entry){ 0 };
+    for (struct soft_block *b = s->dead, *next; b; b = next) {
+        next = b->next;
+        b->next = s->spare[b->count];
+        s->spare[b->count] = b;
+    }
+    s->dead = NULL;
+    s->dead_bytes = 0;
 }
 
 /* ---- Granules ----------------------------------------------------------------------------------------- */
@@ -210,6 +247,13 @@ static void kill_block(struct cpu_blocks *s, struct soft_block *b)
         soft_jit_kill(s->cpu, b);
     for (unsigned i = 0; i < b->count; i++)
         b->insn[i].fn = soft_op_stale;
+    if (b->second)
+        return; /* it is in two lists, and taken out of one */
+    b->next = s->dead;
+    s->dead = b;
+    s->dead_bytes += block_bytes(b->count);
+    if (s->dead_bytes >= DEAD_BYTES)
+        soft_attention_set(s->cpu, SOFT_ATTN_CODE);
 }
 
 /* Own thread. Kills every block that touches a granule of [host, host + bytes), within one page. */
@@ -323,6 +367,8 @@ void soft_blocks_sync(struct soft_cpu *cpu)
     s->queued = 0;
     s->overflow = false;
     pthread_mutex_unlock(&s->queue_lock);
+    if (s->dead_bytes >= DEAD_BYTES)
+        bury(s);
 }
 
 void soft_blocks_forget(struct soft_cpu *cpu)
@@ -436,7 +482,7 @@ static struct soft_block *add_block(struct soft_cpu *cpu, const uint8_t *host, c
 {
     struct cpu_blocks *s = state_of(cpu);
     struct cpu_page *p = page_of(s, host);
-    struct soft_block *b = p ? arena_take(s, sizeof *b + count * sizeof *insn + sizeof insn->fn) : NULL;
+    struct soft_block *b = p ? block_take(s, count) : NULL;
     if (!b)
         return NULL;
     *b = (struct soft_block){ .key = cpu->state_key, .host = host, .bytes = (uint16_t)bytes, .count = (uint16_t)count };
