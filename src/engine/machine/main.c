@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -84,6 +85,9 @@ int main(int argc, char **argv)
         return 0;
     }
     int fd = argc == 3 ? fd_number(argv[2]) : -1;
+    /* It was started as /proc/self/exe; ps, and who asks who holds a disk, shall read what it is. */
+    if (fd >= 0 && !strcmp(argv[1], "--machine-fd"))
+        prctl(PR_SET_NAME, "gasthaus-vm");
     if (fd >= 0 && !strcmp(argv[1], "--machine-fd"))
         return gh_machine_process_main(fd);
     if (fd >= 0 && !strcmp(argv[1], "--launch-fd"))
