@@ -13,7 +13,8 @@
 
 #include "base/error.h"
 
-enum { GH_APPLIANCE_MEDIA_MAX = 16, GH_APPLIANCE_NETWORKS_MAX = 8, GH_APPLIANCE_LINES_MAX = 200, GH_APPLIANCE_SYSTEMS_MAX = 64 };
+enum { GH_APPLIANCE_MEDIA_MAX = 16, GH_APPLIANCE_NETWORKS_MAX = 8, GH_APPLIANCE_LINES_MAX = 200, GH_APPLIANCE_SYSTEMS_MAX = 64,
+       GH_APPLIANCE_SNAPSHOTS_MAX = 200 };
 
 struct gh_appliance_line {                 /* of the report */
     char  kind[12];                        /* "kept", "changed", "dropped", "warning" */
@@ -38,6 +39,7 @@ struct gh_appliance_network {
     bool connected;
 };
 struct gh_appliance_system { char name[256]; };
+struct gh_appliance_snapshot { char name[128], id[40], time[32]; };  /* id, time: as the source has them, or empty */
 struct gh_appliance {
     char     kind[12];                     /* "ova", "ovf", "vbox", "vmx", "libvirt", "xen", "quickemu", "disk" */
     char     dialect[32];                  /* who wrote it, or empty */
@@ -48,8 +50,10 @@ struct gh_appliance {
     uint32_t cpus;
     char     firmware[12], clock_base[12], boot_order[8];
     uint32_t system;                       /* which of the package's machines this is; set before reading */
+    char     snapshot[128];                /* instead of the current state, by name or id; set before reading */
     bool     in_place;                     /* disks that can stay where they are do; set before reading */
     struct gh_appliance_system  *systems;  unsigned system_count;   /* all of them; none where a package has one at most */
+    struct gh_appliance_snapshot *snapshots; unsigned snapshot_count; /* of this machine, none of which the current state brings */
     struct gh_appliance_medium  *media;    unsigned media_count;
     struct gh_appliance_network *networks; unsigned network_count;
     struct gh_appliance_line    *lines;    unsigned line_count;
@@ -72,6 +76,11 @@ struct gh_appliance_medium *gh_appliance_add_medium(struct gh_appliance *a, cons
                                                     struct gh_error *err);
 struct gh_appliance_network *gh_appliance_add_network(struct gh_appliance *a, const char *adapter, const char *mode,
                                                       const char *mac, struct gh_error *err);
+/* NULL: there are too many, which is said. memory: it keeps what was in memory too. One that was asked for gets its line from
+ * gh_appliance_from_snapshot, which fails (SnapshotUnknown) when it was not among them. */
+struct gh_appliance_snapshot *gh_appliance_add_snapshot(struct gh_appliance *a, const char *name, const char *id, const char *time);
+bool gh_appliance_wants(const struct gh_appliance *a, const char *name, const char *id);
+int  gh_appliance_from_snapshot(struct gh_appliance *a, bool found, bool memory, const char *path, struct gh_error *err);
 /* Copies what is printable and fits. */
 void gh_appliance_text(char *out, size_t size, const char *text);
 void gh_appliance_text_new(char **out, const char *text, size_t limit);

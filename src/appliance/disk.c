@@ -176,7 +176,8 @@ static int examine_disk(struct gh_package *p, struct gh_appliance *a, struct gh_
         return gh_error_set(err, -EUCLEAN, "DiskDamaged", "“%s” is damaged: %s. Get it again, or mend it (gasthaus-image check --repair).", m->source,
                             cut ? "its end is missing" : rep.first);
     }
-    m->can_stay = m->path && writable_format(info.format) && !access(m->path, W_OK) && strcmp(info.variant, "streamOptimized");
+    m->can_stay = m->path && writable_format(info.format) && !access(m->path, W_OK) && strcmp(info.variant, "streamOptimized") &&
+                  !a->snapshot[0]; /* other states build on a snapshot's disk */
     gh_image_close(img);
     if (stated && stated != info.bytes)
         gh_appliance_note(a, GH_WARNING, _("“%.80s” has %llu bytes, its description says %llu."), m->source, (unsigned long long)info.bytes,

@@ -54,6 +54,14 @@ static const struct gh_schema_field system_fields[] = {
 };
 static const struct gh_schema system_schema = { "system", sizeof(struct gh_appliance_system), system_fields };
 
+static const struct gh_schema_field snapshot_fields[] = {
+    GH_S_STRING(struct gh_appliance_snapshot, name, "name", true, "as the source calls it"),
+    GH_S_STRING(struct gh_appliance_snapshot, id, "id", false, "as the source has it"),
+    GH_S_STRING(struct gh_appliance_snapshot, time, "time", false, "when it was taken"),
+    GH_S_END,
+};
+static const struct gh_schema snapshot_schema = { "snapshot", sizeof(struct gh_appliance_snapshot), snapshot_fields };
+
 static const struct gh_schema_field fields[] = {
     GH_S_STRING(struct gh_appliance, kind, "kind", true, "what the file is"),
     GH_S_STRING(struct gh_appliance, dialect, "dialect", false, "who wrote it"),
@@ -67,6 +75,8 @@ static const struct gh_schema_field fields[] = {
     GH_S_STRING(struct gh_appliance, clock_base, "clock_base", true, "utc or local"),
     GH_S_STRING(struct gh_appliance, boot_order, "boot_order", true, "letters c d a n"),
     GH_S_U32(struct gh_appliance, system, "system", false, 0, GH_APPLIANCE_SYSTEMS_MAX, "which machine of the package"),
+    GH_S_STRING(struct gh_appliance, snapshot, "snapshot", false, "which one instead of the current state"),
+    GH_S_LIST(struct gh_appliance, snapshots, snapshot_count, "snapshots", &snapshot_schema, GH_APPLIANCE_SNAPSHOTS_MAX, "of the machine"),
     GH_S_BOOL(struct gh_appliance, in_place, "in_place", "disks that can stay do"),
     GH_S_LIST(struct gh_appliance, systems, system_count, "systems", &system_schema, GH_APPLIANCE_SYSTEMS_MAX, "machines of the package"),
     GH_S_LIST(struct gh_appliance, media, media_count, "media", &medium_schema, GH_APPLIANCE_MEDIA_MAX, "drives"),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * VirtualBox's .vbox files (settings 1.12 and later): the current state of the machine. Its disks are
- * the leaves of a tree of images that name each other by UUID; resolve.c follows them.
+ * VirtualBox's .vbox files (settings 1.12 and later): the current state of the machine, or a snapshot. Its disks are
+ * images of a tree that name each other by UUID, those of the current state its leaves; resolve.c follows them.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -180,14 +180,21 @@ static int take_hardware(struct reader *v, xmlNodePtr hw, struct gh_error *err)
     return r;
 }
 
-static void take_snapshots(struct reader *v, xmlNodePtr machine)
+/* All snapshots; the one that is asked for, or NULL. */
+static xmlNodePtr take_snapshots(struct reader *v, xmlNodePtr machine)
 {
-    xmlNodePtr top = machine, n = gh_xml_child(machine, "Snapshot");
+    xmlNodePtr top = machine, n = gh_xml_child(machine, "Snapshot"), wanted = NULL;
 
     while (n) {
-        char name[128];
+        char name[128], raw[64], uuid[40], time[32];
         gh_xml_attr(n, "name", name, sizeof name);
-        gh_appliance_note(v->a, GH_DROPPED, _("The snapshot “%.100s”; the current state is imported"), name);
+        gh_xml_attr(n, "uuid", raw, sizeof raw);
+        plain_uuid(uuid, raw);
+        gh_xml_attr(n, "timeStamp", time, sizeof time);
+        if (!gh_appliance_add_snapshot(v->a, name, uuid, time))
+            break;
+        if (!wanted && gh_appliance_wants(v->a, name, uuid))
+            wanted = n;
         xmlNodePtr next = gh_xml_path(n, "Snapshots", "Snapshot");
         while (!next && n && n != top) {
             if (gh_xml_is(n, "Snapshot"))
@@ -196,6 +203,7 @@ static void take_snapshots(struct reader *v, xmlNodePtr machine)
         }
         n = next;
     }
+    return wanted;
 }
 
 static int take_machine(struct reader *v, xmlNodePtr machine, struct gh_error *err)
@@ -209,7 +217,7 @@ static int take_machine(struct reader *v, xmlNodePtr machine, struct gh_error *e
     gh_appliance_text_new(&v->a->description, description, 16000);
     free(description);
     gh_xml_attr(machine, "stateFile", text, sizeof text);
-    if (text[0])
+    if (text[0] && !v->a->snapshot[0])
         gh_appliance_note(v->a, GH_DROPPED, _("The saved state; the machine starts as after pulling the plug"));
     if (gh_xml_path(machine, "Encryption", NULL))
         return gh_error_set(err, -ENOTSUP, "ApplianceEncrypted", "“%s” is encrypted; decrypt it in VirtualBox first.", v->p->path);
@@ -219,7 +227,12 @@ static int take_machine(struct reader *v, xmlNodePtr machine, struct gh_error *e
         r = take_images(v, gh_xml_child(registry, "DVDImages"), "Image", err);
     if (!r)
         r = take_images(v, gh_xml_child(registry, "FloppyImages"), "Image", err);
-    xmlNodePtr hw = gh_xml_child(machine, "Hardware");
+    /* A snapshot has its own hardware and its own drives, which name other images of the same tree. */
+    xmlNodePtr wanted = take_snapshots(v, machine), state = wanted ? wanted : machine;
+    gh_xml_attr(wanted, "stateFile", text, sizeof text);
+    if (!r)
+        r = gh_appliance_from_snapshot(v->a, wanted, wanted && text[0], v->p->path, err);
+    xmlNodePtr hw = gh_xml_child(state, "Hardware");
     if (!r && !hw)
         r = gh_error_set(err, -EINVAL, "ApplianceDamaged", "“%s” describes no hardware.", v->p->path);
     if (!r)
@@ -227,9 +240,7 @@ static int take_machine(struct reader *v, xmlNodePtr machine, struct gh_error *e
     /* Before 1.19 the controllers stood beside the hardware. */
     xmlNodePtr storage = gh_xml_child(hw, "StorageControllers");
     if (!r)
-        r = take_storage(v, storage ? storage : gh_xml_child(machine, "StorageControllers"), err);
-    if (!r)
-        take_snapshots(v, machine);
+        r = take_storage(v, storage ? storage : gh_xml_child(state, "StorageControllers"), err);
     return r;
 }
 

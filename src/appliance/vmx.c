@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* VMware's .vmx files. A machine with snapshots names the newest child disk; its parents are found by the disk library. */
+/*
+ * VMware's .vmx files. A machine with snapshots names the newest child disk; its parents are found by the disk library. The
+ * .vmsd file beside it lists the snapshots and the disks of each; the hardware is the current one's.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "appliance/i18n.h"
@@ -28,7 +32,58 @@ static void unescape(char *text) /* "|0A" is a line break */
     *to = 0;
 }
 
-static int take_drive(struct gh_package *p, struct gh_appliance *a, struct gh_keys *k, const char *place, const char *theirs, struct gh_error *err)
+enum { VMSD_BYTES_MAX = 1 << 20 };
+struct vmsd { struct gh_keys k; int wanted; };   /* wanted: number of the snapshot that is asked for, or -1 */
+
+static int read_vmsd(struct gh_package *p, struct gh_appliance *a, struct vmsd *v, struct gh_error *err)
+{
+    char path[PATH_MAX];
+    int fd = -1, r = 0;
+
+    v->wanted = -1;
+    if (snprintf(path, sizeof path, "%s/%s.vmsd", p->folder, p->stem) < (int)sizeof path)
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+    char *text = fd < 0 ? NULL : malloc(VMSD_BYTES_MAX);
+    ssize_t n = text ? pread(fd, text, VMSD_BYTES_MAX, 0) : 0;
+    if (n > 0)
+        r = gh_keys_read(&v->k, text, (size_t)n, false, path, err);
+    free(text);
+    if (fd >= 0)
+        close(fd);
+    unsigned long long count = r ? 0 : gh_keys_number(&v->k, "snapshot.numSnapshots");
+    for (unsigned long long i = 0; i < count; i++) {
+        char key[48], name[128], uid[24];
+        snprintf(key, sizeof key, "snapshot%llu.displayName", i);
+        gh_keys_text(&v->k, key, name, sizeof name);
+        unescape(name);
+        snprintf(key, sizeof key, "snapshot%llu.uid", i);
+        gh_keys_text(&v->k, key, uid, sizeof uid);
+        if (!gh_appliance_add_snapshot(a, name, uid, ""))
+            break;
+        if (v->wanted < 0 && gh_appliance_wants(a, name, uid))
+            v->wanted = (int)i;
+    }
+    return r;
+}
+
+/* What a place of the machine held at the snapshot. */
+static void disk_then(struct vmsd *v, const char *place, char *file, size_t size)
+{
+    char key[64], node[24];
+
+    for (unsigned i = 0; v->wanted >= 0 && i < GH_APPLIANCE_MEDIA_MAX * 2; i++) {
+        snprintf(key, sizeof key, "snapshot%d.disk%u.node", v->wanted, i);
+        gh_keys_text(&v->k, key, node, sizeof node);
+        if (strcasecmp(node, place))
+            continue;
+        snprintf(key, sizeof key, "snapshot%d.disk%u.fileName", v->wanted, i);
+        gh_keys_text(&v->k, key, file, size);
+        return;
+    }
+}
+
+static int take_drive(struct gh_package *p, struct gh_appliance *a, struct gh_keys *k, struct vmsd *v, const char *place, const char *theirs,
+                      struct gh_error *err)
 {
     char key[40], type[40], file[1024], mode[40];
 
@@ -43,8 +98,10 @@ static int take_drive(struct gh_package *p, struct gh_appliance *a, struct gh_ke
     gh_keys_text(k, key, mode, sizeof mode);
     if (!file[0] && !type[0])
         return 0;
-    unescape(file);
     bool cd = strcasestr(type, "cdrom") != NULL;
+    if (!cd)
+        disk_then(v, place, file, sizeof file);
+    unescape(file);
     if (cd && strcasecmp(type, "cdrom-image")) {
         if (file[0] && strcasecmp(file, "auto detect"))
             gh_appliance_note(a, GH_DROPPED, _("A drive of the other computer; the drive is empty"));
@@ -59,7 +116,7 @@ static int take_drive(struct gh_package *p, struct gh_appliance *a, struct gh_ke
     return gh_appliance_add_medium(a, cd ? "cdrom" : "disk", cd ? "ide" : gh_appliance_bus(a, theirs), file, err) ? 0 : -E2BIG;
 }
 
-static int take_storage(struct gh_package *p, struct gh_appliance *a, struct gh_keys *k, struct gh_error *err)
+static int take_storage(struct gh_package *p, struct gh_appliance *a, struct gh_keys *k, struct vmsd *v, struct gh_error *err)
 {
     static const struct { const char *name; unsigned controllers, units; } buses[] = { { "ide", 2, 2 }, { "sata", 4, 30 }, { "scsi", 4, 16 }, { "nvme", 4, 15 } };
     char key[40], place[24], theirs[40];
@@ -71,7 +128,7 @@ static int take_storage(struct gh_package *p, struct gh_appliance *a, struct gh_
             gh_keys_text(k, key, theirs, sizeof theirs);
             for (unsigned u = 0; u < buses[b].units && !r; u++) {
                 snprintf(place, sizeof place, "%s%u:%u", buses[b].name, c, u);
-                r = take_drive(p, a, k, place, theirs[0] ? theirs : buses[b].name, err);
+                r = take_drive(p, a, k, v, place, theirs[0] ? theirs : buses[b].name, err);
             }
         }
     return r;
@@ -124,29 +181,28 @@ static int take_floppies(struct gh_appliance *a, struct gh_keys *k, struct gh_er
     return 0;
 }
 
-static void extras(struct gh_package *p, struct gh_appliance *a, struct gh_keys *k)
+static void extras(struct gh_appliance *a, struct gh_keys *k)
 {
     static const struct { const char *key, *text; } lost[] = {
         { "sound.present", N_("The sound card") }, { "usb.present", N_("The USB controller") }, { "vtpm.present", N_("The TPM with what it holds") },
         { "mks.enable3d", N_("3D acceleration") }, { "sharedFolder0.present", N_("Shared folders") }, { "serial0.present", N_("Serial ports") },
         { "parallel0.present", N_("Parallel ports") }, { "uefi.secureBoot.enabled", N_("Secure Boot") },
     };
-    char state[300], beside[PATH_MAX];
+    char state[300];
 
     for (size_t i = 0; i < sizeof lost / sizeof *lost; i++)
         if (gh_keys_true(k, lost[i].key))
             gh_appliance_note(a, GH_DROPPED, "%s", _(lost[i].text));
     gh_keys_text(k, "checkpoint.vmState", state, sizeof state);
-    if (state[0])
+    if (state[0] && !a->snapshot[0])
         gh_appliance_note(a, GH_DROPPED, _("The saved state; the machine starts as after pulling the plug"));
-    if (snprintf(beside, sizeof beside, "%s/%s.vmsd", p->folder, p->stem) < (int)sizeof beside && !access(beside, F_OK))
-        gh_appliance_note(a, GH_DROPPED, _("The snapshots; the current state is imported"));
 }
 
 int gh_read_vmx(struct gh_package *p, struct gh_appliance *a, struct gh_error *err)
 {
     struct gh_keys k;
-    char text[128];
+    struct vmsd v = { .wanted = -1 };
+    char text[128], state[300] = "";
     int r = gh_keys_read(&k, p->text, p->text_bytes, false, p->path, err);
 
     snprintf(a->dialect, sizeof a->dialect, "VMware");
@@ -175,14 +231,24 @@ int gh_read_vmx(struct gh_package *p, struct gh_appliance *a, struct gh_error *e
             strcpy(a->firmware, "uefi");
         if (strcasestr(a->os, "win") && !gh_keys_true(&k, "rtc.utc"))
             strcpy(a->clock_base, "local");
-        r = take_storage(p, a, &k, err);
+        r = read_vmsd(p, a, &v, err);
+        if (!r && v.wanted >= 0) {
+            char key[48];
+            snprintf(key, sizeof key, "snapshot%d.type", v.wanted); /* 1: with memory */
+            gh_keys_text(&v.k, key, state, sizeof state);
+        }
+        if (!r)
+            r = gh_appliance_from_snapshot(a, v.wanted >= 0, !strcmp(state, "1"), p->path, err);
+        if (!r)
+            r = take_storage(p, a, &k, &v, err);
     }
     if (!r)
         r = take_floppies(a, &k, err);
     if (!r)
         r = take_networks(a, &k, err);
     if (!r)
-        extras(p, a, &k);
+        extras(a, &k);
     gh_keys_free(&k);
+    gh_keys_free(&v.k);
     return r;
 }

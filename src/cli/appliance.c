@@ -130,7 +130,7 @@ static gboolean choose(json_t *systems, const char *which, size_t *ret_from, siz
     return found;
 }
 
-struct import { const char *name, *allow, *machine; gboolean report, in_place; };
+struct import { const char *name, *allow, *machine, *snapshot; gboolean report, in_place; };
 
 static GVariant *import_options(const struct import *how, size_t system)
 {
@@ -141,6 +141,8 @@ static GVariant *import_options(const struct import *how, size_t system)
         g_variant_dict_insert(&dict, "name", "s", how->name);
     if (how->allow)
         g_variant_dict_insert(&dict, "allow", "s", how->allow);
+    if (how->snapshot)
+        g_variant_dict_insert(&dict, "snapshot", "s", how->snapshot);
     if (how->in_place)
         g_variant_dict_insert(&dict, "in-place", "b", TRUE);
     if (system)
@@ -187,7 +189,7 @@ static int import_all(struct ctl *ctl, const char *path, const struct import *ho
 
 static int run_import(struct ctl *ctl, int argc, char **argv)
 {
-    static const char usage[] = "import FILE [--machine NAME|NUMBER] [--name NAME] [--report] [--in-place] [--allow FOLDER]";
+    static const char usage[] = "import FILE [--machine NAME|NUMBER] [--snapshot NAME] [--name NAME] [--report] [--in-place] [--allow FOLDER]";
     struct import how = { NULL };
     gboolean wrong = argc < 2 || argv[1][0] == '-';
     g_autofree char *allow = NULL;
@@ -199,6 +201,8 @@ static int run_import(struct ctl *ctl, int argc, char **argv)
             how.in_place = TRUE;
         else if (!strcmp(argv[i], "--name") && i + 1 < argc)
             how.name = argv[++i];
+        else if (!strcmp(argv[i], "--snapshot") && i + 1 < argc)
+            how.snapshot = argv[++i];
         else if (!strcmp(argv[i], "--machine") && i + 1 < argc)
             how.machine = argv[++i];
         else if (!strcmp(argv[i], "--allow") && i + 1 < argc && !allow)

@@ -39,10 +39,14 @@ static int read_all(struct tool *t, struct gh_package *p, struct gh_appliance **
     struct gh_appliance *a = gh_appliance_new();
     int r = a ? gh_package_open(p, t->arg[0], t->allow, err) : -ENOMEM;
 
+    if (a && t->snapshot)
+        gh_appliance_text(a->snapshot, sizeof a->snapshot, t->snapshot);
     if (a)
         a->system = t->system, a->in_place = t->in_place;
     if (!r)
         r = gh_read_description(p, a, err);
+    if (!r && a->snapshot[0] && strcmp(a->kind, "vbox") && strcmp(a->kind, "vmx"))
+        r = gh_error_set(err, -EINVAL, "SnapshotUnknown", "“%s” has no snapshots that can be chosen; VirtualBox's .vbox and VMware's .vmx may have.", t->arg[0]);
     if (!r)
         r = gh_media_locate(p, a, err);
     if (!r)

@@ -110,6 +110,7 @@ static void usage(FILE *to)
                 "      --shrink         resize: allow a smaller size\n"
                 "      --allow FOLDER   references may lead there too\n"
                 "      --system N       inspect, import: which machine of an appliance that has several, from 0\n"
+                "      --snapshot NAME  inspect, import: the machine as it was then (.vbox, .vmx)\n"
                 "      --in-place       inspect, import: disks that can stay where they are stay\n"
                 "      --ovf 1|2        export: version of the description\n"
                 "      --force          overwrite existing files\n"
@@ -210,7 +211,7 @@ static int enclose(struct tool *t, const char *name, struct gh_error *err)
 }
 
 enum { O_VARIANT = 256, O_CLUSTER, O_COMPRESSION, O_PARENT, O_PARENT_FORMAT, O_FLATTEN, O_UNSAFE, O_REPAIR, O_SHRINK,
-       O_ALLOW, O_FORCE, O_JSON, O_IN_PLACE, O_OVF, O_VERSION, O_PLAIN, O_VERIFY, O_SYSTEM, O_ACCEPT_PARENT };
+       O_ALLOW, O_FORCE, O_JSON, O_IN_PLACE, O_OVF, O_VERSION, O_PLAIN, O_VERIFY, O_SYSTEM, O_ACCEPT_PARENT, O_SNAPSHOT };
 
 int main(int argc, char **argv)
 {
@@ -221,7 +222,7 @@ int main(int argc, char **argv)
         { "repair", 0, NULL, O_REPAIR }, { "shrink", 0, NULL, O_SHRINK }, { "allow", 1, NULL, O_ALLOW },
         { "in-place", 0, NULL, O_IN_PLACE }, { "ovf", 1, NULL, O_OVF }, { "system", 1, NULL, O_SYSTEM }, { "force", 0, NULL, O_FORCE }, { "json", 0, NULL, O_JSON },
         { "progress", 0, NULL, 'p' }, { "help", 0, NULL, 'h' }, { "plain", 0, NULL, O_PLAIN }, { "verify", 0, NULL, O_VERIFY },
-        { "version", 0, NULL, O_VERSION }, { "accept-parent", 0, NULL, O_ACCEPT_PARENT }, { 0 },
+        { "version", 0, NULL, O_VERSION }, { "snapshot", 1, NULL, O_SNAPSHOT }, { "accept-parent", 0, NULL, O_ACCEPT_PARENT }, { 0 },
     };
     struct tool t = { .last_percent = -1 };
     int c;
@@ -242,6 +243,7 @@ int main(int argc, char **argv)
         case O_PARENT_FORMAT: t.parent_format = optarg; break;
         case O_FLATTEN: t.flatten = true; break;
         case O_ACCEPT_PARENT: t.accept_parent = true; break;
+        case O_SNAPSHOT: t.snapshot = optarg; break;
         case O_UNSAFE: t.unsafe = true; break;
         case O_REPAIR: t.repair = true; break;
         case O_SHRINK: t.shrink = true; break;

@@ -9,7 +9,7 @@
 struct tool {
     const char *arg[2];
     unsigned ovf, system;
-    const char *from, *to, *variant, *compression, *parent, *parent_format, *allow;
+    const char *from, *to, *variant, *compression, *parent, *parent_format, *allow, *snapshot;
     uint64_t cluster;
     bool flatten, unsafe, repair, shrink, force, json, progress, in_place, plain, verify, accept_parent;
     int last_percent;

@@ -78,7 +78,7 @@ try_one(".vbox with snapshots", samples.vbox, dict(name="Win Machine", cpus=3, m
         networks=lambda r: [(n["adapter"], n["mode"], n["connected"], n["mac"]) for n in r["networks"]] ==
         [("e1000", "nat", True, "08:00:27:a1:b2:c3"), ("virtio-net", "internal", False, "08:00:27:a1:b2:c4")]), TOOL)
 try_one(".vmx with a snapshot, split VMDK", samples.vmx, dict(name="Old Linux", description="first\nsecond", cpus=2, memory_bytes=768 << 20,
-        os_id="http://debian.org/debian/10", dropped=["snapshots", "sound card"], changed=["lsilogic", "vmxnet3"],
+        os_id="http://debian.org/debian/10", dropped=["The snapshot “Clean \"install\"”: the current state", "sound card"], changed=["lsilogic", "vmxnet3"],
         media=lambda r: [m["kind"] for m in r["media"]] == ["cdrom", "disk"] or [m["kind"] for m in r["media"]] == ["disk", "cdrom"]))
 try_one("libvirt XML with a backing chain", samples.libvirt, dict(name="Guest One", cpus=2, memory_bytes=1536 << 20, firmware="uefi",
         os_id="http://ubuntu.com/ubuntu/22.04", boot_order="cd", dropped=["TPM"], changed=["bridge", "rtl8139"],
@@ -89,6 +89,35 @@ try_one("Quickemu", samples.quickemu, dict(name="debian-12", os_id="http://debia
         dropped=["public_dir”, which would have to be computed", "port_forwards"], warning=["missing.iso"]))
 for fmt in ("vdi", "qcow2", "vmdk", "vhd", "raw"):
     try_one(f"bare {fmt}", samples.bare, dict(name="debian-server", firmware="bios", changed=["looks like Linux"], os_id="http://debian.org/debian/12"), fmt=fmt)
+
+# A snapshot instead of the current state: the disks as they were then, and nothing of the source is ever written.
+for label, make, names, folder, now in (
+        ("vbox", samples.vbox, ("Before the update", "22222222-0000-4000-8000-000000000001"), "Win Machine", dict(cpus=1, memory_bytes=1 << 30)),
+        ("vmx", samples.vmx, ('Clean "install"', "1"), "Old Linux.vmwarevm", dict(cpus=2, memory_bytes=768 << 20))):
+    with tempfile.TemporaryDirectory(prefix="gh-appl-") as d:
+        path, raw = make(d, TOOL) if label == "vbox" else make(d)
+        files = {p: open(p, "rb").read() for f in os.walk(d) for p in [f"{f[0]}/{n}" for n in f[2]]}
+        report = json.loads(image("inspect", "--json", path)[1])
+        check(names[0] in [s["name"] for s in report["snapshots"]] and names[1] in [s["id"] for s in report["snapshots"]], f"{label}: snapshots: {report.get('snapshots')}")
+        for i, name in enumerate(names):
+            os.mkdir(f"{d}/out{i}")
+            code, out, err = image("import", "--json", "--in-place", "--snapshot", name, path, f"{d}/out{i}")
+            got = json.loads(out) if code == 0 else {}
+            disks = [m for m in got.get("media", []) if m["kind"] == "disk"]
+            check(code == 0 and all(got[k] == v for k, v in now.items()) and len(disks) == 1 and disks[0].get("target") == "disk.qcow2",
+                  f"{label}: {name}: {out} {err}")
+            check(code or (any("as they were at" in x["text"] for x in got["lines"] if x["kind"] == "kept") and any("came after" in x["text"] for x in got["lines"] if x["kind"] == "dropped")
+                           and (label == "vmx" or any("memory" in x["text"] for x in got["lines"] if x["kind"] == "dropped"))), f"{label}: its report: {got.get('lines')}")
+            p = subprocess.run(["qemu-img", "compare", "-f", "raw", "-F", "qcow2", f"{d}/base.raw", f"{d}/out{i}/disk.qcow2"], capture_output=True, text=True)
+            check(p.returncode == 0, f"{label}: the disk as it was: {p.stdout}{p.stderr}")
+        check({p: open(p, "rb").read() for p in files} == files, f"{label}: the source was changed")
+        for bad in ("no such one", "Inner " * 30):
+            code, out, err = image("inspect", "--json", "--snapshot", bad, path)
+            check(code == 1 and json.loads(out)["error"]["id"] == "SnapshotUnknown", f"{label}: an unknown snapshot: {out}{err}")
+with tempfile.TemporaryDirectory(prefix="gh-appl-") as d:
+    path, raw = samples.quickemu(d)
+    code, out, err = image("inspect", "--json", "--snapshot", "x", path)
+    check(code == 1 and json.loads(out)["error"]["id"] == "SnapshotUnknown", f"a snapshot of what has none: {out}{err}")
 
 # What a bare disk's system has drivers for decides where its disk hangs.
 def bare_disk(path, kind):

@@ -224,7 +224,8 @@ def vbox(folder, tool):
    <StorageControllers><StorageController name="SATA" type="AHCI" PortCount="2"><AttachedDevice type="HardDisk" port="0" device="0"><Image uuid="{{{info[1]}}}"/></AttachedDevice>
     <AttachedDevice passthrough="false" type="DVD" port="1" device="0"><Image uuid="{{33333333-0000-4000-8000-000000000001}}"/></AttachedDevice></StorageController></StorageControllers>
   </Hardware>
-  <Snapshot uuid="{{22222222-0000-4000-8000-000000000001}}" name="Before the update" timeStamp="2024-01-01T00:00:00Z"><Hardware/>
+  <Snapshot uuid="{{22222222-0000-4000-8000-000000000001}}" name="Before the update" timeStamp="2024-01-01T00:00:00Z" stateFile="Snapshots/then.sav"><Hardware><CPU count="1"/><Memory RAMSize="1024"/>
+   <StorageControllers><StorageController name="IDE" type="PIIX4"><AttachedDevice type="HardDisk" port="0" device="0"><Image uuid="{{{info[0]}}}"/></AttachedDevice></StorageController></StorageControllers></Hardware>
    <Snapshots><Snapshot uuid="{{22222222-0000-4000-8000-000000000002}}" name="Inner" timeStamp="2024-01-02T00:00:00Z"><Hardware/></Snapshot></Snapshots></Snapshot>
  </Machine></VirtualBox>""")
     return f"{top}/Win Machine.vbox", raw
@@ -254,7 +255,8 @@ def vmx(folder):
     with open(raw, "wb") as f:
         f.write(data)
     with open(f"{top}/Old Linux.vmsd", "w") as f:
-        f.write('.encoding = "UTF-8"\nsnapshot.numSnapshots = "1"\n')
+        f.write('.encoding = "UTF-8"\nsnapshot.lastUID = "1"\nsnapshot.numSnapshots = "1"\nsnapshot0.uid = "1"\nsnapshot0.displayName = "Clean |22install|22"\n'
+                'snapshot0.numDisks = "1"\nsnapshot0.disk0.fileName = "Old Linux.vmdk"\nsnapshot0.disk0.node = "scsi0:0"\n')
     with open(f"{top}/Old Linux.vmx", "w") as f:
         f.write('''.encoding = "UTF-8"
 config.version = "8"

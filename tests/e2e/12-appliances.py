@@ -97,6 +97,17 @@ with Engine("appliances") as e:
     e.ctl("delete", placed["name"])
     check(os.path.exists(f"{lib}/vm/images/top.qcow2"), "and deleting the machine leaves the file")
 
+    # One snapshot of a machine as a machine of its own; "-x" is a name like any other.
+    os.mkdir(f"{e.folder}/vb")
+    box, _ = samples.vbox(f"{e.folder}/vb", TOOL)
+    check([s["name"] for s in e.json("import", box, "--report")["snapshots"]] == ["Before the update", "Inner"], "the report names the snapshots")
+    then = e.json("show", e.json("import", box, "--snapshot", "Before the update")["uuid"])
+    check(then["name"] == "Win Machine (Before the update)" and then["cpus"] == 1 and same(f"{e.folder}/vb/base.raw", then["disks"][0]["file"]),
+          "a snapshot as a machine of its own, with the disk as it was")
+    code, _, err = e.try_ctl("import", box, "--snapshot", "-x")
+    check(code == 1 and "[SnapshotUnknown]" in err, f"an unknown snapshot: {err.strip()}")
+    e.ctl("delete", then["name"])
+
     # An appliance of several machines: each its own, or the one that is asked for.
     os.mkdir(f"{e.folder}/multi")
     multi, raws = samples.multi(f"{e.folder}/multi")

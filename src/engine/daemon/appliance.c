@@ -34,6 +34,21 @@ static void look_around(struct gh_appliance *a)
 }
 
 /* ---- Report ------------------------------------------------------------------------------------------ */
+/* At most five, after those that are always there. */
+static void add_options(const char **args, const char *allow, const char *snapshot, gboolean in_place)
+{
+    if (in_place)
+        *args++ = "--in-place";
+    if (allow) {
+        *args++ = "--allow";
+        *args++ = allow;
+    }
+    if (snapshot) {
+        *args++ = "--snapshot";
+        *args++ = snapshot;
+    }
+}
+
 struct inspection { struct gh_daemon *d; GDBusMethodInvocation *inv; };
 
 static void inspected(const struct gh_error *failed, const char *output, void *opaque)
@@ -64,7 +79,7 @@ static void inspected(const struct gh_error *failed, const char *output, void *o
 void gh_appliance_inspect(struct gh_daemon *d, const char *path, GVariant *options, GDBusMethodInvocation *inv)
 {
     struct gh_error err = { 0 };
-    const char *allow = NULL;
+    const char *allow = NULL, *snapshot = NULL;
     guint32 system = 0;
     gboolean in_place = FALSE;
     struct inspection *i = g_new0(struct inspection, 1);
@@ -75,7 +90,9 @@ void gh_appliance_inspect(struct gh_daemon *d, const char *path, GVariant *optio
     g_variant_lookup(options, "in-place", "b", &in_place);
     g_mkdir_with_parents(d->machines_folder, 0755);
     g_autofree char *number = g_strdup_printf("%u", system);
-    const char *const args[] = { "inspect", path, "--system", number, in_place ? "--in-place" : "--json", allow ? "--allow" : NULL, allow, NULL };
+    g_variant_lookup(options, "snapshot", "&s", &snapshot);
+    const char *args[10] = { "inspect", path, "--system", number };
+    add_options(args + 4, allow, snapshot, in_place);
     if (gh_paths_check(path, &err) < 0 || !gh_child_run(args, NULL, NULL, inspected, i, &err)) {
         gh_return_error(inv, &err);
         g_free(i);
@@ -179,7 +196,7 @@ static void imported(const struct gh_error *failed, const char *output, void *op
 int gh_appliance_import(struct gh_daemon *d, const char *path, GVariant *options, const char **ret_job, struct gh_error *err)
 {
     g_autofree char *uuid = g_uuid_string_random(), *base = g_path_get_basename(path);
-    const char *allow = NULL, *name = NULL;
+    const char *allow = NULL, *name = NULL, *snapshot = NULL;
     gboolean in_place = FALSE;
     guint32 system = 0;
 
@@ -210,7 +227,9 @@ int gh_appliance_import(struct gh_daemon *d, const char *path, GVariant *options
     }
     i->job = gh_job_new(d, name ? name : base, NULL);
     *ret_job = gh_job_path(i->job);
-    const char *const args[] = { "import", path, i->hidden.path, "--system", number, allow ? "--allow" : in_place ? "--in-place" : NULL, allow, in_place ? "--in-place" : NULL, NULL };
+    g_variant_lookup(options, "snapshot", "&s", &snapshot);
+    const char *args[11] = { "import", path, i->hidden.path, "--system", number };
+    add_options(args + 5, allow, snapshot, in_place);
     gh_job_run(i->job, args, NULL, imported, i);
     return 0;
 }
