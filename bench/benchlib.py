@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the benchmarks share: an equal processor for QEMU, CPU clocks, memory, initramfs archives."""
+import hashlib
 import math
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -77,6 +79,42 @@ def initramfs(path, files, nodes=()):
     out += b"".join(entry(n, 0o100000 | m, d) for n, (m, d) in files.items()) + entry("TRAILER!!!", 0)
     with open(path, "wb") as f:
         f.write(out)
+    return path
+
+
+def debian_tree(kind, packages, files, mib):
+    """Debian 12 packages and files (name -> text, executable) in a folder: `root`, and an ext4 image of it, disk.img. Cached by
+    what they are made of."""
+    key = hashlib.sha256(repr((packages, sorted(files.items()), mib)).encode()).hexdigest()[:12]
+    folder = f"{CACHE}/{kind}-{key}"
+    if os.path.exists(f"{folder}/.done"):
+        return folder
+    if os.getuid():
+        sys.exit("this benchmark must run as root the first time: mmdebstrap unpacks with the right owners")
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    print(f"unpacking Debian's packages for {kind} (once)", flush=True)
+    subprocess.run(["mmdebstrap", "--quiet", "--mode=root", "--variant=extract", f"--include={packages}", "--aptopt=APT::Install-Recommends \"false\"",
+                    "--skip=essential/unlink", "bookworm", f"{folder}/root", os.environ.get("GH_DEBIAN_MIRROR", "http://deb.debian.org/debian")], check=True)
+    for name, text in files.items():
+        os.makedirs(os.path.dirname(f"{folder}/root/{name}"), exist_ok=True)
+        open(f"{folder}/root/{name}", "w").write(text)
+        os.chmod(f"{folder}/root/{name}", 0o755)
+    for name in ("usr/share/doc", "usr/share/man", "usr/share/locale", "var/cache/apt", "var/lib/apt", "var/lib/dpkg"):
+        shutil.rmtree(f"{folder}/root/{name}", ignore_errors=True)
+    for name in ("tmp", "proc", "dev", "sys", "run"):
+        os.makedirs(f"{folder}/root/{name}", exist_ok=True)
+    subprocess.run(["/sbin/mke2fs", "-q", "-t", "ext4", "-d", f"{folder}/root", f"{folder}/disk.img", f"{mib}M"], check=True)
+    open(f"{folder}/.done", "w").close()
+    return folder
+
+
+def joined_initrd(path, *parts):
+    """Several archives as one; the kernel wants each at a multiple of four."""
+    with open(path, "wb") as f:
+        for part in parts:
+            data = open(part, "rb").read()
+            f.write(data + b"\0" * (-len(data) % 4))
     return path
 
 

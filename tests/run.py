@@ -150,7 +150,7 @@ def main():
     print("Output of every test is kept in build/test-output/.", flush=True)
     if build_tree(totals, "gcc", "build", ["-Dwerror=true"]):
         if not words:
-            code, s = run([f"{TOP}/tools/check"], f"{TOP}/build/test-output/check.log", 120)
+            code, s = run([f"{TOP}/tools/check"], f"{TOP}/build/test-output/check.log", 600)
             totals.add("tools/check", "fail" if code else "pass", s)
             if code:
                 tail(f"{TOP}/build/test-output/check.log")
