@@ -13,7 +13,7 @@ passed = failed = 0
 have_qemu = bool(shutil.which('qemu-img'))
 
 
-def run(*cmd, timeout=20, memory=None):
+def run(*cmd, timeout=200, memory=None):
     memory = None if os.environ.get('GH_SANITIZED') else memory  # the sanitizer maps terabytes
     limit = (lambda: resource.setrlimit(resource.RLIMIT_AS, (memory, memory))) if memory else None
     return subprocess.run(cmd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout, preexec_fn=limit)
@@ -42,7 +42,7 @@ def survives(name, *args):
         p = run(tool, *args, memory=3 << 30)
         check(name, p.returncode in (0, 1) and b'Sanitizer' not in p.stdout, f'{p.returncode} {p.stdout[-300:]}')
     except subprocess.TimeoutExpired:
-        check(name, False, 'took more than 20 s')
+        check(name, False, 'took more than 200 s')
 
 
 def crc32c(data):

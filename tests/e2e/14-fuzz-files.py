@@ -12,7 +12,7 @@ from guestlib import BUILD, OUT, check
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 FUZZ = f"{TOP}/build-fuzz"
-SECONDS = os.environ.get("GH_FUZZ_SECONDS", "60")
+SECONDS = "60" if os.environ.get("GH_ALL") else os.environ.get("GH_FUZZ_SECONDS", "60")
 if subprocess.run(["clang", "--version"], capture_output=True).returncode:
     print("skipped: clang is missing")
     sys.exit(77)
@@ -30,10 +30,10 @@ with tempfile.TemporaryDirectory(prefix="gh-fuzz-") as d:
         p = subprocess.run([f"{FUZZ}/tests/fuzz/fuzz-{t}", f"-max_total_time={SECONDS}", "-timeout=25", "-rss_limit_mb=1500", "-len_control=0",
                             f"-artifact_prefix={OUT}/fuzz-{t}-", f"{d}/{t}", f"{d}/seeds/{t}"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                            text=True, errors="replace", env=dict(os.environ, ASAN_OPTIONS="detect_leaks=1:allocator_may_return_null=1"))
-        if p.returncode:
+        done = re.findall(r"#(\d+)\s+DONE.*", p.stderr)
+        if p.returncode or not done or not int(done[-1]):
             open(f"{OUT}/fuzz-{t}.txt", "w").write(p.stderr)
             print(p.stderr[-3000:])
-        done = re.findall(r"#(\d+)\s+DONE.*", p.stderr)
+            found += 1
         print(f"{'ok' if p.returncode == 0 else 'FINDING'}: {t}: {done[-1] if done else '?'} inputs", flush=True)
-        found += p.returncode != 0
 check(found == 0, f"{found} of {len(targets)} targets have a finding")

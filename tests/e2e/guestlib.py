@@ -322,7 +322,7 @@ class Engine:
         subprocess.run(["rm", "-rf", self.folder])
 
     def try_ctl(self, *args):
-        p = subprocess.run([f"{BUILD}/src/cli/gasthausctl", *args], capture_output=True, text=True, env=self.env, timeout=90,
+        p = subprocess.run([f"{BUILD}/src/cli/gasthausctl", *args], capture_output=True, text=True, env=self.env, timeout=300,
                            stdin=subprocess.DEVNULL)
         return p.returncode, p.stdout, p.stderr
 
