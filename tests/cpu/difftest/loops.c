@@ -2,8 +2,8 @@
 /*
  * Random loops of one block, in the translator and in the interpreter: pointers that step through pages in both
  * directions, through pages that are read-only or absent, operands that cross pages, aligned and unaligned vectors, all
- * registers in use or few. The translator's own version for later rounds (jit/loop.c) must end as the interpreter does,
- * faults included. loops [--cases N] [--seed S]
+ * registers in use or few, jumps out of the middle. The translator's own version for later rounds (jit/loop.c) must end
+ * as the interpreter does, faults included. loops [--cases N] [--seed S]
  */
 #include "guest.h"
 
@@ -25,7 +25,8 @@ static uint64_t rnd(uint64_t n)
     return (state * 0x2545f4914f6cdd1dull >> 33) % n;
 }
 
-struct gen { struct dt_case *c; unsigned pointer[3], data[5], index, counter, pointers; };
+#define EXITS 3
+struct gen { struct dt_case *c; unsigned pointer[3], data[5], index, counter, pointers, exits, exit[EXITS]; };
 
 static void put(struct gen *g, unsigned v) { g->c->bytes[g->c->len++] = (uint8_t)v; }
 
@@ -102,25 +103,46 @@ static void step(struct gen *g, unsigned reg)
     }
 }
 
+/* A jump out of the loop, in one case of many taken soon: behind the loop's end, which is not known yet. */
+static void side_exit(struct gen *g)
+{
+    unsigned r = g->data[rnd(5)];
+    if (g->exits == EXITS)
+        return;
+    if (rnd(3)) {                            /* cmp r, imm32; je, jb, jl: seldom */
+        put(g, 0x48 | r >> 3);
+        put(g, 0x81);
+        put(g, 0xf8 | (r & 7));
+        uint32_t v = (uint32_t)rnd(1u << 31);
+        memcpy(g->c->bytes + g->c->len, &v, 4);
+        g->c->len = (uint8_t)(g->c->len + 4);
+    }
+    put(g, 0x0f);
+    put(g, "\x84\x82\x8c\x80\x8a\x85"[rnd(rnd(4) ? 1 : 6)] & 0xff);
+    g->exit[g->exits++] = g->c->len;
+    g->c->len = (uint8_t)(g->c->len + 4);
+}
+
 static void body(struct gen *g)
 {
     unsigned n = 2 + (unsigned)rnd(11);
     put(g, 0x48 | (g->data[0] >> 3) << 2 | g->data[1] >> 3); /* add: forgets the flags */
     put(g, 0x01);
     put(g, 0xc0 | (g->data[0] & 7) << 3 | (g->data[1] & 7));
-    while (n-- && g->c->len < DT_BYTES - 36) {
+    while (n-- && g->c->len < DT_BYTES - 42) {
         unsigned r = g->data[rnd(5)], q = g->data[rnd(5)], x = (unsigned)rnd(16), y = (unsigned)rnd(16);
         int p = (int)rnd(g->pointers), d = rnd(3) ? (int)rnd(8) * 16 - 64 : (int)rnd(200) - 100;
         bool w = rnd(2), l = rnd(2);
-        switch (rnd(has_vex() ? 28 : 20)) {
-        case 20: vex(g, 1, 0, false, l, rnd(2) ? 0x28 : 0x29, 0, x, p, 0, d); break; /* vmovaps */
-        case 21: vex(g, 1, 2, false, l, rnd(2) ? 0x6f : 0x7f, 0, x, p, 0, d); break; /* vmovdqu */
-        case 22: vex(g, 1, 1, false, l, 0xfe, y, x, p, 0, d); break;  /* vpaddd */
-        case 23: vex(g, 2, 1, false, l, 0x58, 0, x, p, 0, d); break;  /* vpbroadcastd */
-        case 24: vex(g, 1, 1, false, l, 0xd7, 0, r, -1, x, 0); break; /* vpmovmskb */
-        case 25: vex(g, 2, 0, w, false, 0xf2, q, r, rnd(2) ? p : -1, q, d); break;        /* andn */
-        case 26: vex(g, 2, (unsigned)rnd(3) + 1, w, false, 0xf7, q, r, rnd(2) ? p : -1, q, d); break; /* shlx, sarx, shrx */
-        case 27:
+        switch (rnd(has_vex() ? 30 : 22)) {
+        case 20: case 21: side_exit(g); break;
+        case 22: vex(g, 1, 0, false, l, rnd(2) ? 0x28 : 0x29, 0, x, p, 0, d); break; /* vmovaps */
+        case 23: vex(g, 1, 2, false, l, rnd(2) ? 0x6f : 0x7f, 0, x, p, 0, d); break; /* vmovdqu */
+        case 24: vex(g, 1, 1, false, l, 0xfe, y, x, p, 0, d); break;  /* vpaddd */
+        case 25: vex(g, 2, 1, false, l, 0x58, 0, x, p, 0, d); break;  /* vpbroadcastd */
+        case 26: vex(g, 1, 1, false, l, 0xd7, 0, r, -1, x, 0); break; /* vpmovmskb */
+        case 27: vex(g, 2, 0, w, false, 0xf2, q, r, rnd(2) ? p : -1, q, d); break;        /* andn */
+        case 28: vex(g, 2, (unsigned)rnd(3) + 1, w, false, 0xf7, q, r, rnd(2) ? p : -1, q, d); break; /* shlx, sarx, shrx */
+        case 29:
             if (rnd(2))
                 vex(g, 2, 0, w, false, 0xf3, q, 1 + (unsigned)rnd(3), p, 0, d); /* blsr, blsmsk, blsi */
             else
@@ -189,6 +211,10 @@ static void make(struct dt_case *c, uint64_t number)
     int32_t back = -(int32_t)(c->len + 4);
     memcpy(c->bytes + c->len, &back, 4);
     c->len = (uint8_t)(c->len + 4);
+    for (unsigned i = 0; i < g.exits; i++) {
+        int32_t to = (int32_t)(c->len - (g.exit[i] + 4));
+        memcpy(c->bytes + g.exit[i], &to, 4);
+    }
     for (unsigned i = 0; i < 16; i++)
         c->start.gpr[i] = rnd(2) ? rnd(1u << 30) << 34 | rnd(1u << 30) : rnd(256);
     for (unsigned i = 0; i < 3; i++) {

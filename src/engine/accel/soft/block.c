@@ -580,6 +580,55 @@ static struct soft_block *find_decoded(struct soft_cpu *cpu, uint64_t linear, co
     return NULL;
 }
 
+/* A block goes on behind it: a conditional jump that does not go back. */
+static bool goes_on(const struct soft_block *b, const struct soft_insn *last)
+{
+    return last->klass == K_JCC && last->op != SOFT_OP_INVALID && last->flags & SOFT_F_END && last->opsize == 8 &&
+           (int64_t)last->imm >= 0 && b->key & SOFT_KEY_CODE64 && !b->second;
+}
+
+/* The block that begins at host, not translated yet and run so often. */
+static struct soft_block *successor(struct soft_cpu *cpu, const uint8_t *host, uint32_t runs)
+{
+    struct cpu_page *p = cpu_page(state_of(cpu), (uintptr_t)host & ~(uintptr_t)0xfff);
+    struct soft_block *b = p ? p->by_granule[((uintptr_t)host & 0xfff) >> GRANULE_SHIFT] : NULL;
+    while (b && (b->host != host || b->key != cpu->state_key || b->second))
+        b = b->next;
+    if (!b && !runs)
+        b = decode_block(cpu, host, 0x1000 - ((uintptr_t)host & 0xfff));
+    return b && !b->jit && b->runs >= runs ? b : NULL;
+}
+
+struct soft_block *soft_block_extend(struct soft_cpu *cpu, struct soft_block *b, uint32_t runs)
+{
+    struct soft_insn insn[SOFT_BLOCK_INSNS];
+    unsigned count = b->count, bytes = b->bytes;
+    if (!goes_on(b, &b->insn[count - 1]))
+        return b;
+    memcpy(insn, b->insn, count * sizeof *insn);
+    while (goes_on(b, &insn[count - 1]) && ((uintptr_t)b->host & 0xfff) + bytes < 0x1000) {
+        const struct soft_block *s = successor(cpu, b->host + bytes, runs);
+        if (!s || count + s->count > SOFT_BLOCK_INSNS)
+            break;
+        insn[count - 1].fn = soft_op_jcc_on;
+        insn[count - 1].flags &= (uint8_t)~SOFT_F_END;
+        memcpy(insn + count, s->insn, s->count * sizeof *insn);
+        count += s->count;
+        bytes += s->bytes;
+    }
+    struct soft_block *longer = count > b->count ? add_block(cpu, b->host, insn, count, bytes) : NULL;
+    if (!longer)
+        return b;
+    longer->runs = b->runs;
+    struct soft_block **at = &longer->next;  /* in the same list */
+    while (*at && *at != b)
+        at = &(*at)->next;
+    if (*at)
+        *at = b->next;
+    b->key = SOFT_DEAD_KEY;
+    return longer;
+}
+
 struct soft_block *soft_block_find(struct soft_cpu *cpu, uint64_t linear)
 {
     struct cpu_blocks *s = state_of(cpu);

@@ -44,6 +44,9 @@ void soft_blocks_free(struct soft_cpu *cpu);
 struct soft_block *soft_block_find(struct soft_cpu *cpu, uint64_t linear);
 /* The same through the caches only; NULL: ask soft_block_find. */
 struct soft_block *soft_block_cached(struct soft_cpu *cpu, uint64_t linear);
+/* b, or what takes its place: the same and the blocks behind it that were reached through conditional jumps not taken, as
+ * long as those ran so often (0: whatever they did). The jumps have soft_op_jcc_on. Own thread, at a block head. */
+struct soft_block *soft_block_extend(struct soft_cpu *cpu, struct soft_block *b, uint32_t runs);
 /* SOFT_ATTN_CODE: kills what other threads' stores asked for. Own thread, at a block head. */
 void soft_blocks_sync(struct soft_cpu *cpu);
 /* Everything decoded is forgotten at the next block head (a new memory map). Any thread. */

@@ -112,10 +112,10 @@ struct soft_jit_env {
     void *targets;                   /* struct soft_jit_target[]: where indirect jumps went */
     uint8_t *slots;                  /* the code's memory, writable: struct jit_slot are at offsets */
     uint64_t frames, frames_end;     /* the host's RSP without frames of calls, and with as many as may be (jit/flow.c) */
-    uint64_t tmp[2];                 /* scratch inside one instruction */
     uint64_t delta[8];               /* inside a block: host minus guest address of a page (jit/group.c) */
-    uint32_t site[SOFT_JIT_SITES];   /* offset of the way where an instruction found its page last (jit/mem.c) */
+    uint64_t tmp[2];                 /* scratch inside one instruction */
     uint64_t rounds;                 /* that a loop may still run (jit/loop.c) */
+    uint32_t site[SOFT_JIT_SITES];   /* offset of the way where an instruction found its page last (jit/mem.c) */
     uint64_t log;                    /* lockstep.c */
     uint32_t vec_live;               /* the guest's vector registers and MXCSR are in the host's */
     uint32_t vec_refused;            /* translated code met an unmasked exception */

@@ -140,3 +140,20 @@ static inline bool soft_cc_ns(soft_aflags f) { return !soft_cc_s(f); }
 static inline bool soft_cc_np(soft_aflags f) { return !soft_cc_p(f); }
 static inline bool soft_cc_ge(soft_aflags f) { return !soft_cc_l(f); }
 static inline bool soft_cc_g(soft_aflags f) { return !soft_cc_le(f); }
+
+/* By the condition's number in opcodes. */
+static inline bool soft_condition(soft_aflags f, unsigned cc)
+{
+    bool is = false;
+    switch (cc >> 1) {
+    case 0: is = soft_cc_o(f); break;
+    case 1: is = soft_cc_b(f); break;
+    case 2: is = soft_cc_e(f); break;
+    case 3: is = soft_cc_be(f); break;
+    case 4: is = soft_cc_s(f); break;
+    case 5: is = soft_cc_p(f); break;
+    case 6: is = soft_cc_l(f); break;
+    case 7: is = soft_cc_le(f); break;
+    }
+    return is != (cc & 1);
+}

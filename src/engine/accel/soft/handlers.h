@@ -71,6 +71,7 @@ SOFT_D_(too_long)   /* raises #GP(0) */
 SOFT_D_(debug_break) /* a debugger stops here */
 SOFT_D_(stale)      /* the block was overwritten: leave it */
 SOFT_D_(sti_held)   /* STI with its next instruction in the same block */
+SOFT_D_(jcc_on)     /* a conditional jump inside a block: leaves it where it is taken */
 SOFT_D_(block_end)  /* after the last instruction of a block that does not branch */
 
 /* One instruction alone, with rip moved on as the conventions above say. */

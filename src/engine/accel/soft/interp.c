@@ -89,7 +89,7 @@ void soft_run_blocks(struct soft_cpu *cpu, uint64_t max_blocks)
             continue;
         }
         struct soft_block *b = next_block(cpu, code_linear(cpu));
-        if (jit && soft_jit_ready(cpu, b)) {
+        if (jit && soft_jit_ready(cpu, &b)) {
             if (soft_unlikely(soft_jit_in_lockstep(cpu))) {
                 jit_lockstep_run(cpu, b);
                 continue;

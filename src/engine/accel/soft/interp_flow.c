@@ -32,6 +32,16 @@ static inline void jump_if(struct soft_cpu *cpu, const struct soft_insn *in, boo
         soft_next(cpu, in);
 }
 
+/* No SOFT_OP: when taken, it is the last one that runs. */
+void soft_op_jcc_on(struct soft_cpu *cpu, const struct soft_insn *in)
+{
+    if (soft_condition(cpu->aflags, in->imm2 & 15)) {
+        cpu->rip = relative_target(cpu, in);
+        return;
+    }
+    SOFT_CHAIN_(cpu, in);
+}
+
 SOFT_OP(jmp_rel) { cpu->rip = relative_target(cpu, in); }
 
 #define CONDITION(cc)                                                                              \

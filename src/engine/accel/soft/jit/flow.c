@@ -133,7 +133,8 @@ static bool jcc(struct jit_gen *g, const struct soft_insn *in)
 {
     jit_flags_to_host(g, JIT_A);
     jit_exit_at(g, jit_jcc(g, in->imm2 & 15), relative(g, in));
-    jit_exit_jmp(g, (int32_t)g->off + in->len);
+    if (in->flags & SOFT_F_END)              /* else the block goes on */
+        jit_exit_jmp(g, (int32_t)g->off + in->len);
     return true;
 }
 

@@ -137,11 +137,12 @@ struct jit_loop {
     unsigned used, written, lent, housed; /* guest registers; lent: their host registers serve others; housed: in those */
     uint8_t map[16], counter;
     bool vec, failed;
-    unsigned group_count, leave_count;
+    unsigned group_count, leave_count, exit_count;
     int32_t step[16];
     struct jit_loop_group group[JIT_GROUPS];
     int8_t group_of[SOFT_BLOCK_INSNS];
     struct jit_bail leave[3 * SOFT_BLOCK_INSNS];
+    struct jit_exit exit[SOFT_BLOCK_INSNS]; /* conditional jumps inside */
     uint8_t *start, *end;
 };
 
@@ -173,8 +174,8 @@ struct jit_gen {
     uint32_t *plain_at;          /* offsets of its instructions that may be entered */
     struct jit_refill refill[2 * SOFT_BLOCK_INSNS];
     struct jit_slow_path slow[SOFT_BLOCK_INSNS];
-    struct jit_exit exit[4];
-    struct jit_cross cross[4];
+    struct jit_exit exit[2 * SOFT_BLOCK_INSNS + 4];
+    struct jit_cross cross[2 * SOFT_BLOCK_INSNS + 4];
     struct jit_retarget retarget[2];
     struct jit_mismatch mismatch[1];
     struct { uint8_t *jump, *back; } drop[1];
@@ -284,6 +285,7 @@ typedef void (*jit_emit_insn)(struct jit_gen *g, const struct soft_insn *in);
 uint8_t *jit_make_loop(struct jit_gen *g, jit_emit_insn emit);
 void jit_loop_cold(struct jit_gen *g);
 void jit_loop_leave(struct jit_gen *g, uint8_t *site);
+void jit_loop_exit(struct jit_gen *g, uint8_t *site, int32_t target);
 void jit_loop_operand(struct jit_gen *g, const struct soft_insn *in, unsigned group);
 bool jit_loop_keeps_flags(const struct jit_gen *g, const struct soft_insn *in, unsigned group);
 bool jit_step(const struct soft_insn *in, unsigned *reg, int32_t *by);

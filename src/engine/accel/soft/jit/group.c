@@ -13,7 +13,7 @@
 
 #define SPAN_MAX 512
 
-struct open { bool valid, write; int group; int32_t low, high; uint8_t members; uint8_t insn[2 * SOFT_BLOCK_INSNS], kind[2 * SOFT_BLOCK_INSNS]; };
+struct open { bool valid, write, crossed; int group; int32_t low, high; uint8_t members; uint8_t insn[2 * SOFT_BLOCK_INSNS], kind[2 * SOFT_BLOCK_INSNS]; };
 struct scan { struct jit_gen *g; struct open base[16]; int32_t sp; };
 
 static void close_base(struct scan *s, unsigned r)
@@ -45,7 +45,8 @@ static void add(struct scan *s, unsigned i, unsigned kind, unsigned r, int64_t d
     if (rel < -0x100000 || rel > 0x100000)
         return;
     int32_t low = (int32_t)rel, high = low + (int32_t)bytes;
-    if (o->valid && ((high > o->low + SPAN_MAX) || (o->high > low + SPAN_MAX))) {
+    /* Behind a conditional jump a store may be one that is not made: it is no reason to want the page writable before. */
+    if (o->valid && ((high > o->low + SPAN_MAX) || (o->high > low + SPAN_MAX) || (o->crossed && write && !o->write))) {
         int32_t sp = s->sp;
         close_base(s, r);
         s->sp = sp;
@@ -215,6 +216,10 @@ static void one(struct scan *s, unsigned i, const struct soft_insn *in)
         break;
     case K_JMPIND:
         operand(s, i, in);
+        break;
+    case K_JCC:
+        for (unsigned k = 0; k < 16; k++)
+            s->base[k].crossed = true;
         break;
     case K_RET:
         add(s, i, 1, GH_RSP, 0, 8, false);

@@ -322,14 +322,16 @@ static bool translatable(const struct soft_block *b)
     return b->key & SOFT_KEY_CODE64 || (b->key & SOFT_KEY_CODE32 && b->key & SOFT_KEY_FLAT(GH_CS));
 }
 
-bool soft_jit_ready(struct soft_cpu *cpu, struct soft_block *b)
+bool soft_jit_ready(struct soft_cpu *cpu, struct soft_block **block)
 {
     struct soft_jit *j = jit_of(cpu);
+    struct soft_block *b = *block;
     if (soft_likely(b->jit != NULL))
         return true;
     if (b->runs++ < j->threshold || b->key == SOFT_DEAD_KEY || !translatable(b) || j->count.blocks >= j->max_blocks ||
         cpu->rip < j->low || cpu->rip > j->high)
         return false;
+    *block = b = soft_block_extend(cpu, b, (j->threshold + 1) / 2);
     return jit_translate(cpu, b);
 }
 

@@ -28,7 +28,7 @@
 #pragma once
 #include "engine/accel/soft/block.h"
 
-#define SOFT_JIT_BIAS 128  /* so that the hot fields have 8-bit displacements */
+#define SOFT_JIT_BIAS 208  /* so that the hot fields, from gpr[10] on, have 8-bit displacements */
 
 struct soft_jit_counters {
     uint64_t blocks, bytes_in, bytes_out;  /* translated */
@@ -63,8 +63,8 @@ void soft_jit_forget(struct soft_cpu *cpu);
 
 /* The run loop. A link is an exit of translated code that wants to be patched; NULL: none. */
 struct soft_jit_link;
-/* Counts a run; true: it has (now) host code. */
-bool soft_jit_ready(struct soft_cpu *cpu, struct soft_block *b);
+/* Counts a run; true: it has (now) host code, or a longer one that replaces it has. */
+bool soft_jit_ready(struct soft_cpu *cpu, struct soft_block **block);
 /* Patches the exit to go to b, whose linear address is rip. */
 void soft_jit_connect(struct soft_cpu *cpu, const struct soft_jit_link *link, const struct soft_block *b);
 /* Runs from b, at rip. On return rip is the next instruction's. Faults leave by fault_jump. */

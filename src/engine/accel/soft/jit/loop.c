@@ -367,6 +367,13 @@ void jit_loop_leave(struct jit_gen *g, uint8_t *site)
     l->leave[l->leave_count++] = (struct jit_bail){ site, (uint8_t)g->index, (uint16_t)g->off };
 }
 
+/* The same for a jump inside the body that leaves the loop. */
+void jit_loop_exit(struct jit_gen *g, uint8_t *site, int32_t target)
+{
+    struct jit_loop *l = &g->loop;
+    l->exit[l->exit_count++] = (struct jit_exit){ site, target, g->flags == JIT_FLAGS_HOST };
+}
+
 static void pad_by(struct jit_gen *g, unsigned n)
 {
     static const uint8_t nops[9][8] = { { 0 }, { 0x90 }, { 0x66, 0x90 }, { 0x0f, 0x1f, 0 }, { 0x0f, 0x1f, 0x40, 0 },
@@ -436,6 +443,12 @@ void jit_loop_cold(struct jit_gen *g)
     jit_patch(l->end, g->at);
     give_back(g);
     jit_jmp(g, l->start);
+    for (unsigned i = 0; i < l->exit_count; i++) {
+        jit_patch(l->exit[i].site, g->at);
+        give_back(g);
+        g->flags = l->exit[i].flags ? JIT_FLAGS_HOST : JIT_FLAGS_ENV;
+        jit_exit_jmp(g, l->exit[i].target);
+    }
     uint8_t *first = NULL;
     for (unsigned i = 0; i < l->leave_count; i++) {
         jit_patch(l->leave[i].jump, g->at);

@@ -27,7 +27,7 @@
 #define ROOM_FOR_A_BLOCK 32768u
 #define COLD_PIECE (8 * ROOM_FOR_A_BLOCK)
 #define SLOTS_PIECE 16384u
-#define SLOTS_OF_A_BLOCK (2 * SOFT_BLOCK_INSNS * sizeof(struct jit_slot))
+#define SLOTS_OF_A_BLOCK ((4 * SOFT_BLOCK_INSNS + 8) * sizeof(struct jit_slot))
 /* Killing overwrites the block's start: jmp gone at the entry; jmp spill behind the look at attention, JIT_HEAD bytes on;
  * at 16: gone: call thunk_link, data; spill: call thunk_spill, jmp gone. */
 #define KILL_GONE   16
@@ -198,6 +198,10 @@ static void emit_bails(struct jit_gen *g)
 /* ---- Exits ------------------------------------------------------------------------------------------------ */
 void jit_exit_at(struct jit_gen *g, uint8_t *site, int32_t target)
 {
+    if (g->in_loop) {
+        jit_loop_exit(g, site, target);
+        return;
+    }
     g->exit[g->exit_count++] = (struct jit_exit){ site, target, g->flags == JIT_FLAGS_HOST };
 }
 
@@ -488,9 +492,9 @@ static void emit_block(struct jit_gen *g, uint8_t *cold)
     jit_flow_cold(g);
     emit_slow_paths(g);
     emit_bails(g);
-    emit_exits(g, looped);
     if (looped)
         jit_loop_cold(g);
+    emit_exits(g, looped);
     j->count.bytes_out += hot - j->used + (size_t)(g->at - j->rw) - j->cold;
     j->used = hot;
     j->cold = (size_t)(g->at - j->rw);
