@@ -106,6 +106,7 @@ struct soft_jit {
     size_t cold_low;             /* where the last piece begins */
     size_t slots, slots_end;     /* struct jit_slot, likewise */
     size_t huge_low, huge_high;  /* below and above, large pages were asked for */
+    bool bmi2;                   /* the host has RORX */
     bool full;                   /* forget was asked for */
     enum soft_jit_mode mode;
     unsigned threshold;

@@ -120,6 +120,7 @@ void soft_jit_new(struct soft_cpu *cpu, enum soft_jit_mode mode, unsigned thresh
     cpu->jit_state = j;
     cpu->jit.targets = j->target;
     cpu->jit.slots = j->rw;
+    j->bmi2 = __builtin_cpu_supports("bmi2");
     jit_make_thunks(cpu, j);
 }
 

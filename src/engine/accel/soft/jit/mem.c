@@ -51,12 +51,20 @@ void jit_address(struct jit_gen *g, const struct soft_insn *in)
 
 void jit_way_offset(struct jit_gen *g)
 {
-    jit_mov(g, JIT_B, JIT_A);
-    jit_rr(g, 0xc1 | O_W, 5, JIT_B);                         /* shr r15, 7 */
-    jit_e8(g, 7);
+    static const uint8_t rorx[] = { 0xc4, 0x43, 0x7b, 0xf0, 0xfd, 7 }; /* rorx r15d, r13d, 7 */
+    if (g->jit->bmi2) {
+        g->held = -1;
+        for (unsigned i = 0; i < sizeof rorx; i++)
+            jit_e8(g, rorx[i]);
+    } else {
+        jit_mov(g, JIT_B, JIT_A);
+        jit_rr(g, 0xc1 | O_W, 5, JIT_B);                     /* shr r15, 7 */
+        jit_e8(g, 7);
+    }
     jit_rr(g, 0x81, 4, JIT_B);                               /* and r15d, 1ffe0h */
     jit_e32(g, (SOFT_TLB_SIZE - 1) << 5);
 }
+_Static_assert(SOFT_TLB_SIZE <= 1u << 20, "the way is in the low half of the address");
 
 static int tag_of(bool write)
 {

@@ -263,10 +263,24 @@ static void make_cross(struct jit_gen *g)
 }
 _Static_assert(offsetof(struct soft_cpu, tlb_gen) + 8 == offsetof(struct soft_cpu, tlb_gen_high), "indexed by sign");
 
-/* Jumped to with R13 = block, R15 = instruction. */
+/* Jumped to with R13 = block, R15 = instruction. Where the block has its plain version, that is all. */
 static void make_bail(struct jit_gen *g)
 {
     g->jit->thunk_bail = g->at;
+    jit_store(g, JIT_A, JIT_ENV_OF(jit.tmp[0]));
+    jit_rm(g, 0x8b | O_W, JIT_A, JIT_A, (int)offsetof(struct soft_block, jit_plain));
+    jit_rr(g, 0x85 | O_W, JIT_A, JIT_A);
+    uint8_t *first = jit_jcc(g, CC_E);
+    jit_rr(g, 0xc1, 5, JIT_B);
+    jit_e8(g, 16);
+    jit_rx(g, 0x8b, JIT_B, JIT_A, JIT_B, 2, 0);
+    jit_imm64(g, JIT_A, (uintptr_t)&g->jit->count.bails);
+    jit_rm(g, 0xff | O_W, 0, JIT_A, 0);
+    jit_imm64(g, JIT_A, (uintptr_t)g->jit->rx);
+    jit_rr(g, 0x01 | O_W, JIT_A, JIT_B);
+    jit_rr(g, 0xff, 4, JIT_B);
+    jit_patch(first, g->at);
+    jit_load(g, JIT_A, JIT_ENV_OF(jit.tmp[0]));
     store_state(g);
     jit_rm(g, 0x8d | O_W, H_RDI, JIT_ENV, -SOFT_JIT_BIAS);
     jit_mov(g, H_RSI, JIT_A);
