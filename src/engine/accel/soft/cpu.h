@@ -210,7 +210,7 @@ struct soft_cpu {
 /* ---- state_key: everything a decoded block depends on besides its bytes ---------------------- */
 #define SOFT_KEY_CODE32   0x0001u  /* code_mode 32 */
 #define SOFT_KEY_CODE64   0x0002u  /* code_mode 64; neither: 16 */
-#define SOFT_KEY_STACK32  0x0004u
+#define SOFT_KEY_STACK32  0x0004u  /* never with CODE64 */
 #define SOFT_KEY_USER     0x0008u  /* CPL 3 */
 #define SOFT_KEY_PROT     0x0010u  /* CR0.PE and not VM: selectors are protected-mode ones */
 #define SOFT_KEY_STEP     0x0020u  /* soft_needs_step: blocks of one instruction */

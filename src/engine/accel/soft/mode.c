@@ -43,7 +43,7 @@ void soft_update_level(struct soft_cpu *cpu)
     cpu->stack32 = cpu->seg[GH_SS].attr & GH_SEG_DB;
     cpu->mmu_mode = (uint8_t)soft_mode_cpl(cpu, cpu->cpl);
     soft_use_tlb(cpu, cpu->ctx->set[cpu->mmu_mode]);
-    cpu->state_key = key | (cpu->stack32 ? SOFT_KEY_STACK32 : 0) | (cpu->cpl == 3 ? SOFT_KEY_USER : 0) |
+    cpu->state_key = key | (cpu->stack32 && cpu->code_mode != 64 ? SOFT_KEY_STACK32 : 0) | (cpu->cpl == 3 ? SOFT_KEY_USER : 0) |
                      (soft_needs_step(cpu) ? SOFT_KEY_STEP : 0);
 }
 
@@ -66,7 +66,8 @@ void soft_update_mode(struct soft_cpu *cpu)
     cpu->stack32 = cpu->seg[GH_SS].attr & GH_SEG_DB;
     cpu->mmu_mode = (uint8_t)soft_mode_cpl(cpu, cpu->cpl);
     soft_use_tlb(cpu, cpu->ctx->set[cpu->mmu_mode]);
-    if (cpu->stack32)
+    /* Not in 64-bit code: a kernel runs the same code with the SS of a system call and with the null SS of an exception. */
+    if (cpu->stack32 && cpu->code_mode != 64)
         key |= SOFT_KEY_STACK32;
     if (cpu->cpl == 3)
         key |= SOFT_KEY_USER;

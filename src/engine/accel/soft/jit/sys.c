@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What kernels do often and that needs no C code: CLI, STI, SWAPGS, PUSHF at level 0. */
+/* What kernels do often and that needs no C code: CLI, STI, STAC, CLAC, SWAPGS, PUSHF, MOV from CR0-CR4 at level 0. */
 #include "engine/accel/soft/jit/gen.h"
 #include "engine/accel/soft/vm.h"
 
@@ -70,6 +70,60 @@ static void pushf(struct jit_gen *g)
     jit_stack_add(g, -8);
 }
 
+/* From one half of the TLB to the other; the stack's way is the same one there. */
+static void other_half(struct jit_gen *g, enum soft_mmu_mode to)
+{
+    jit_env(g, 0xc6, 0, JIT_ENV_OF(mmu_mode));
+    jit_e8(g, to);
+    const int field[] = { JIT_ENV_OF(tlb), JIT_ENV_OF(jit.stack) };
+    for (unsigned i = 0; i < 2; i++) {                       /* add or sub qword, imm32 */
+        jit_env(g, 0x81 | O_W, to == SOFT_MMU_KERNEL ? 5 : 0, field[i]);
+        jit_e32(g, (uint32_t)sizeof ((struct soft_tlb_ctx *)0)->set[0]);
+    }
+}
+_Static_assert(SOFT_MMU_KERNEL_SMAP == SOFT_MMU_KERNEL + 1, "halves are neighbours");
+
+/* Where AC is clear already, as on most ways into a kernel, nothing happens. The handler serves a CPU without SMAP. */
+static void clac(struct jit_gen *g, const struct soft_insn *in)
+{
+    only_level_0(g);
+    jit_env(g, 0xf7, 0, JIT_ENV_OF(cr4));
+    jit_e32(g, (uint32_t)CR4_SMAP);
+    jit_slow_if(g, CC_E);
+    jit_env(g, 0xf7, 0, JIT_ENV_OF(rflags_rest));
+    jit_e32(g, FL_AC);
+    uint8_t *clear = jit_jcc(g, CC_E);
+    jit_env(g, 0x81, 4, JIT_ENV_OF(rflags_rest));
+    jit_e32(g, ~(uint32_t)FL_AC);
+    other_half(g, SOFT_MMU_KERNEL_SMAP);
+    jit_patch(clear, g->at);
+    jit_exit_jmp(g, (int32_t)g->off + in->len);
+}
+
+static void stac(struct jit_gen *g, const struct soft_insn *in)
+{
+    only_level_0(g);
+    jit_env(g, 0x80, 7, JIT_ENV_OF(mmu_mode));
+    jit_e8(g, SOFT_MMU_KERNEL_SMAP);
+    jit_slow_if(g, CC_NE);
+    jit_env(g, 0x81, 1, JIT_ENV_OF(rflags_rest));
+    jit_e32(g, FL_AC);
+    other_half(g, SOFT_MMU_KERNEL);
+    jit_exit_jmp(g, (int32_t)g->off + in->len);
+}
+
+static bool mov_from_cr(struct jit_gen *g, const struct soft_insn *in)
+{
+    static const int16_t field[] = { JIT_ENV_OF(cr0), 0, JIT_ENV_OF(cr2), JIT_ENV_OF(cr3), JIT_ENV_OF(cr4) };
+    if (in->reg > 4 || in->reg == 1 || in->rm == GH_RSP)
+        return false;
+    only_level_0(g);
+    unsigned h = jit_pinned(in->rm) == JIT_NONE ? JIT_A : jit_pinned(in->rm);
+    jit_load(g, h, field[in->reg]);
+    jit_done(g, in->rm, h);
+    return true;
+}
+
 bool jit_sys(struct jit_gen *g, const struct soft_insn *in)
 {
     switch (in->op) {
@@ -93,6 +147,16 @@ bool jit_sys(struct jit_gen *g, const struct soft_insn *in)
             return false;
         swapgs(g);
         return true;
+    case SOFT_OP_clac: case SOFT_OP_stac:
+        if (g->b->key & SOFT_KEY_USER || !g->mode64)
+            return false;
+        if (in->op == SOFT_OP_clac)
+            clac(g, in);
+        else
+            stac(g, in);
+        return true;
+    case SOFT_OP_mov_from_cr:
+        return !(g->b->key & SOFT_KEY_USER) && g->mode64 && mov_from_cr(g, in);
     default:
         return false;
     }
