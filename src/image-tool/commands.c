@@ -48,6 +48,28 @@ static void tell_space(struct tool *t, struct gh_image *img)
     tool_note(t, &note);
 }
 
+/* Before a copy begins: what src holds may be more than the file system of dst has left. Zeros in it will need nothing, so this
+ * is a note. */
+static void tell_need(struct tool *t, struct gh_image *src, struct gh_image *dst)
+{
+    struct gh_error note = { 0 };
+    uint64_t growth, left, held = 0, bytes = gh_image_bytes(src);
+    struct gh_map m;
+
+    if (gh_image_space(dst, &growth, &left) < 0 || growth <= left)
+        return;
+    for (uint64_t off = 0; off < bytes && held <= left; off += m.bytes) {
+        if (gh_image_map(src, off, bytes - off, &m) < 0)
+            return;
+        held += m.kind == GH_MAP_DATA || m.kind == GH_MAP_PACKED ? m.bytes : 0;
+    }
+    if (held <= left)
+        return;
+    gh_error_set(&note, -ENOSPC, "DiskSpaceShort", "“%s” holds more data than the %llu MiB that are left for “%s”. If they are used up, nothing new "
+                 "stays; make space, or choose another folder.", gh_image_label(src), (unsigned long long)(left >> 20), gh_image_label(dst));
+    tool_note(t, &note);
+}
+
 int tool_create(struct tool *t)
 {
     struct gh_error err = { 0 };
@@ -160,6 +182,8 @@ static int copy_to(struct tool *t, struct gh_image *src, const char *path, const
     struct gh_check_report rep;
     struct gh_image_draft *d = gh_image_draft_new(path, how, mode, err);
     struct gh_image *dst = d ? gh_image_draft_open(d, true, NULL, err) : NULL;
+    if (dst && !packed)
+        tell_need(t, src, dst);
     int r = !dst ? -EIO : packed ? gh_image_copy_packed(src, dst, &p, err) : gh_image_copy(src, dst, gh_image_draft_blank(d), &p, err);
 
     if (dst) {

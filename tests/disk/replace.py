@@ -234,6 +234,27 @@ def space(folder):
     check(note("create", f"{folder}/fixed.raw", MIB, "--to", "raw", "--variant", "fixed") == 0, "create: no note for what has its space")
     for f in os.listdir(folder):
         os.unlink(f"{folder}/{f}")
+    short(folder)
+
+
+def short(folder):
+    """What does not fit is announced, fails, and leaves nothing. On a small file system, where one may be made."""
+    full, small = f"{folder}/full.raw", f"{folder}/small"
+    with open(full, "wb") as f:
+        f.write(random.Random(4).randbytes(16 * MIB))
+    os.mkdir(small)
+    script = ('mount -t tmpfs -o size=8m none "$1" || exit 99; "$2" convert "$3" "$1/out.raw" --to raw --json; '
+              'code=$?; ls -A "$1"; exit $code')
+    p = subprocess.run(["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", small, args.tool, full],
+                       capture_output=True, text=True, timeout=300)
+    os.rmdir(small)
+    os.unlink(full)
+    if p.returncode == 99 or "unshare" in p.stderr:
+        print("no small file system could be made here: skipped")
+        return
+    notes = [json.loads(line)["note"]["id"] for line in p.stderr.splitlines() if line.startswith('{"note"')]
+    check(p.returncode != 0 and notes[:1] == ["DiskSpaceShort"], f"convert to a small file system: {p.returncode} {p.stdout} {p.stderr}")
+    check("out.raw" not in p.stdout.splitlines() and "gasthaus-new" not in p.stdout, f"convert to a small file system leaves {p.stdout}")
 
 
 with tempfile.TemporaryDirectory(prefix="gh-replace-", dir=os.environ.get("TMPDIR", "/var/tmp")) as folder:
