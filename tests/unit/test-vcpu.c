@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* vCPU threads on an accelerator that only counts: who runs when, what needs no machine lock, and where doorbells are. */
+#include <errno.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -32,7 +34,15 @@ static int vm_new(int fd, const struct gh_accel_config *cfg, struct gh_accel_vm 
     return 0;
 }
 static void vm_free(struct gh_accel_vm *vm) {}
-static int publish(struct gh_accel_vm *vm, const struct gh_flat_map *map, struct gh_error *err) { return 0; }
+static bool refuse_map;
+static unsigned pauses, resumes, paused_events;
+static char reason[64];
+static int publish(struct gh_accel_vm *vm, const struct gh_flat_map *map, struct gh_error *err)
+{
+    return refuse_map ? gh_error_set(err, -ENOSPC, "NoRoomForMap", "No room.") : 0;
+}
+static void on_pause(struct gh_accel_vm *vm) { pauses++; }
+static void on_resume(struct gh_accel_vm *vm) { resumes++; }
 static int vcpu_new(struct gh_accel_vm *vm, unsigned index, struct gh_vcpu **ret, struct gh_error *err)
 {
     vcpus[index].index = index;
@@ -111,13 +121,21 @@ static int ioeventfd(struct gh_accel_vm *vm, int fd, uint64_t at, unsigned width
 static const struct gh_accel_class counting = {
     .name = "soft", .vm_new = vm_new, .vm_free = vm_free, .publish = publish, .vcpu_new = vcpu_new, .vcpu_free = vcpu_free,
     .run = run, .kick = kick, .reset = reset, .set_intr = set_intr, .msi = msi, .dirty_harvest = harvest,
-    .ioeventfd = ioeventfd,
+    .ioeventfd = ioeventfd, .paused = on_pause, .resumed = on_resume,
 };
 
 static void stopped(void *opaque, int status)
 {
     atomic_store(&stop_status, (unsigned)status);
     gh_loop_quit(opaque, 0);
+}
+
+static void state_changed(void *opaque, enum gh_machine_state state, const struct gh_error *why)
+{
+    if (state != GH_MACHINE_PAUSED || !why || !why->code)
+        return;
+    paused_events++;
+    snprintf(reason, sizeof reason, "%s", why->id);
 }
 
 static const struct gh_device_config disk = { .class = "virtio-blk", .id = "disk", .option = { { "addr", "9.0" } } };
@@ -128,7 +146,7 @@ static struct gh_machine *machine(struct gh_loop *loop)
     struct gh_machine_config cfg = { .name = "counting", .memory_bytes = 16 << 20, .cpus = CPUS, .accel = &counting,
                                      .accel_fd = -1, .bios = { bios, sizeof bios }, .devices = &disk, .device_count = 1 };
     struct gh_error err = { 0 };
-    struct gh_machine_events events = { .opaque = loop, .stopped = stopped };
+    struct gh_machine_events events = { .opaque = loop, .stopped = stopped, .state = state_changed };
     struct gh_machine *m = NULL;
 
     CHECK_EQ(gh_machine_new(&cfg, loop, &events, &m, &err), 0);
@@ -224,6 +242,37 @@ static void doorbells_follow_their_register(struct gh_machine *m)
     pci_write(COMMAND, MEMORY);
 }
 
+/* The machine is paused. A map that the accelerator refuses keeps it there, with the reason, until one is taken. */
+static void a_refused_map_stops_the_machine(struct gh_machine *m, struct gh_loop *loop)
+{
+    unsigned resumed = resumes, before;
+
+    CHECK_EQ(pauses, 1);
+    CHECK_EQ(resumed, 1);                 /* the start */
+    refuse_map = true;
+    pci_write(0x20, 0xe0000000);
+    for (unsigned i = 0; i < 100 && !paused_events; i++)
+        CHECK(gh_loop_once(loop, 1000) >= 0);
+    CHECK_EQ(paused_events, 1);
+    CHECK_STR(reason, "NoRoomForMap");
+    reason[0] = 0;
+    before = atomic_load(&rounds);
+    gh_machine_resume(m);
+    nap(50);
+    CHECK_EQ(gh_machine_state(m), GH_MACHINE_PAUSED);
+    CHECK_EQ(paused_events, 2);
+    CHECK_STR(reason, "NoRoomForMap");
+    CHECK_EQ(resumes, resumed);
+    CHECK_EQ(atomic_load(&rounds), before);
+    refuse_map = false;
+    gh_machine_resume(m);
+    CHECK_EQ(gh_machine_state(m), GH_MACHINE_RUNNING);
+    CHECK_EQ(resumes, resumed + 1);
+    wait_rounds(PROBES);
+    gh_machine_pause(m);
+    CHECK_EQ(pauses, 2);
+}
+
 /* The main thread is slow to look: until it does, the guest goes no further, and its first word counts. */
 static void the_end_comes_before_the_next_instruction(struct gh_machine *m, struct gh_loop *loop)
 {
@@ -249,6 +298,7 @@ int main(void)
     nobody_runs_before_all_have_reset(m);
     counters_are_read_without_the_machine_lock(m);
     doorbells_follow_their_register(m);
+    a_refused_map_stops_the_machine(m, loop);
     the_end_comes_before_the_next_instruction(m, loop);
     gh_machine_free(m);
     CHECK(!bell.there);

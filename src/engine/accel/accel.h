@@ -141,7 +141,9 @@ struct gh_accel_class {
 
     void (*set_intr)(struct gh_vcpu *vcpu, bool level); /* the 8259's INTR pin */
     void (*nmi)(struct gh_vcpu *vcpu);
-    /* The vCPUs, stopped, go on after a pause: tells guests that can be told, lest their watchdogs bark. May be NULL. */
+    /* A pause begins, and ends, with every vCPU stopped: time that the accelerator itself keeps for the guest stands still
+     * in between, and guests that can be told are told. May be NULL, as where all time is env->now_ns. Main thread. */
+    void (*paused)(struct gh_accel_vm *vm);
     void (*resumed)(struct gh_accel_vm *vm);
     int  (*msi)(struct gh_accel_vm *vm, uint64_t address, uint32_t data);
     /* kvm: which GSIs are level and which vectors they use, so that EOIs exit. NULL elsewhere. */
@@ -155,8 +157,6 @@ struct gh_accel_class {
     /* A device wrote guest RAM by DMA: translated code there is stale. NULL: nothing to do. */
     void (*dma_written)(struct gh_accel_vm *vm, uint64_t gpa, uint64_t bytes);
     void (*set_a20)(struct gh_accel_vm *vm, bool on);  /* NULL where it cannot be masked */
-    int  (*clock_get)(struct gh_accel_vm *vm, uint64_t *ret_ns);
-    int  (*clock_set)(struct gh_accel_vm *vm, uint64_t ns);
     /* Debugging, with every vCPU stopped; any thread. NULL: not offered. debug: all points at once, -ENOSPC where the
      * hardware has fewer. debug_step: run returns GH_EXIT_DEBUG after one instruction; interrupts wait. */
     unsigned debug_points;              /* how many there can be; 0: debugging is not offered */

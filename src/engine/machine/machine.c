@@ -185,26 +185,33 @@ void gh_machine_post(struct gh_machine *m, void (*fn)(void *arg), void *arg)
         abort();
 }
 
-/* Lock held, all others out of the guest. */
+/* Lock held, all others out of the guest. Where nobody waits for the answer (err NULL) the machine pauses: a guest whose
+ * memory is not where it put it must not go on. */
 static int publish(struct gh_machine *m, struct gh_error *err)
 {
+    struct gh_error why = { 0 };
     int r = gh_memmap_render(&m->map);
 
-    if (r == 0)
-        r = m->cfg.accel->publish(m->vm, &m->map.slots, err);
-    if (r == 0)
+    if (r)
+        gh_error_set(&why, r, "NoMemory", "The host has no memory left for the view of the machine's memory; close other programs.");
+    else
+        r = m->cfg.accel->publish(m->vm, &m->map.slots, &why);
+    if (r == 0) {
         gh_doorbells_place(m);
+        return 0;
+    }
+    m->map.edited = true;              /* for the next try */
+    if (err)
+        *err = why;
+    else
+        gh_machine_request(m, GH_REQUEST_PAUSE, 0, &why);
     return r;
 }
 
 int gh_machine_publish(struct gh_machine *m, int self, struct gh_error *err)
 {
-    struct gh_error lost = { 0 };
-
     gh_vcpus_stop_others(m, self);
-    int r = m->map.edited ? publish(m, err ? err : &lost) : 0; /* another publisher may have been faster */
-    if (r && !err) /* nobody to tell, and a guest whose memory is not where it put it must not go on */
-        gh_machine_request(m, GH_REQUEST_PAUSE, 0, &lost);
+    int r = m->map.edited ? publish(m, err) : 0; /* another publisher may have been faster */
     gh_vcpus_go(m);
     return r;
 }
@@ -313,6 +320,8 @@ void gh_machine_pause(struct gh_machine *m)
         m->paused = true;
         gh_vcpus_park(m);
         gh_clock_stop(&m->clock);
+        if (m->cfg.accel->paused)
+            m->cfg.accel->paused(m->vm);
         gh_vcpus_unpark(m); /* they stay out: paused is set */
     }
     gh_machine_unlock(m);
@@ -322,9 +331,17 @@ void gh_machine_pause(struct gh_machine *m)
 
 void gh_machine_resume(struct gh_machine *m)
 {
+    struct gh_error err = { 0 };
+
     if (m->state == GH_MACHINE_STOPPED)
         return;
     gh_machine_lock(m);
+    if (m->paused && m->map.edited && gh_machine_publish(m, -1, &err)) {
+        gh_machine_unlock(m);
+        if (m->events.state)
+            m->events.state(m->events.opaque, GH_MACHINE_PAUSED, &err);
+        return;
+    }
     if (m->paused) {
         gh_clock_start(&m->clock);
         if (m->cfg.accel->resumed)

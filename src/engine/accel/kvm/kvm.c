@@ -94,22 +94,6 @@ static int kvm_vm_new(int fd, const struct gh_accel_config *cfg, struct gh_accel
     return 0;
 }
 
-static int kvm_clock_get(struct gh_accel_vm *vm, uint64_t *ret_ns)
-{
-    struct kvm_clock_data data = { 0 };
-
-    if (ioctl(vm->vm_fd, KVM_GET_CLOCK, &data))
-        return -errno;
-    *ret_ns = data.clock;
-    return 0;
-}
-
-static int kvm_clock_set(struct gh_accel_vm *vm, uint64_t ns)
-{
-    struct kvm_clock_data data = { .clock = ns };
-    return ioctl(vm->vm_fd, KVM_SET_CLOCK, &data) ? -errno : 0;
-}
-
 /* Reads other threads' plain counters; a torn value would only be seen, never used. */
 static void kvm_counters(struct gh_accel_vm *vm, void (*visit)(void *opaque, const char *name, uint64_t value),
                          void *opaque)
@@ -160,14 +144,13 @@ const struct gh_accel_class gh_accel_kvm = {
     .reset = kvm_reset,
     .set_intr = kvm_set_intr,
     .nmi = kvm_nmi,
+    .paused = kvm_paused,
     .resumed = kvm_resumed,
     .msi = kvm_msi,
     .ioapic_route = kvm_ioapic_route,
     .irqfd = kvm_irqfd,
     .ioeventfd = kvm_ioeventfd,
     .dirty_harvest = kvm_dirty_harvest,
-    .clock_get = kvm_clock_get,
-    .clock_set = kvm_clock_set,
     .debug_points = 4,
     .debug = kvm_debug,
     .debug_step = kvm_debug_step,

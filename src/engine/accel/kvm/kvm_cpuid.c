@@ -2,7 +2,8 @@
 /*
  * What CPUID shows: the kernel's supported set, cut down to the CPU model, completed per vCPU with
  * topology and the hypervisor leaves. Vendor, family and cache sizes stay the host's: the guest's
- * instructions run on it. Nested virtualization, PMU, SGX, AMX and processor trace are not offered.
+ * instructions run on it. Nested virtualization, PMU, SGX, AMX, control-flow
+ * enforcement and processor trace are not offered.
  * Intel SDM volume 2 (CPUID), AMD APM volume 3 appendix E, Linux Documentation/virt/kvm/x86/cpuid.rst.
  */
 #include <errno.h>
@@ -24,12 +25,16 @@ enum reg { EAX, EBX, ECX, EDX };
 
 /* Feature words: cut to the model where it has the leaf, and these bits never. */
 static const struct { uint32_t leaf, subleaf; enum reg reg; uint32_t never; bool from_model; } words[] = {
-    { 1, 0, ECX, BIT(3) /* MONITOR */ | BIT(5) /* VMX */ | BIT(6) /* SMX */ | BIT(27) /* OSXSAVE */, true },
-    { 1, 0, EDX, 0, true },
+    { 1, 0, ECX, BIT(2) /* DTES64 */ | BIT(3) /* MONITOR */ | BIT(5) /* VMX */ | BIT(6) /* SMX */ | BIT(15) /* PDCM */ |
+                 BIT(27) /* OSXSAVE */, true },
+    { 1, 0, EDX, BIT(21) /* DS */, true },
     { 7, 0, EBX, BIT(2) /* SGX */ | BIT(14) /* MPX */ | BIT(25) /* PT */, true },
-    { 7, 0, ECX, BIT(4) /* OSPKE */ | BIT(30) /* SGX_LC */, true },
-    { 7, 0, EDX, BIT(22) | BIT(24) | BIT(25) /* AMX */ | BIT(18) /* PCONFIG */ | BIT(19) /* LBR */, true },
-    { 7, 1, EAX, BIT(21) | BIT(22) /* AMX */, true },
+    { 7, 0, ECX, BIT(4) /* OSPKE */ | BIT(7) /* shadow stacks */ | BIT(30) /* SGX_LC */, true },
+    { 7, 0, EDX, BIT(22) | BIT(24) | BIT(25) /* AMX */ | BIT(18) /* PCONFIG */ | BIT(19) /* LBR */ | BIT(20) /* IBT */, true },
+    { 7, 1, EAX, BIT(17) /* FRED */ | BIT(21) | BIT(22) /* AMX */, true },
+    { 7, 1, EBX, 0, true },
+    { 7, 1, ECX, 0, true },
+    { 7, 1, EDX, BIT(8) /* AMX */ | BIT(18) /* supervisor shadow stacks */ | BIT(21) /* APX */, true },
     { 0xd, 1, EAX, BIT(3) /* XSAVES */ | BIT(4) /* XFD */, true },
     { 0x80000001, 0, ECX, BIT(2) /* SVM */ | BIT(10) /* IBS */ | BIT(23) /* PMU */, true },
     { 0x80000001, 0, EDX, 0, true },

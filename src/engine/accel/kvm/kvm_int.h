@@ -6,7 +6,8 @@
  *   kvm_probe.c  opening, measuring, error words    kvm_state.c  vCPU state in and out
  *   kvm_slots.c  memory slots, dirty log            kvm_cpuid.c  what CPUID shows
  *   kvm_irq.c    routes, MSI, irqfd, ioeventfd     kvm_debug.c  debugger's points and steps
- *   kvm_hyperv.c what Windows knows of a host
+ *   kvm_hyperv.c what Windows knows of a host       kvm_clock.c  time across a pause
+ *   kvm_stop.c   a CPU that cannot go on
  *
  * The local APIC is the kernel's, 8259, I/O APIC and PIT are ours (split irqchip). The kernel halts
  * vCPUs itself. A vCPU belongs to the thread that calls run; other threads only set its atomic
@@ -57,6 +58,7 @@ struct gh_accel_vm {
     struct kvm_route route[KVM_ROUTE_MAX];
     unsigned route_max;
     _Atomic uint64_t route_updates, msis;
+    struct { bool tsc_known, clock_known; uint64_t tsc, clock; } stood; /* when it was paused; main thread */
 };
 
 struct gh_vcpu {
@@ -84,6 +86,8 @@ int kvm_check_api(int fd, struct gh_error *err);
 /* kvm_slots.c */
 int  kvm_publish(struct gh_accel_vm *vm, const struct gh_flat_map *map, struct gh_error *err);
 int  kvm_dirty_harvest(struct gh_accel_vm *vm, unsigned slot_id, uint64_t *bitmap, size_t pages);
+/* What a guest address reads, or NULL. Machine lock, or a vCPU's thread in the guest. */
+const uint8_t *kvm_slot_host(const struct gh_accel_vm *vm, uint64_t gpa);
 void kvm_slots_fini(struct gh_accel_vm *vm);
 
 /* kvm_irq.c */
@@ -111,8 +115,17 @@ void kvm_run_vcpu(struct gh_vcpu *v, struct gh_exit *ret);
 void kvm_kick(struct gh_vcpu *v);
 void kvm_set_intr(struct gh_vcpu *v, bool level);
 void kvm_nmi(struct gh_vcpu *v);
-void kvm_resumed(struct gh_accel_vm *vm);
 int  kvm_kick_setup(struct gh_error *err); /* the signal's handler, once a process */
+
+/* kvm_clock.c; main thread, all vCPUs stopped */
+void kvm_paused(struct gh_accel_vm *vm);
+void kvm_resumed(struct gh_accel_vm *vm);
+
+/* kvm_stop.c: each fills ret with GH_EXIT_ERROR. */
+void kvm_stop_entry(struct gh_vcpu *v, struct gh_exit *ret);
+void kvm_stop_internal(struct gh_vcpu *v, struct gh_exit *ret);
+void kvm_stop_unknown(struct gh_vcpu *v, struct gh_exit *ret);
+void kvm_stop_failed(struct gh_vcpu *v, int error_number, struct gh_exit *ret);
 
 /* kvm_debug.c */
 int  kvm_debug(struct gh_accel_vm *vm, const struct gh_debug *debug, struct gh_error *err);

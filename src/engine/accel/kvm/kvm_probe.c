@@ -76,7 +76,8 @@ int kvm_check_api(int fd, struct gh_error *err)
         { KVM_CAP_SIGNAL_MSI, "MSI" },          { KVM_CAP_READONLY_MEM, "read-only memory" },
         { KVM_CAP_IMMEDIATE_EXIT, "immediate exit" }, { KVM_CAP_EXT_CPUID, "CPUID" },
         { KVM_CAP_XSAVE, "XSAVE" },             { KVM_CAP_VCPU_EVENTS, "vCPU events" },
-        { KVM_CAP_MP_STATE, "processor states" },
+        { KVM_CAP_MP_STATE, "processor states" }, { KVM_CAP_IRQ_ROUTING, "interrupt routes" },
+        { KVM_CAP_DEBUGREGS, "debug registers" }, { KVM_CAP_SET_IDENTITY_MAP_ADDR, "a place for its identity map" },
     };
     int version = ioctl(fd, KVM_GET_API_VERSION, 0);
 

@@ -63,18 +63,19 @@ static int keep_or_delete(struct gh_accel_vm *vm, const struct gh_flat_map *map,
             placed[i] = m->kept = true;
             if (m->slot.flags != map->slots[i].flags)
                 r = set_region(vm, k, &map->slots[i], true, err);
-            m->slot = map->slots[i];
+            if (!r)                    /* else the kernel has the old one, and the next publish tries again */
+                m->slot = map->slots[i];
         }
     }
     for (unsigned k = 0; k < vm->mem_count && !r; k++) {
         struct kvm_mem *m = &vm->mem[k];
         if (!m->used || m->kept)
             continue;
-        if (m->slot.flags & GH_SLOT_DIRTY)
-            r = remember_lost(vm, m->slot.id);
+        if (m->slot.flags & GH_SLOT_DIRTY && remember_lost(vm, m->slot.id))
+            r = kvm_fail(err, ENOMEM, "map guest memory");
         if (!r)
             r = set_region(vm, k, &m->slot, false, err);
-        m->used = false;
+        m->used = r != 0;
     }
     return r;
 }
@@ -160,6 +161,16 @@ int kvm_dirty_harvest(struct gh_accel_vm *vm, unsigned slot_id, uint64_t *bitmap
         or_pages(bitmap, pages, s->offset >> PAGE_SHIFT, log, count);
     }
     return 0;
+}
+
+const uint8_t *kvm_slot_host(const struct gh_accel_vm *vm, uint64_t gpa)
+{
+    for (unsigned k = 0; k < vm->mem_count; k++) {
+        const struct gh_slot *s = &vm->mem[k].slot;
+        if (vm->mem[k].used && gpa >= s->gpa && gpa - s->gpa < s->size)
+            return s->host + (gpa - s->gpa);
+    }
+    return NULL;
 }
 
 void kvm_slots_fini(struct gh_accel_vm *vm)

@@ -6,7 +6,6 @@
  * to take the vector it was given before it returns.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -15,7 +14,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/log.h"
 #include "engine/accel/kvm/kvm_int.h"
 
 static void kick_handler(int signal_number) {}
@@ -93,14 +91,6 @@ void kvm_nmi(struct gh_vcpu *v)
     poke(v);
 }
 
-void kvm_resumed(struct gh_accel_vm *vm)
-{
-    /* -EINVAL: this guest does not use the clock. */
-    for (unsigned i = 0; i < vm->vcpu_count; i++)
-        if (vm->vcpu[i])
-            ioctl(vm->vcpu[i]->fd, KVM_KVMCLOCK_CTRL, 0);
-}
-
 /* ---- Exits ----------------------------------------------------------------------------------- */
 /* Each fills ret and says whether run returns. */
 static bool exit_io(struct gh_vcpu *v, struct gh_exit *ret)
@@ -158,38 +148,15 @@ static bool exit_debug(struct gh_vcpu *v, struct gh_exit *ret)
     return true;
 }
 
-/* Where the guest stands, for the sentence. */
-static uint64_t guest_rip(struct gh_vcpu *v)
-{
-    struct kvm_regs regs;
-    return ioctl(v->fd, KVM_GET_REGS, &regs) ? 0 : regs.rip;
-}
-
 static bool exit_fail_entry(struct gh_vcpu *v, struct gh_exit *ret)
 {
-    ret->reason = GH_EXIT_ERROR;
-    gh_error_set(&ret->error, -EIO, "KvmEntryFailed", "The guest CPU %u stopped: the processor refused to "
-                 "enter the guest (reason %#llx) at %#llx. Reset the machine, or choose the accelerator soft.",
-                 v->index, (unsigned long long)v->run->fail_entry.hardware_entry_failure_reason,
-                 (unsigned long long)guest_rip(v));
+    kvm_stop_entry(v, ret);
     return true;
 }
 
 static bool exit_internal(struct gh_vcpu *v, struct gh_exit *ret)
 {
-    const char *why = v->run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION
-                          ? GH_WORD("KVM cannot emulate an instruction") : GH_WORD("KVM reports an internal error");
-    char data[17 * 16 + 1] = "";
-
-    /* For who reports it; newer kernels put the instruction's bytes among these words. */
-    for (unsigned i = 0; i < v->run->internal.ndata && i < 16; i++)
-        snprintf(data + strlen(data), sizeof data - strlen(data), " %llx", (unsigned long long)v->run->internal.data[i]);
-    gh_log(GH_LOG_WARN, "KVM's internal error %u comes with the words%s", v->run->internal.suberror, data[0] ? data : " (none)");
-
-    ret->reason = GH_EXIT_ERROR;
-    gh_error_set(&ret->error, -EIO, "KvmInternalError", "The guest CPU %u stopped: %s (%u) at %#llx. Reset "
-                 "the machine, or choose the accelerator soft.", v->index, why, v->run->internal.suberror,
-                 (unsigned long long)guest_rip(v));
+    kvm_stop_internal(v, ret);
     return true;
 }
 
@@ -224,10 +191,7 @@ static bool dispatch(struct gh_vcpu *v, struct gh_exit *ret)
         return exits[reason](v, ret);
     }
     v->other_exits++;
-    ret->reason = GH_EXIT_ERROR;
-    gh_error_set(&ret->error, -EIO, "KvmUnknownExit", "The guest CPU %u stopped: KVM left the guest for "
-                 "reason %u, which is not handled, at %#llx. Reset the machine.", v->index, reason,
-                 (unsigned long long)guest_rip(v));
+    kvm_stop_unknown(v, ret);
     return true;
 }
 
@@ -314,8 +278,7 @@ void kvm_run_vcpu(struct gh_vcpu *v, struct gh_exit *ret)
                 drain_signal();
             }
         } else if (r != EAGAIN) {
-            ret->reason = GH_EXIT_ERROR;
-            kvm_fail(&ret->error, r, "run the guest");
+            kvm_stop_failed(v, r, ret);
             return;
         }
     }
