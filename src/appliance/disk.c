@@ -191,6 +191,28 @@ static int examine_disk(struct gh_package *p, struct gh_appliance *a, struct gh_
     return 0;
 }
 
+/* A path of the computer that the machine comes from: the longest end of it that is a file here, below the description's folder. */
+static int find_moved(struct gh_package *p, struct gh_appliance *a, struct gh_appliance_medium *m, char path[PATH_MAX])
+{
+    const char *s = m->source;
+    bool windows = strchr(s, '\\') != NULL;
+    char here[1024];
+
+    if ((!windows && strncmp(s, "/vmfs/", 6)) || snprintf(here, sizeof here, "%s", s) >= (int)sizeof here)
+        return -ENOENT;
+    for (char *c = here; *c && windows; c++)
+        if (*c == '\\')
+            *c = '/';
+    for (const char *end = here; end; end = strchr(end, '/')) {
+        end += *end == '/';
+        if (gh_package_name_is_plain(end) && !gh_package_resolve(p, end, path, NULL)) {
+            gh_appliance_note(a, GH_CHANGED, _("“%.200s” is a place on another computer; “%.200s” beside the description is taken"), s, end);
+            return 0;
+        }
+    }
+    return -ENOENT;
+}
+
 int gh_media_locate(struct gh_package *p, struct gh_appliance *a, struct gh_error *err)
 {
     unsigned disks = 0, others = 0;
@@ -213,6 +235,10 @@ int gh_media_locate(struct gh_package *p, struct gh_appliance *a, struct gh_erro
             m->bytes = member ? member->bytes : 0;
         } else {
             r = gh_package_resolve(p, m->source, path, err);
+            if (r < 0 && !find_moved(p, a, m, path)) {
+                r = 0;
+                memset(err, 0, sizeof *err);
+            }
             m->missing = r == -ENOENT;
             if (!r)
                 gh_appliance_text_new(&m->path, path, PATH_MAX);

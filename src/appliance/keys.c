@@ -3,6 +3,8 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <glib.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -37,12 +39,31 @@ static char *value_end(char *p, bool lists)
     return p;
 }
 
+/* VMware on Windows writes its host's code page: what is no UTF-8 is read as windows-1252, of which latin-1 is a part. out has
+ * room for three bytes each. */
+static void take_text(char *out, const char *text, size_t bytes)
+{
+    static const uint16_t upper[32] = {
+        0x20ac, 0xfffd, 0x201a, 0x0192, 0x201e, 0x2026, 0x2020, 0x2021, 0x02c6, 0x2030, 0x0160, 0x2039, 0x0152, 0xfffd, 0x017d, 0xfffd,
+        0xfffd, 0x2018, 0x2019, 0x201c, 0x201d, 0x2022, 0x2013, 0x2014, 0x02dc, 0x2122, 0x0161, 0x203a, 0x0153, 0xfffd, 0x017e, 0x0178,
+    };
+
+    if (g_utf8_validate_len(text, strnlen(text, bytes), NULL)) {
+        memcpy(out, text, bytes);
+        return;
+    }
+    for (size_t i = 0; i < bytes; i++) {
+        unsigned char c = (unsigned char)text[i];
+        out += g_unichar_to_utf8(c >= 0x80 && c < 0xa0 ? upper[c - 0x80] : c, out);
+    }
+}
+
 int gh_keys_read(struct gh_keys *k, const char *text, size_t bytes, bool lists, const char *label, struct gh_error *err)
 {
-    *k = (struct gh_keys){ .store = calloc(1, bytes + 1), .pair = calloc(GH_KEYS_MAX, sizeof *k->pair) };
+    *k = (struct gh_keys){ .store = calloc(1, bytes * 3 + 1), .pair = calloc(GH_KEYS_MAX, sizeof *k->pair) };
     if (!k->store || !k->pair)
         return gh_error_set(err, -ENOMEM, "NoMemory", "The host has no memory left.");
-    memcpy(k->store, text, bytes);
+    take_text(k->store, text, bytes);
     char *p = k->store;
     if (!strncmp(p, "\xef\xbb\xbf", 3))
         p += 3;

@@ -35,7 +35,11 @@ bool gh_appliance_wants(const struct gh_appliance *a, const char *name, const ch
     char plain[sizeof a->snapshot];
 
     gh_appliance_text(plain, sizeof plain, name);
-    return a->snapshot[0] && (!strcmp(a->snapshot, plain) || (id[0] && !strcasecmp(a->snapshot, id)));
+    if (!a->snapshot[0] || !strcmp(a->snapshot, plain))
+        return a->snapshot[0];
+    /* The file writes ids in braces, VBoxManage prints them without. */
+    size_t n = strlen(id);
+    return n && (!strcasecmp(a->snapshot, id) || (a->snapshot[0] == '{' && !strncasecmp(a->snapshot + 1, id, n) && !strcmp(a->snapshot + 1 + n, "}")));
 }
 
 int gh_appliance_from_snapshot(struct gh_appliance *a, bool found, bool memory, const char *path, struct gh_error *err)
@@ -50,6 +54,11 @@ int gh_appliance_from_snapshot(struct gh_appliance *a, bool found, bool memory, 
     }
     if (!found)
         return gh_error_set(err, -ENOENT, "SnapshotUnknown", "“%s” has no snapshot “%s”. Its report without that names all it has.", path, a->snapshot);
+    for (unsigned i = 0; i < a->snapshot_count; i++)
+        if (gh_appliance_wants(a, a->snapshots[i].name, a->snapshots[i].id) && a->snapshots[i].name[0]) {
+            snprintf(a->snapshot, sizeof a->snapshot, "%s", a->snapshots[i].name); /* it may have been asked for by its id */
+            break;
+        }
     gh_appliance_note(a, GH_KEPT, _("The disks as they were at the snapshot “%.100s”"), a->snapshot);
     gh_appliance_note(a, GH_DROPPED, _("What came after that snapshot, the current state included; the source keeps it"));
     if (memory)

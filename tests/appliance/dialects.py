@@ -3,6 +3,7 @@
 """Machines of every kind that gasthaus-image reads: what the report says, and that the disk's content arrives."""
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -114,6 +115,34 @@ for label, make, names, folder, now in (
         for bad in ("no such one", "Inner " * 30):
             code, out, err = image("inspect", "--json", "--snapshot", bad, path)
             check(code == 1 and json.loads(out)["error"]["id"] == "SnapshotUnknown", f"{label}: an unknown snapshot: {out}{err}")
+# An id in braces, as the file has it; the machine is still called by the snapshot's name.
+with tempfile.TemporaryDirectory(prefix="gh-appl-") as d:
+    path, raw = samples.vbox(d, TOOL)
+    code, out, err = image("inspect", "--json", "--snapshot", "{22222222-0000-4000-8000-000000000001}", path)
+    check(code == 0 and json.loads(out)["name"] == "Win Machine (Before the update)", f"a snapshot by its id in braces: {out} {err}")
+
+# Paths of the computer it was made on, of Windows or ESXi: the disks lie beside the description here. Text in Windows' code page.
+def moved(label, make, change, encoding="utf-8"):
+    with tempfile.TemporaryDirectory(prefix="gh-appl-") as d:
+        path, raw = make(d)
+        text = change(open(path, encoding="utf-8").read())
+        open(path, "w", encoding=encoding).write(text)
+        os.mkdir(f"{d}/out")
+        code, out, err = image("import", "--json", path, f"{d}/out")
+        lines = json.loads(out).get("lines", []) if code == 0 else []
+        check(code == 0 and (encoding != "utf-8" or any("another computer" in x["text"] for x in lines if x["kind"] == "changed")), f"{label}: {out} {err}")
+        p = subprocess.run(["qemu-img", "compare", "-f", "raw", "-F", "qcow2", raw, f"{d}/out/disk.qcow2"], capture_output=True, text=True)
+        check(p.returncode == 0, f"{label}: its disk: {p.stdout}{p.stderr}")
+        return json.loads(out) if code == 0 else {}
+
+
+moved(".vbox with Windows paths", lambda d: samples.vbox(d, TOOL), lambda t: re.sub(r'location="([^"/]*/)?([^"]*\.vdi)"',
+      lambda m: 'location="C:\\Users\\Jörg\\Win Machine\\' + (m[1] or "").replace("/", "\\") + m[2] + '"', t))
+for place in ("D:\\VMs\\Old Linux\\", "/vmfs/volumes/datastore1/Old Linux/"):
+    moved(f".vmx with {place}", samples.vmx, lambda t: t.replace('fileName = "Old Linux', f'fileName = "{place}Old Linux'))
+got = moved(".vmx of a German Windows", samples.vmx, lambda t: re.sub('displayName = ".*"', 'displayName = "Bürorechner – groß"', t).replace('"UTF-8"', '"windows-1252"'), "windows-1252")
+check(got.get("name") == "Bürorechner – groß", f"its name: {got.get('name')}")
+
 with tempfile.TemporaryDirectory(prefix="gh-appl-") as d:
     path, raw = samples.quickemu(d)
     code, out, err = image("inspect", "--json", "--snapshot", "x", path)
