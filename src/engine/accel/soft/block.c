@@ -587,8 +587,17 @@ static bool goes_on(const struct soft_block *b, const struct soft_insn *last)
            (int64_t)last->imm >= 0 && b->key & SOFT_KEY_CODE64 && !b->second;
 }
 
-/* The block that begins at host, not translated yet and run so often. */
-static struct soft_block *successor(struct soft_cpu *cpu, const uint8_t *host, uint32_t runs)
+/* Its last instruction jumps to host on a condition. */
+static bool jumps_to(const struct soft_block *b, const uint8_t *host)
+{
+    const struct soft_insn *last = &b->insn[b->count - 1];
+    return last->klass == K_JCC && last->op != SOFT_OP_INVALID && last->flags & SOFT_F_END && last->opsize == 8 &&
+           (int64_t)b->bytes + (int64_t)last->imm == host - b->host;
+}
+
+/* The block that begins at host, run so often and not translated yet; or one that is and leads back to first: a loop is
+ * worth its second translation. */
+static struct soft_block *successor(struct soft_cpu *cpu, const uint8_t *host, uint32_t runs, const uint8_t *first)
 {
     struct cpu_page *p = cpu_page(state_of(cpu), (uintptr_t)host & ~(uintptr_t)0xfff);
     struct soft_block *b = p ? p->by_granule[((uintptr_t)host & 0xfff) >> GRANULE_SHIFT] : NULL;
@@ -596,7 +605,7 @@ static struct soft_block *successor(struct soft_cpu *cpu, const uint8_t *host, u
         b = b->next;
     if (!b && !runs)
         b = decode_block(cpu, host, 0x1000 - ((uintptr_t)host & 0xfff));
-    return b && !b->jit && b->runs >= runs ? b : NULL;
+    return b && b->runs >= runs && (!b->jit || jumps_to(b, first)) ? b : NULL;
 }
 
 struct soft_block *soft_block_extend(struct soft_cpu *cpu, struct soft_block *b, uint32_t runs)
@@ -607,7 +616,7 @@ struct soft_block *soft_block_extend(struct soft_cpu *cpu, struct soft_block *b,
         return b;
     memcpy(insn, b->insn, count * sizeof *insn);
     while (goes_on(b, &insn[count - 1]) && ((uintptr_t)b->host & 0xfff) + bytes < 0x1000) {
-        const struct soft_block *s = successor(cpu, b->host + bytes, runs);
+        const struct soft_block *s = successor(cpu, b->host + bytes, runs, b->host);
         if (!s || count + s->count > SOFT_BLOCK_INSNS)
             break;
         insn[count - 1].fn = soft_op_jcc_on;
