@@ -9,18 +9,12 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import samples
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import samples  # noqa: E402
+import checks  # noqa: E402
+from checks import check  # noqa: E402
 
 TOOL = sys.argv[1]
-checks = failed = 0
-
-
-def check(ok, what):
-    global checks, failed
-    checks += 1
-    if not ok:
-        failed += 1
-        print("FAILED:", what)
 
 
 def image(*args):
@@ -224,5 +218,4 @@ with tempfile.TemporaryDirectory(prefix="gh-appl-") as d:
     p = subprocess.run(["qemu-img", "compare", "-f", "raw", "-F", "qcow2", raw, f"{d}/out/disk.qcow2"], capture_output=True, text=True)
     check(code == 0 and p.returncode == 0, f"a base disk elsewhere, allowed: {out}{err}{p.stdout}{p.stderr}")
 
-print(f"{checks} checks, {failed} failed")
-sys.exit(1 if failed else 0)
+checks.end()

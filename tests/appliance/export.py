@@ -12,17 +12,12 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import checks  # noqa: E402
+from checks import check  # noqa: E402
+
 TOOL = sys.argv[1]
-checks = failed = 0
 rnd = random.Random(4)
-
-
-def check(ok, what):
-    global checks, failed
-    checks += 1
-    if not ok:
-        failed += 1
-        print("FAILED:", what)
 
 
 def limit(size):
@@ -126,5 +121,4 @@ with tempfile.TemporaryDirectory(prefix="gh-export-") as d:
     code, said = export(d, [a], "y.ovf")
     check(code == 1 and "FileExists" in said and open(f"{d}/y.mf").read() == "mine" and visible(d) == ["y.mf"], f"a manifest without description: {said} {visible(d)}")
 
-print(f"{checks} checks, {failed} failed")
-sys.exit(1 if failed else 0)
+checks.end()

@@ -7,7 +7,6 @@ import io
 import json
 import os
 import random
-import resource
 import shutil
 import struct
 import subprocess
@@ -17,25 +16,19 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import samples as s
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import samples as s  # noqa: E402
+import checks  # noqa: E402
+from checks import check  # noqa: E402
 
 TOOL = sys.argv[1]
 SANITIZED = b"__asan_init" in open(TOOL, "rb").read()
-checks = failed = 0
 worst_kib, worst_s = 0, 0.0
 TOP = tempfile.mkdtemp(prefix="gh-hostile-")
 OUTSIDE = f"{TOP}/outside"
 os.mkdir(OUTSIDE)
 SECRET = f"{OUTSIDE}/secret.raw"
 s.raw_disk(SECRET, mib=4, seed=99)
-
-
-def check(ok, what):
-    global checks, failed
-    checks += 1
-    if not ok:
-        failed += 1
-        print("FAILED:", what)
 
 
 def tree(folder):
@@ -368,6 +361,5 @@ for fmt, codes in formats.items():
     check(all(c == 1 for c in codes), f"{fmt}: {sum(1 for c in codes if c == 1)} of 40 cuts were refused")
 
 shutil.rmtree(TOP)
-print(f"{checks} checks, {failed} failed; most memory {worst_kib >> 10} MiB, longest {worst_s:.1f} s{'' if STRACE else '; without strace'}; "
-      f"truncated refused: { {f: sum(1 for c in v if c == 1) for f, v in formats.items()} }")
-sys.exit(1 if failed else 0)
+checks.end(f"most memory {worst_kib >> 10} MiB, longest {worst_s:.1f} s{'' if STRACE else '; without strace'}",
+           f"truncated refused: { {f: sum(1 for c in v if c == 1) for f, v in formats.items()} }")

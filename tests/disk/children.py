@@ -8,16 +8,11 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import checks  # noqa: E402
+from checks import check  # noqa: E402
+
 TOOL = sys.argv[1]
-checks = failed = 0
-
-
-def check(ok, what):
-    global checks, failed
-    checks += 1
-    if not ok:
-        failed += 1
-        print("FAILED:", what)
 
 
 def run(*args):
@@ -89,5 +84,4 @@ with tempfile.TemporaryDirectory(prefix="gh-children-") as d:
     code, out = run(TOOL, "commit", f"{d}/top.qcow2")
     check(code in (0, 1) and open(f"{d}/base.qcow2", "rb").read(4) == head[:4], f"an uncounted header is overwritten: {code} {out}")
 
-print(f"{checks} checks, {failed} failed")
-sys.exit(1 if failed else 0)
+checks.end()

@@ -11,17 +11,12 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import checks  # noqa: E402
+from checks import check  # noqa: E402
+
 TOOL = sys.argv[1]
-checks = failed = 0
 PAST = time.time_ns() - 3600 * 10**9 + 123456789  # so that no later change falls into the same tick of a clock
-
-
-def check(ok, what):
-    global checks, failed
-    checks += 1
-    if not ok:
-        failed += 1
-        print("FAILED:", what)
 
 
 def run(*args):
@@ -228,5 +223,4 @@ for fmt in ("vdi", "vhd", "vhdx", "vmdk"):
         check(ids[0] == ids[1] and (ids[0] or fmt == "vmdk"), f"{fmt}: compact keeps the id: {ids}")
         check(run(TOOL, "hash", top) == (0, content), f"{fmt}: the child reads the same")
 
-print(f"{checks} checks, {failed} failed")
-sys.exit(1 if failed else 0)
+checks.end()

@@ -18,22 +18,17 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import checks  # noqa: E402
+from checks import check  # noqa: E402
+
 ap = argparse.ArgumentParser()
 ap.add_argument("tool")
 ap.add_argument("--kills", type=int, default=500 if os.environ.get("GH_ALL") else 20)
 ap.add_argument("--seed", type=int, default=1)
 args = ap.parse_args()
 rnd = random.Random(args.seed)
-checks = failed = 0
 MIB = 1 << 20
-
-
-def check(ok, what):
-    global checks, failed
-    checks += 1
-    if not ok:
-        failed += 1
-        print("FAILED:", what, flush=True)
 
 
 def run(*cmd):
@@ -274,5 +269,4 @@ with tempfile.TemporaryDirectory(prefix="gh-replace-", dir=os.environ.get("TMPDI
     for i in range(max(5, args.kills // 4)):
         merge(folder, ("vdi", "qcow2", "vmdk", "vhd", "vhdx")[i % 5])
     check(over.killed > 0, "nothing was killed in time")
-print(f"{checks} checks, {failed} failed; {over.killed} killed, {over.cancelled} cancelled, {over.merges} merges interrupted")
-sys.exit(1 if failed else 0)
+checks.end(f"{over.killed} killed, {over.cancelled} cancelled, {over.merges} merges interrupted")
