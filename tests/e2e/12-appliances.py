@@ -3,12 +3,10 @@
 # gasthaus-test: short 400
 """Import and export by the command line: report, machine, content, round trip, cancel, refusals that leave nothing."""
 import hashlib
-import json
 import os
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 
 from guestlib import BUILD, Engine, check
@@ -179,6 +177,7 @@ with Engine("appliances") as e:
         for _ in range(int(os.environ.get("GH_BIG_MIB", "700"))):
             f.write(block)
         f.truncate(f.tell() // 512 * 512)
+
     def begin_and_hold():
         """The copying child is held, so that a fast computer is not done before the key comes; None: it was done all the same."""
         p = subprocess.Popen([f"{BUILD}/src/cli/gasthausctl", "import", f"{big}/big.raw"], env=e.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -194,33 +193,31 @@ with Engine("appliances") as e:
         p.stderr.close()
         e.ctl("delete", "big")
         return None
-    held = next(filter(None, (begin_and_hold() for _ in range(10))), None)
-    check(held, "the copy has begun and is held")
-    p, child = held
-    check(len(child) == 1, "by one child")
+
+    def held_import():
+        held = next(filter(None, (begin_and_hold() for _ in range(10))), None)
+        check(held and len(held[1]) == 1, "the copy has begun, by one child, and is held")
+        return held[0], held[1][0]
+
+    p, child = held_import()
     p.send_signal(2)
     time.sleep(0.5)
-    os.kill(child[0], signal.SIGCONT)
+    os.kill(child, signal.SIGCONT)
     _, err = p.communicate(timeout=60)
     check(p.returncode == 1 and "[Cancelled]" in err, f"Ctrl+C cancels: status {p.returncode}, {err.strip()}")
     check(sorted(os.listdir(e.machines)) == left, "and leaves nothing")
 
     # A second daemon on the same folder, as of another session: what the first one imports stays.
-    p = subprocess.Popen([f"{BUILD}/src/cli/gasthausctl", "import", f"{big}/big.raw"], env=e.env, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    deadline, hidden, child = time.time() + 60, [], []
-    while time.time() < deadline and not (hidden and child): # the file is looked into first, by a child too
-        time.sleep(0.01)
-        hidden = [n for n in os.listdir(e.machines) if n.startswith(".importing-")]
-        child = hidden and e.processes("gasthaus-image")
-    check(len(child) == 1, "an import goes on")
-    os.kill(child[0], signal.SIGSTOP)
+    p, child = held_import()
+    hidden = [n for n in os.listdir(e.machines) if n.startswith(".importing-")]
     os.mkdir(f"{e.folder}/run2", 0o700)
     os.mkdir(f"{e.machines}/.importing-left-behind")
     other = dict(e.env, XDG_RUNTIME_DIR=f"{e.folder}/run2")
     subprocess.run([f"{BUILD}/src/cli/gasthausctl", "list"], env=other, check=True, stdout=subprocess.DEVNULL, timeout=60)
     now = [n for n in os.listdir(e.machines) if n.startswith(".importing-")]
     check(len(hidden) == 1 and now == hidden, f"a second daemon leaves the import of a live one and removes the rest: {now}")
-    os.kill(child[0], signal.SIGCONT)
+    os.kill(child, signal.SIGCONT)
+    p.stderr.close()
     check(p.wait(120) == 0, "which ends well")
     e.ctl("delete", "big")
     for pid in e.processes("gasthausd"):
@@ -228,11 +225,10 @@ with Engine("appliances") as e:
             os.kill(pid, signal.SIGTERM)
 
     # The daemon killed in the middle: the next one cleans up.
-    p = subprocess.Popen([f"{BUILD}/src/cli/gasthausctl", "import", f"{big}/big.raw"], env=e.env, stderr=subprocess.DEVNULL)
-    deadline = time.time() + 60
-    while time.time() < deadline and not [n for n in os.listdir(e.machines) if n.startswith(".importing-")]:
-        time.sleep(0.01)
+    p, child = held_import()
     e.kill_daemon()
+    os.kill(child, signal.SIGCONT)
+    p.stderr.close()
     check(p.wait(60) != 0, "an import whose daemon died fails")
     deadline = time.time() + 20
     while e.processes("gasthaus-image") and time.time() < deadline:
