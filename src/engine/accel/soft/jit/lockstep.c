@@ -67,6 +67,7 @@ static void give(struct soft_cpu *cpu, const struct state *s)
     cpu->kernel_gs_base = s->gs[1];
     cpu->aflags = s->aflags;
     cpu->rflags_rest = s->rest;
+    soft_update_level(cpu);                  /* STAC and CLAC choose the half of the TLB */
     cpu->mxcsr = s->mxcsr;
     memcpy(cpu->ymm, s->ymm, sizeof s->ymm);
     memcpy(&cpu->x87, s->x87, sizeof s->x87);
