@@ -134,7 +134,7 @@ class Process:
 
 
 def cpu_seconds(pgid):
-    """User and system time of all processes of a group so far."""
+    """User and system time of all processes of a group so far, and of the ended ones they waited for."""
     total = 0
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -142,7 +142,7 @@ def cpu_seconds(pgid):
         except OSError:
             continue
         if int(fields[2]) == pgid:
-            total += int(fields[11]) + int(fields[12])
+            total += sum(map(int, fields[11:15]))
     return total / os.sysconf("SC_CLK_TCK")
 
 
