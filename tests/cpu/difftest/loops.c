@@ -30,6 +30,20 @@ struct gen { struct dt_case *c; unsigned pointer[3], data[5], index, counter, po
 
 static void put(struct gen *g, unsigned v) { g->c->bytes[g->c->len++] = (uint8_t)v; }
 
+/* ModRM: a register, and [base (+ index << scale) + disp] or the register base. */
+static void operand(struct gen *g, unsigned reg, bool mem, bool indexed, unsigned base, int disp)
+{
+    if (!mem) {
+        put(g, 0xc0 | (reg & 7) << 3 | (base & 7));
+        return;
+    }
+    bool sib = indexed || (base & 7) == 4;
+    put(g, 0x40 | (reg & 7) << 3 | (sib ? 4 : base & 7));
+    if (sib)
+        put(g, (indexed ? (unsigned)rnd(3) << 6 | (g->index & 7) << 3 : 4u << 3) | (base & 7));
+    put(g, (uint8_t)disp);
+}
+
 /* A ModRM instruction with a register and [pointer (+ index << scale) + disp], or a register. */
 static void insn(struct gen *g, unsigned prefix, bool wide, const char *opcode, unsigned n, unsigned reg, int pointer, unsigned rm, int disp)
 {
@@ -40,15 +54,7 @@ static void insn(struct gen *g, unsigned prefix, bool wide, const char *opcode, 
     put(g, 0x40 | wide << 3 | (reg >> 3) << 2 | (indexed ? (index >> 3) << 1 : 0) | base >> 3);
     for (unsigned i = 0; i < n; i++)
         put(g, (uint8_t)opcode[i]);
-    if (!mem) {
-        put(g, 0xc0 | (reg & 7) << 3 | (rm & 7));
-        return;
-    }
-    bool sib = indexed || (base & 7) == 4;
-    put(g, 0x40 | (reg & 7) << 3 | (sib ? 4 : base & 7));
-    if (sib)
-        put(g, (indexed ? (unsigned)rnd(3) << 6 | (index & 7) << 3 : 4u << 3) | (base & 7));
-    put(g, (uint8_t)disp);
+    operand(g, reg, mem, indexed, base, disp);
 }
 
 /* The same with a VEX prefix: map 1 to 3, pp 0 to 3, length, vvvv. */
@@ -61,15 +67,7 @@ static void vex(struct gen *g, unsigned map, unsigned pp, bool wide, bool l, uns
     put(g, (~reg & 8) << 4 | (indexed && index & 8 ? 0 : 0x40u) | (~base & 8) << 2 | map);
     put(g, (unsigned)wide << 7 | (~v & 15) << 3 | (unsigned)l << 2 | pp);
     put(g, opcode);
-    if (!mem) {
-        put(g, 0xc0 | (reg & 7) << 3 | (rm & 7));
-        return;
-    }
-    bool sib = indexed || (base & 7) == 4;
-    put(g, 0x40 | (reg & 7) << 3 | (sib ? 4 : base & 7));
-    if (sib)
-        put(g, (indexed ? (unsigned)rnd(3) << 6 | (index & 7) << 3 : 4u << 3) | (base & 7));
-    put(g, (uint8_t)disp);
+    operand(g, reg, mem, indexed, base, disp);
 }
 
 static bool has_vex(void)

@@ -295,6 +295,8 @@ unsigned jit_memory_bytes(const struct soft_insn *in);   /* of an integer instru
 unsigned jit_simd_bytes(const struct soft_insn *in);     /* of an SSE or VEX instruction's (simd.c) */
 unsigned jit_vex_bytes(const struct soft_insn *in);
 void jit_simd_enter(struct jit_gen *g);                  /* the guest's vector registers are in the host's from here on */
+/* SSE or VEX, encoded as op, with its registers or the operand that is at hand; imm: its last byte, -1: none. */
+void jit_simd_copy(struct jit_gen *g, const struct soft_insn *in, uint32_t op, int imm);
 bool jit_host_has_avx(void);                             /* and all else of x86-64-v3 that vex.c copies */
 /* What thunk_bail calls: the code of the plain version at an instruction; NULL: leave to the run loop. */
 const uint8_t *soft_jit_bail(struct soft_cpu *cpu, struct soft_block *b, uint32_t what);

@@ -55,6 +55,8 @@ static bool reg_is_general(unsigned op)
     switch (op) {
     case SOFT_OP_cvttss2si: case SOFT_OP_cvttsd2si: case SOFT_OP_cvtss2si: case SOFT_OP_cvtsd2si:
     case SOFT_OP_movmskps: case SOFT_OP_movmskpd: case SOFT_OP_pmovmskb_x: case SOFT_OP_pextrw_x:
+    case SOFT_OP_vcvttss2si: case SOFT_OP_vcvttsd2si: case SOFT_OP_vcvtss2si: case SOFT_OP_vcvtsd2si:
+    case SOFT_OP_vmovmskps: case SOFT_OP_vmovmskpd: case SOFT_OP_vpmovmskb: case SOFT_OP_vpextrw:
         return true;
     default:
         return false;
@@ -152,6 +154,39 @@ static void memory(struct jit_gen *g, const struct soft_insn *in, const struct s
     }
 }
 
+void jit_simd_copy(struct jit_gen *g, const struct soft_insn *in, uint32_t op, int imm)
+{
+    const struct soft_op_row *r = &soft_rows[in->op];
+    bool general = in->klass == K_SSE_GPR && !compares_strings(in->op);
+    unsigned guest = JIT_NONE, host = JIT_NONE; /* the general register that is written */
+    if (r->form == F_M_I8) {                 /* shifts by an immediate */
+        jit_rr(g, op, in->modrm >> 3 & 7, in->rm);
+    } else if (general && reg_is_general(in->op)) {
+        guest = in->reg;
+        host = jit_pinned(guest) == JIT_NONE ? JIT_A : jit_pinned(guest);
+        if (in->is_mem)
+            jit_mem(g, op, host);
+        else
+            jit_rr(g, op, host, in->rm);
+    } else if (in->is_mem) {
+        jit_mem(g, op, in->reg);
+    } else if (general && r->attr & A_ST) {
+        guest = in->rm;
+        host = jit_pinned(guest) == JIT_NONE ? JIT_B : jit_pinned(guest);
+        jit_rr(g, op, in->reg, host);
+    } else if (general) {
+        jit_rr(g, op, in->reg, jit_use(g, in->rm, JIT_B));
+    } else {
+        jit_rr(g, op, in->reg, in->rm);
+    }
+    if (imm >= 0)
+        jit_e8(g, (unsigned)imm);
+    if (guest != JIT_NONE)
+        jit_done(g, guest, host);
+    else if (r->attr & A_WF)
+        g->flags = JIT_FLAGS_HOST;
+}
+
 bool jit_simd(struct jit_gen *g, const struct soft_insn *in)
 {
     const struct soft_op_row *r = &soft_rows[in->op];
@@ -161,40 +196,10 @@ bool jit_simd(struct jit_gen *g, const struct soft_insn *in)
         (g->b->key & SIMD_KEYS) != SOFT_KEY_OSFXSR || (in->is_mem && !jit_can_address(g, in)))
         return false;
     uint32_t op = opcode_of(in, r);
-    bool general = in->klass == K_SSE_GPR && !compares_strings(in->op);
     jit_simd_enter(g);
     if (in->is_mem)
         memory(g, in, r);
-    if (r->form == F_M_I8) {                 /* shifts by an immediate */
-        jit_rr(g, op, in->modrm >> 3 & 7, in->rm);
-    } else if (general && reg_is_general(in->op)) {
-        unsigned h = jit_pinned(in->reg) == JIT_NONE ? JIT_A : jit_pinned(in->reg);
-        if (in->is_mem)
-            jit_mem(g, op, h);
-        else
-            jit_rr(g, op, h, in->rm);
-        if (has_imm(r))
-            jit_e8(g, (uint8_t)in->imm);
-        jit_done(g, in->reg, h);
-        return true;
-    } else if (in->is_mem) {
-        jit_mem(g, op, in->reg);
-    } else if (general && r->attr & A_ST) {
-        unsigned h = jit_pinned(in->rm) == JIT_NONE ? JIT_B : jit_pinned(in->rm);
-        jit_rr(g, op, in->reg, h);
-        if (has_imm(r))
-            jit_e8(g, (uint8_t)in->imm);
-        jit_done(g, in->rm, h);
-        return true;
-    } else if (general) {
-        jit_rr(g, op, in->reg, jit_use(g, in->rm, JIT_B));
-    } else {
-        jit_rr(g, op, in->reg, in->rm);
-    }
-    if (has_imm(r))
-        jit_e8(g, (uint8_t)in->imm);
-    if (r->attr & A_WF)
-        g->flags = JIT_FLAGS_HOST;
+    jit_simd_copy(g, in, op, has_imm(r) ? (uint8_t)in->imm : -1);
     return true;
 }
 

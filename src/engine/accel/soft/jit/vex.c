@@ -76,18 +76,6 @@ static bool aligned(unsigned op)
     }
 }
 
-/* Which side of a K_SSE_GPR instruction is the general register. */
-static bool reg_is_general(unsigned op)
-{
-    switch (op) {
-    case SOFT_OP_vcvttss2si: case SOFT_OP_vcvttsd2si: case SOFT_OP_vcvtss2si: case SOFT_OP_vcvtsd2si:
-    case SOFT_OP_vmovmskps: case SOFT_OP_vmovmskpd: case SOFT_OP_vpmovmskb: case SOFT_OP_vpextrw:
-        return true;
-    default:
-        return false;
-    }
-}
-
 static bool host_has(unsigned op)
 {
     switch (op) {
@@ -110,11 +98,13 @@ static uint32_t opcode_of(const struct soft_insn *in, const struct soft_op_row *
     return op;
 }
 
-static void immediate(struct jit_gen *g, const struct soft_insn *in, const struct soft_op_row *r)
+/* -1: there is none. */
+static int immediate(const struct jit_gen *g, const struct soft_insn *in, const struct soft_op_row *r)
 {
     bool fourth = in->op == SOFT_OP_vblendvps || in->op == SOFT_OP_vblendvpd || in->op == SOFT_OP_vpblendvb;
-    if (r->form == F_RM_I8 || r->form == F_MR_I8 || r->form == F_M_I8 || r->form == F_RVM_I8)
-        jit_e8(g, (uint8_t)in->imm & (fourth && !g->mode64 ? 0x7f : 0xff)); /* a register in bits 4 to 7 */
+    if (r->form != F_RM_I8 && r->form != F_MR_I8 && r->form != F_M_I8 && r->form != F_RVM_I8)
+        return -1;
+    return (uint8_t)in->imm & (fourth && !g->mode64 ? 0x7f : 0xff); /* a register in bits 4 to 7 */
 }
 
 static void memory(struct jit_gen *g, const struct soft_insn *in, const struct soft_op_row *r)
@@ -157,38 +147,11 @@ bool jit_vex(struct jit_gen *g, const struct soft_insn *in)
     if (r->form == F_NONE)
         return zero(g, in);
     uint32_t op = opcode_of(in, r);
-    bool general = in->klass == K_SSE_GPR;
     op |= O_VV(r->attr & A_VV ? in->vvvv : 0) | (r->size == S_X && in->opsize == 32 ? O_L : 0);
     jit_simd_enter(g);
     if (in->is_mem)
         memory(g, in, r);
-    if (r->form == F_M_I8) {                 /* shifts by an immediate */
-        jit_rr(g, op, in->modrm >> 3 & 7, in->rm);
-    } else if (general && reg_is_general(in->op)) {
-        unsigned h = jit_pinned(in->reg) == JIT_NONE ? JIT_A : jit_pinned(in->reg);
-        if (in->is_mem)
-            jit_mem(g, op, h);
-        else
-            jit_rr(g, op, h, in->rm);
-        immediate(g, in, r);
-        jit_done(g, in->reg, h);
-        return true;
-    } else if (in->is_mem) {
-        jit_mem(g, op, in->reg);
-    } else if (general && r->attr & A_ST) {
-        unsigned h = jit_pinned(in->rm) == JIT_NONE ? JIT_B : jit_pinned(in->rm);
-        jit_rr(g, op, in->reg, h);
-        immediate(g, in, r);
-        jit_done(g, in->rm, h);
-        return true;
-    } else if (general) {
-        jit_rr(g, op, in->reg, jit_use(g, in->rm, JIT_B));
-    } else {
-        jit_rr(g, op, in->reg, in->rm);
-    }
-    immediate(g, in, r);
-    if (r->attr & A_WF)
-        g->flags = JIT_FLAGS_HOST;
+    jit_simd_copy(g, in, op, immediate(g, in, r));
     return true;
 }
 
