@@ -95,9 +95,11 @@ static gboolean some_can_stay (struct page *p, json_t *report)
 static void on_in_place (struct page *p)
 {
     gboolean stays = p->in_place && gtk_switch_get_active (GTK_SWITCH (p->in_place));
-    g_autofree char *needed = gh_format_size (stays ? p->needed - MIN (p->stays, p->needed) : p->needed), *there = gh_format_size (p->there);
+    guint64 bytes = stays ? p->needed - MIN (p->stays, p->needed) : p->needed;
+    g_autofree char *needed = gh_format_size (bytes), *there = gh_format_size (p->there);
     g_autofree char *text = g_strdup_printf (_ ("%s needed, %s free"), needed, there);
 
+    adw_action_row_set_icon_name (ADW_ACTION_ROW (p->space), bytes > p->there ? "dialog-warning-symbolic" : "drive-harddisk-symbolic");
     adw_preferences_row_set_title (ADW_PREFERENCES_ROW (p->space), text);
 }
 
@@ -164,7 +166,7 @@ static void show_report (struct page *p, json_t *report)
     p->name = gh_row_add_entry (top, _ ("Name"));
     gtk_editable_set_text (GTK_EDITABLE (p->name), p->proposed ? p->proposed : "");
     g_signal_connect_swapped (p->name, "changed", G_CALLBACK (on_name), p);
-    p->space = add_row (top, p->needed > p->there ? "dialog-warning-symbolic" : "drive-harddisk-symbolic", "");
+    p->space = add_row (top, NULL, "");
     if (some_can_stay (p, report)) {
         GtkWidget *row = add_row (top, NULL, _ ("Use Disks Where They Are"));
         adw_action_row_set_subtitle (ADW_ACTION_ROW (row), _ ("Nothing is copied; the machine changes the files themselves"));
