@@ -28,7 +28,7 @@ struct drive {
     uint64_t generation, next_seq;
     uint64_t pace_ns;                          /* when the next request may begin under the limit */
     bool tray_open, door_locked, ending, stopping, stalled, posted;
-    unsigned queued, running, threads;         /* requests waiting, requests running */
+    unsigned queued, running, threads, resting; /* requests waiting, running or being delivered; workers, those that wait */
     uint64_t seq[MAX_THREADS];                 /* what each worker runs; 0: nothing */
     pthread_t thread[MAX_THREADS];
     struct gh_error why, low;
@@ -75,11 +75,58 @@ static void want_delivery(struct drive *d)                     /* lock held */
     d->params.post(d->params.opaque, deliver_posted, d);
 }
 
-static void complete(struct drive *d, struct gh_block_request *r, int result)  /* lock held */
+static void complete(struct drive *d, struct gh_block_request *r, int result)  /* lock held; delivery follows */
 {
     r->backend[2] = (void *)(intptr_t)result;
     append(&d->done_tail, r);
-    want_delivery(d);
+}
+
+static struct gh_block_request *take_done(struct drive *d)     /* lock held */
+{
+    struct gh_block_request *list = d->done;
+    d->done = NULL;
+    d->done_tail = &d->done;
+    return list;
+}
+
+static void tell_done(struct gh_block_request *list)
+{
+    while (list) {
+        struct gh_block_request *r = list;
+        list = next_of(r);
+        r->done(r, (int)(intptr_t)r->backend[2]);
+    }
+}
+
+/* The drive whose completions this worker runs: it looks at the queue itself afterwards, so what they submit wakes nobody. */
+static _Thread_local const struct drive *delivering;
+
+static void deliver_here(void *arg)                            /* a worker; machine lock held */
+{
+    struct drive *d = arg;
+    pthread_mutex_lock(&d->lock);
+    struct gh_block_request *list = take_done(d);
+    pthread_mutex_unlock(&d->lock);
+    delivering = d;
+    tell_done(list);
+    delivering = NULL;
+}
+
+/* By the worker itself where the machine lock is free, which saves the way through another thread. Lock held, dropped. */
+static void deliver_soon(struct drive *d)
+{
+    if (!d->done || d->posted)
+        return;
+    bool here = false;
+    if (d->params.run_now && !d->stopping) {
+        pthread_mutex_unlock(&d->lock);
+        here = d->params.run_now(d->params.opaque, deliver_here, d);
+        pthread_mutex_lock(&d->lock);
+    }
+    if (!here && d->done)
+        want_delivery(d);
+    for (unsigned i = 1; i < d->queued && i <= d->resting; i++)
+        pthread_cond_signal(&d->work);
 }
 
 static uint64_t clock_ns(void)
@@ -217,7 +264,7 @@ static void finish_batch(struct drive *d, const struct gh_image *img, struct gh_
             d->stalled = true;
             r->backend[2] = (void *)(intptr_t)e;
             append(&d->held_tail, r);
-            want_delivery(d);
+            want_delivery(d);                  /* which tells the machine, too */
         } else {
             complete(d, r, e);
         }
@@ -258,8 +305,11 @@ static void *worker_main(void *arg)
     free(arg);
     pthread_mutex_lock(&d->lock);
     for (;;) {
-        while (!d->stopping && (d->stalled || !d->queue))
+        while (!d->stopping && (d->stalled || !d->queue)) {
+            d->resting++;
             pthread_cond_wait(&d->work, &d->lock);
+            d->resting--;
+        }
         if (d->stopping)
             break;
         unsigned n = take_batch(d, batch);
@@ -268,6 +318,7 @@ static void *worker_main(void *arg)
         if (!m || d->tray_open) {
             for (unsigned i = 0; i < n; i++)
                 complete(d, batch[i], batch[i]->op == GH_BLOCK_FLUSH ? 0 : -ENOMEDIUM);
+            want_delivery(d);
             pthread_cond_broadcast(&d->idle);
             continue;
         }
@@ -287,10 +338,12 @@ static void *worker_main(void *arg)
         if (look)
             look_at_space(d, m->image);
         pthread_mutex_lock(&d->lock);
-        d->running -= n;
         d->seq[w.index] = 0;
         finish_batch(d, m->image, batch, result, n);
         medium_put(d, m);
+        pthread_cond_broadcast(&d->idle);      /* a flush may wait for these */
+        deliver_soon(d);
+        d->running -= n;
         pthread_cond_broadcast(&d->idle);
     }
     pthread_mutex_unlock(&d->lock);
@@ -310,20 +363,14 @@ void gh_disk_block_deliver(struct gh_block *b)
         gh_error_clear(&d->low);
     }
     d->posted = false;
-    struct gh_block_request *list = d->done;
-    d->done = NULL;
-    d->done_tail = &d->done;
+    struct gh_block_request *list = take_done(d);
     if (d->stalled && d->why.code) {
         tell = true;
         why = d->why;
         gh_error_clear(&d->why);
     }
     pthread_mutex_unlock(&d->lock);
-    while (list) {
-        struct gh_block_request *r = list;
-        list = next_of(r);
-        r->done(r, (int)(intptr_t)r->backend[2]);
-    }
+    tell_done(list);
     if (note)
         d->params.space_low(d->params.opaque, b, &low);
     if (tell && d->params.stalled)
@@ -340,7 +387,8 @@ static void drive_submit(struct gh_block *b, struct gh_block_request *r)
         append(&d->queue_tail, r);
         d->queued++;
     }
-    pthread_cond_signal(&d->work);
+    if (delivering != d)
+        pthread_cond_signal(&d->work);
     pthread_mutex_unlock(&d->lock);
 }
 
@@ -368,6 +416,8 @@ static void cancel_list(struct drive *d, struct gh_block_request **head, struct 
 {
     for (struct gh_block_request *r; (r = take(head, tail));)
         complete(d, r, result ? result : (int)(intptr_t)r->backend[2]);
+    if (d->done)
+        want_delivery(d);
 }
 
 static void drive_cancel_all(struct gh_block *b)

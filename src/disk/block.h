@@ -3,8 +3,8 @@
  * A disk or a CD drive as devices see it (struct gh_block), over a disk image, with worker threads.
  *
  * Threads: the gh_block ops, insert, eject, resume and free on the machine's main side with the machine
- * lock; workers never take it. post is called on workers. Completions run in deliver, which post's
- * function calls. Workers are made in new, before the sandbox closes.
+ * lock; workers never wait for it. Completions run with it: on the worker where run_now finds it free, otherwise
+ * in deliver, which post's function calls. Workers are made in new, before the sandbox closes.
  *
  * Host trouble (disk full, EIO, quota, failed flush) on a hard disk completes nothing: the request is
  * held, new ones wait, and stalled tells the machine once, which pauses. gh_disk_block_resume re-issues.
@@ -29,6 +29,8 @@ struct gh_disk_block_params {
     unsigned threads;                          /* 0: four */
     /* Runs fn(arg) on the machine's main thread with the machine lock, soon. From any thread. */
     void (*post)(void *opaque, void (*fn)(void *arg), void *arg);
+    /* Runs fn(arg) on the calling worker with the machine lock, if that is free at once; otherwise false. May be NULL. */
+    bool (*run_now)(void *opaque, void (*fn)(void *arg), void *arg);
     /* Main thread, lock held: a request is held; err has DiskFull, DiskTooLargeForHost, DiskReadFailed,
      * DiskWriteFailed or DiskFlushFailed. */
     void (*stalled)(void *opaque, struct gh_block *b, const struct gh_error *why);
@@ -49,7 +51,7 @@ int  gh_disk_block_free(struct gh_block *b);
 /* After a stall. report: held requests go to the guest as errors instead of being tried again. */
 void gh_disk_block_resume(struct gh_block *b, bool report);
 bool gh_disk_block_stalled(struct gh_block *b);
-/* Without the machine lock: until no request runs or waits (or the drive is stalled). Then deliver. */
+/* Without the machine lock: until no request runs, is being delivered or waits (or the drive is stalled). Then deliver. */
 void gh_disk_block_drain(struct gh_block *b);
 /* With the lock, before the devices and the guest's RAM go: what is queued runs, everything completes (what is
  * held by a stall with -ECANCELED), and whatever is submitted afterwards is forgotten. */

@@ -26,7 +26,7 @@
 enum { MAX_DEPTH = 256, MAX_LOOPS = 4 };
 enum way { BACKEND, DIRECT, PLAIN, RING };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER, machine = PTHREAD_MUTEX_INITIALIZER;
 static void (*posted)(void *);
 static void *posted_arg;
 static int wake;
@@ -57,6 +57,18 @@ static void post(void *opaque, void (*fn)(void *), void *arg)
     eventfd_write(wake, 1);
 }
 
+static bool run_now(void *opaque, void (*fn)(void *), void *arg)
+{
+    if (pthread_mutex_trylock(&machine))
+        return false;
+    fn(arg);
+    bool last = !flying;
+    pthread_mutex_unlock(&machine);
+    if (last)
+        eventfd_write(wake, 1);
+    return true;
+}
+
 static void submit(struct gh_block_request *r)
 {
     r->op = writes ? GH_BLOCK_WRITE : GH_BLOCK_READ;
@@ -80,12 +92,13 @@ static int by_backend(uint8_t *buf)
     static struct gh_block_request req[MAX_DEPTH];
     struct gh_error err = { 0 };
     wake = eventfd(0, 0);
-    block = gh_disk_block_new(&(struct gh_disk_block_params){ .name = "bench", .post = post }, img, &err);
+    block = gh_disk_block_new(&(struct gh_disk_block_params){ .name = "bench", .post = post, .run_now = run_now }, img, &err);
     if (!block) {
         fprintf(stderr, "%s\n", err.text);
         return 1;
     }
     left = total;
+    pthread_mutex_lock(&machine);
     for (unsigned i = 0; i < depth && left; i++) {
         iov[i] = (struct iovec){ buf + i * size, size };
         req[i] = (struct gh_block_request){ .bytes = size, .iov = &iov[i], .iov_count = 1, .done = done };
@@ -93,7 +106,9 @@ static int by_backend(uint8_t *buf)
     }
     while (flying) {
         eventfd_t v;
+        pthread_mutex_unlock(&machine);
         eventfd_read(wake, &v);
+        pthread_mutex_lock(&machine);
         pthread_mutex_lock(&lock);
         void (*fn)(void *) = posted;
         void *arg = posted_arg;
@@ -102,6 +117,7 @@ static int by_backend(uint8_t *buf)
         if (fn)
             fn(arg);
     }
+    pthread_mutex_unlock(&machine);
     return gh_disk_block_free(block) < 0;
 }
 

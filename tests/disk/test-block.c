@@ -35,6 +35,20 @@ static pthread_mutex_t post_lock = PTHREAD_MUTEX_INITIALIZER;
 static void (*post_fn[64])(void *), *post_arg[64];
 static unsigned posts;
 static int wake_fd;
+static pthread_mutex_t machine = PTHREAD_MUTEX_INITIALIZER; /* the main thread has it except while it waits */
+static unsigned ran_on_workers;
+
+static bool run_on_worker(void *opaque, void (*fn)(void *), void *arg)
+{
+    if (pthread_mutex_trylock(&machine))
+        return false;
+    fn(arg);
+    ran_on_workers++;
+    pthread_mutex_unlock(&machine);
+    eventfd_write(wake_fd, 1);
+    return true;
+}
+static bool (*run_now)(void *opaque, void (*fn)(void *), void *arg);
 
 static void post(void *opaque, void (*fn)(void *), void *arg)
 {
@@ -49,8 +63,10 @@ static void loop_once(int timeout_ms)
 {
     struct pollfd p = { .fd = wake_fd, .events = POLLIN };
     eventfd_t v;
+    pthread_mutex_unlock(&machine);
     if (poll(&p, 1, timeout_ms) > 0)
         eventfd_read(wake_fd, &v);
+    pthread_mutex_lock(&machine);
     for (;;) {
         pthread_mutex_lock(&post_lock);
         unsigned n = posts;
@@ -119,9 +135,10 @@ static struct gh_file_hook hook = { fault, NULL };
 
 static void test_disk(void)
 {
+    stalls = 0;
     struct gh_error err = { 0 };
     uint8_t out[4096], in[4096];
-    struct gh_disk_block_params p = { .name = "sda", .serial = "GH1", .model = "DISK", .post = post, .stalled = stalled };
+    struct gh_disk_block_params p = { .name = "sda", .serial = "GH1", .model = "DISK", .post = post, .run_now = run_now, .stalled = stalled };
     struct gh_block *b = gh_disk_block_new(&p, raw_image("a.img", 1 << 20, true, &err), &err);
     CHECK_FATAL(b);
     struct gh_block_info info;
@@ -214,7 +231,7 @@ static void test_policies(void)
     static uint8_t buf[65536];
     struct gh_file_hook watcher = { watch, NULL };
     struct gh_error err = { 0 };
-    struct gh_disk_block_params p = { .name = "slow", .post = post, .stalled = stalled, .limit_ops = 40 };
+    struct gh_disk_block_params p = { .name = "slow", .post = post, .run_now = run_now, .stalled = stalled, .limit_ops = 40 };
     struct gh_block *b = gh_disk_block_new(&p, raw_image("slow.img", 1 << 20, true, &err), &err);
     CHECK_FATAL(b);
     uint64_t begin = now_ms();
@@ -223,7 +240,7 @@ static void test_policies(void)
     CHECK(now_ms() - begin >= 400);           /* 24 at 40 a second, 4 of them on credit */
     CHECK_EQ(gh_disk_block_free(b), 0);
 
-    p = (struct gh_disk_block_params){ .name = "slow", .post = post, .stalled = stalled, .limit_bytes = 1 << 20 };
+    p = (struct gh_disk_block_params){ .name = "slow", .post = post, .run_now = run_now, .stalled = stalled, .limit_bytes = 1 << 20 };
     b = gh_disk_block_new(&p, raw_image("slow.img", 1 << 20, true, &err), &err);
     begin = now_ms();
     for (unsigned i = 0; i < 10; i++)
@@ -251,7 +268,7 @@ static void test_policies(void)
         { GH_DISK_WRITEBACK, 0, 1 }, { GH_DISK_WRITETHROUGH, 3, 0 }, { GH_DISK_UNSAFE, 0, 0 },
     };
     for (unsigned i = 0; i < 3; i++) {
-        p = (struct gh_disk_block_params){ .name = "c", .post = post, .cache = policies[i].cache, .no_discard = true };
+        p = (struct gh_disk_block_params){ .name = "c", .post = post, .run_now = run_now, .cache = policies[i].cache, .no_discard = true };
         b = gh_disk_block_new(&p, raw_image("cache.img", 1 << 20, true, &err), &err);
         struct gh_block_info info;
         b->ops->info(b, &info);
@@ -267,6 +284,58 @@ static void test_policies(void)
         gh_file_set_hook(NULL);
         CHECK_EQ(gh_disk_block_free(b), 0);
     }
+}
+
+/* Many in flight, each followed by another out of its completion; flushes between. A drain leaves nothing running. */
+static struct gh_block *busy;
+static unsigned to_submit, flying, wrong;
+static void next_one(struct gh_block_request *r, int result)
+{
+    const uint8_t *data = r->op == GH_BLOCK_FLUSH ? NULL : r->iov->iov_base;
+    wrong += result < 0 || (r->op == GH_BLOCK_READ && data[0] != (uint8_t)(r->offset >> 9));
+    flying--;
+    if (!to_submit)
+        return;
+    to_submit--;
+    flying++;
+    r->op = to_submit % 16 ? GH_BLOCK_READ : GH_BLOCK_FLUSH;
+    r->bytes = r->op == GH_BLOCK_FLUSH ? 0 : 512;
+    r->offset = to_submit % 512 * 512;
+    busy->ops->submit(busy, r);
+}
+
+static void test_many(void)
+{
+    enum { DEPTH = 24, COUNT = 20000 };
+    static uint8_t buf[DEPTH][512], pattern[512 * 512];
+    struct gh_block_request req[DEPTH];
+    struct iovec iov[DEPTH];
+    struct gh_error err = { 0 };
+    struct gh_disk_block_params p = { .name = "busy", .post = post, .run_now = run_now };
+    busy = gh_disk_block_new(&p, raw_image("busy.img", sizeof pattern, true, &err), &err);
+    CHECK_FATAL(busy);
+    for (unsigned i = 0; i < sizeof pattern; i++)
+        pattern[i] = (uint8_t)(i >> 9);
+    CHECK_EQ(submit_wait(busy, GH_BLOCK_WRITE, 0, pattern, sizeof pattern), 0);
+    wrong = 0;
+    flying = DEPTH;
+    to_submit = COUNT;
+    for (unsigned i = 0; i < DEPTH; i++) {
+        iov[i] = (struct iovec){ buf[i], 512 };
+        req[i] = (struct gh_block_request){ .bytes = 512, .iov = &iov[i], .iov_count = 1, .offset = i * 512, .done = next_one };
+        busy->ops->submit(busy, &req[i]);
+    }
+    while (to_submit > COUNT / 2)
+        loop_once(100);
+    to_submit = 0;
+    pthread_mutex_unlock(&machine);
+    gh_disk_block_drain(busy);
+    pthread_mutex_lock(&machine);
+    gh_disk_block_deliver(busy);
+    CHECK_EQ(flying, 0);
+    CHECK_EQ(wrong, 0);
+    loop_once(0);                             /* no post may outlive the drive */
+    CHECK_EQ(gh_disk_block_free(busy), 0);
 }
 
 static void test_locks(void)
@@ -336,9 +405,10 @@ static void test_vhd_bitmap(void)
 
 static void test_media(void)
 {
+    events = eject_requests = 0;
     struct gh_error err = { 0 };
     uint8_t buf[2048];
-    struct gh_disk_block_params p = { .name = "cd0", .removable = true, .post = post };
+    struct gh_disk_block_params p = { .name = "cd0", .removable = true, .post = post, .run_now = run_now };
     struct gh_block *b = gh_disk_block_new(&p, NULL, &err);
     struct gh_block_info info;
     CHECK_FATAL(b);
@@ -370,11 +440,18 @@ int main(void)
 {
     CHECK_FATAL(mkdtemp(folder));
     wake_fd = eventfd(0, EFD_NONBLOCK);
-    test_disk();
-    test_policies();
+    pthread_mutex_lock(&machine);
+    for (unsigned i = 0; i < 2; i++) {
+        run_now = i ? run_on_worker : NULL;
+        test_disk();
+        test_policies();
+        test_many();
+        test_media();
+        CHECK_EQ(ran_on_workers > 0, i);
+    }
+    pthread_mutex_unlock(&machine);
     test_locks();
     test_vhd_bitmap();
-    test_media();
     char cmd[64];
     snprintf(cmd, sizeof cmd, "rm -r %s", folder);
     CHECK_EQ(system(cmd), 0);

@@ -160,6 +160,23 @@ void gh_machine_request(struct gh_machine *m, enum gh_request what, uint64_t arg
         gh_loop_post(m->loop, serve_requests, m);
 }
 
+/* Lock held: what somebody else's thread does to the machine. */
+static void do_to_machine(struct gh_machine *m, void (*fn)(void *), void *arg)
+{
+    fn(arg);
+    if (m->map.edited)
+        gh_machine_publish(m, -1, NULL);
+}
+
+bool gh_machine_run_now(struct gh_machine *m, void (*fn)(void *arg), void *arg)
+{
+    if (pthread_mutex_trylock(&m->lock))
+        return false;
+    do_to_machine(m, fn, arg);
+    gh_machine_unlock(m);
+    return true;
+}
+
 struct posted { struct gh_machine *machine; void (*fn)(void *); void *arg; };
 
 static void run_posted(void *opaque)
@@ -168,9 +185,7 @@ static void run_posted(void *opaque)
 
     free(opaque);
     gh_machine_lock(p.machine);
-    p.fn(p.arg);
-    if (p.machine->map.edited)
-        gh_machine_publish(p.machine, -1, NULL);
+    do_to_machine(p.machine, p.fn, p.arg);
     gh_machine_unlock(p.machine);
 }
 

@@ -95,6 +95,8 @@ void gh_machine_lock(struct gh_machine *m);
 void gh_machine_unlock(struct gh_machine *m);
 /* Any thread: runs fn(arg) on the main thread with the machine lock. */
 void gh_machine_post(struct gh_machine *m, void (*fn)(void *arg), void *arg);
+/* Any thread without the lock: runs fn(arg) here and now if the lock is free; otherwise false. */
+bool gh_machine_run_now(struct gh_machine *m, void (*fn)(void *arg), void *arg);
 struct gh_device *gh_machine_device(struct gh_machine *m, const char *id);
 /* Any thread, with or without the lock: what a device or backend asks of the whole machine. */
 void gh_machine_ask(struct gh_machine *m, enum gh_request what, uint64_t arg, const struct gh_error *why);

@@ -80,6 +80,13 @@ static void post_to_machine(void *opaque, void (*fn)(void *), void *arg)
         gh_machine_post(p->machine, fn, arg);
 }
 
+static bool run_on_machine(void *opaque, void (*fn)(void *), void *arg)
+{
+    struct gh_process *p = opaque;
+
+    return p->machine && gh_machine_run_now(p->machine, fn, arg);
+}
+
 /* Storage trouble on the host pauses the machine and says why; resume tries again. */
 static void disk_stalled(void *opaque, struct gh_block *b, const struct gh_error *why)
 {
@@ -133,7 +140,7 @@ static int open_disk(struct gh_process *p, struct gh_launch_disk *d, struct gh_e
         .name = d->name, .serial = d->serial, .model = d->removable ? "Gasthaus CD-ROM" : "Gasthaus Disk", .removable = d->removable,
         .hot_plug = d->hot_plug, .no_discard = !d->discard, .limit_bytes = d->limit_bytes, .limit_ops = d->limit_ops,
         .cache = !strcmp(d->cache, "writethrough") ? GH_DISK_WRITETHROUGH : !strcmp(d->cache, "unsafe") ? GH_DISK_UNSAFE : GH_DISK_WRITEBACK,
-        .post = post_to_machine, .stalled = disk_stalled, .space_low = disk_space_low, .tray = tray_moved, .working = worker_works, .opaque = p,
+        .post = post_to_machine, .run_now = run_on_machine, .stalled = disk_stalled, .space_low = disk_space_low, .tray = tray_moved, .working = worker_works, .opaque = p,
     };
     struct gh_image_spec spec[GH_IMAGE_MAX_CHAIN];
     struct gh_image *image = NULL;
