@@ -27,6 +27,26 @@ void ctl_catch_interrupts(void)
     g_unix_signal_add(SIGTERM, on_interrupt, NULL);
 }
 
+/* Those that came since the last call; *told counts all. */
+static void show_notes(struct ctl *ctl, GhEngine1Job *job, gsize *told)
+{
+    GVariant *notes = gh_engine1_job_get_notes(job);
+
+    for (; notes && *told < g_variant_n_children(notes); ++*told) {
+        const char *id, *text;
+        g_autoptr(GVariant) one = g_variant_get_child_value(notes, *told);
+        g_variant_get(one, "(&s&s@aas)", &id, &text, NULL);
+        if (ctl->json) {
+            ctl->notes = ctl->notes ? ctl->notes : json_array();
+            json_array_append_new(ctl->notes, json_pack("{s:s, s:s}", "id", id, "text", text));
+        } else {
+            if (isatty(STDERR_FILENO))
+                fputs("\r      \r", stderr);
+            fprintf(stderr, _("Note: %s [%s]\n"), text, id);
+        }
+    }
+}
+
 int ctl_wait_job(struct ctl *ctl, const char *path, char **ret_machine, char **ret_result)
 {
     GError *error = NULL;
@@ -37,13 +57,16 @@ int ctl_wait_job(struct ctl *ctl, const char *path, char **ret_machine, char **r
         return ctl_fail(ctl, error);
     waiting = job;
     gboolean closed = FALSE;
+    gsize told = 0;
     while (!g_strcmp0(gh_engine1_job_get_state(job), "running") && !closed) {
+        show_notes(ctl, job, &told);
         show_progress(job);
         g_main_context_iteration(NULL, TRUE);
         closed = g_dbus_connection_is_closed(ctl->bus);
     }
     if (shown)
         fprintf(stderr, "\r      \r");
+    show_notes(ctl, job, &told);
     if (closed)
         return ctl_error(ctl, "DaemonGone", _("The daemon ended; start the command again."));
     if (strcmp(gh_engine1_job_get_state(job), "done"))

@@ -13,7 +13,7 @@
 
 #include "engine-dbus.h"
 
-struct ctl { GDBusConnection *bus; GhEngine1 *engine; GDBusObjectManager *manager; gboolean json; };
+struct ctl { GDBusConnection *bus; GhEngine1 *engine; GDBusObjectManager *manager; gboolean json; json_t *notes; };
 struct ctl_command {
     const char *name, *args, *help;
     int (*run)(struct ctl *ctl, int argc, char **argv);
@@ -30,7 +30,8 @@ int  ctl_usage(const char *text);                                      /* prints
 int  ctl_error(struct ctl *ctl, const char *id, const char *fmt, ...) G_GNUC_PRINTF(3, 4);
 void ctl_print_json(json_t *value);                                    /* takes it over */
 json_t *ctl_variant_to_json(GVariant *v);
-/* appliance.c: shows progress on a terminal until the job ended; Ctrl+C cancels it. The results may be NULL. */
+/* appliance.c: shows progress on a terminal, and notes on stderr (with --json they are in ctl->notes, NULL: none), until the job ended;
+ * Ctrl+C cancels it. The results may be NULL. */
 void ctl_catch_interrupts(void);                                       /* before the job is asked for */
 int  ctl_wait_job(struct ctl *ctl, const char *path, char **ret_machine, char **ret_result);
 gboolean ctl_parse_size(const char *text, guint64 *ret);

@@ -94,8 +94,12 @@ static void print_result(struct ctl *ctl, const char *action, const char *result
 {
     json_t *j = result && result[0] ? json_loads(result, 0, NULL) : NULL;
 
+    if (!j && ctl->notes)
+        j = json_object();
     if (!j)
         return;
+    if (ctl->notes)
+        json_object_set(j, "notes", ctl->notes);
     if (ctl->json) {
         ctl_print_json(json_incref(j));
     } else if (!strcmp(action, "compact")) {

@@ -5,7 +5,10 @@
 import json
 import os
 import random
+import signal
+import struct
 import subprocess
+import zlib
 
 from guestlib import BUILD, Engine, check
 
@@ -16,6 +19,23 @@ def qemu(*args):
 
 def write(path, *commands):
     subprocess.run(["qemu-io", "-f", "qcow2", *[x for c in commands for x in ("-c", c)], path], check=True, stdout=subprocess.DEVNULL)
+
+
+def full_qcow2(path, mib):
+    """As much data as is wished in a small file: every cluster is the same compressed one."""
+    qemu("create", "-q", "-f", "qcow2", "-o", "cluster_size=2M", path, f"{mib // 2 * 2}M")
+    z = zlib.compressobj(9, zlib.DEFLATED, -12)
+    packed = z.compress(b"A" * (2 << 20)) + z.flush()
+    with open(path, "r+b") as f:
+        f.seek(36)
+        l1_size, l1 = struct.unpack(">IQ", f.read(12))
+        f.seek(0, 2)
+        l2 = (f.tell() + (2 << 20) - 1) // (2 << 20) * (2 << 20)
+        f.seek(l2)
+        f.write(struct.pack(">Q", 1 << 62 | ((len(packed) + 511) // 512) << (62 - 13) | (l2 + (2 << 20))) * (1 << 18))
+        f.write(packed + bytes(-len(packed) % 512 + 512))
+        f.seek(l1)
+        f.write(struct.pack(">Q", 1 << 63 | l2) * l1_size)
 
 
 with Engine("media") as e:
@@ -121,6 +141,27 @@ with Engine("media") as e:
     for id_, args in (("DiskSizeOutOfRange", ("1000T",)), ("MachineUnknown", ("8M", "--machine", "nobody")), ("DiskFormatReadOnly", ("8M", "--to", "floppy"))):
         refused(id_, "create", f"{e.folder}/never.img", *args)
     check(not os.path.exists(f"{e.folder}/never.img"), "and leaves no file")
+
+    # What may not fit is said: at once where something is copied, and it can be cancelled then; beside the result where it is only made.
+    vfs = os.statvfs(e.folder)
+    much = (vfs.f_bavail * vfs.f_frsize >> 20) + 4096
+    code, out, err = e.try_ctl("media", "create", f"{e.folder}/wide.qcow2", f"{much}M")
+    check(code == 0 and "[DiskMayOutgrowHost]" in err and os.path.exists(f"{e.folder}/wide.qcow2"), f"a disk that may outgrow the host: {err.strip()}")
+    made = e.json("media", "create", f"{e.folder}/data/gasthaus/disks/wide.qcow2", f"{much}M")
+    check([n["id"] for n in made["notes"]] == ["DiskMayOutgrowHost"], "the same in JSON")
+    check("notes" not in e.json("media", "create", f"{e.folder}/narrow.qcow2", "8M"), "and nothing where there is nothing to say")
+    full = f"{e.folder}/data/gasthaus/disks/full.qcow2"
+    full_qcow2(full, much)
+    before = os.stat(full)
+    p = subprocess.Popen([f"{BUILD}/src/cli/gasthausctl", "media", "convert", full, "--to", "vdi", "--target", f"{e.folder}/copy.vdi"],
+                         env=e.env, stderr=subprocess.PIPE, text=True)
+    line = p.stderr.readline()
+    check("[DiskSpaceShort]" in line, f"before it copies: {line.strip()}")
+    p.send_signal(signal.SIGINT)
+    rest = p.communicate(timeout=120)[1]
+    check(p.returncode == 1 and "[Cancelled]" in rest and not [n for n in os.listdir(e.folder) if "copy" in n], f"cancelled on that: {rest.strip()}")
+    check(os.stat(full) == before or os.stat(full).st_mtime_ns == before.st_mtime_ns, "the source is as it was")
+    os.unlink(full)
 
     # A running machine keeps what it has.
     e.ctl("start", "two")

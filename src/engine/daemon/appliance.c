@@ -93,7 +93,7 @@ void gh_appliance_inspect(struct gh_daemon *d, const char *path, GVariant *optio
     g_variant_lookup(options, "snapshot", "&s", &snapshot);
     const char *args[10] = { "inspect", path, "--system", number };
     add_options(args + 4, allow, snapshot, in_place);
-    if (gh_paths_check(path, &err) < 0 || !gh_child_run(args, NULL, NULL, inspected, i, &err)) {
+    if (gh_paths_check(path, &err) < 0 || !gh_child_run(args, NULL, NULL, NULL, inspected, i, &err)) {
         gh_return_error(inv, &err);
         g_free(i);
     }

@@ -14,6 +14,7 @@ struct gh_child {
     GDataInputStream *lines;
     GString *output;
     gh_child_progress progress;
+    gh_child_note note;
     gh_child_done done;
     void *opaque;
     unsigned open;                     /* streams and the process itself */
@@ -63,6 +64,17 @@ static void on_output(GObject *source, GAsyncResult *result, gpointer data)
     g_input_stream_read_bytes_async(G_INPUT_STREAM(source), CHUNK, G_PRIORITY_DEFAULT, NULL, on_output, c);
 }
 
+static void take_note(struct gh_child *c, json_t *j)
+{
+    const char *id = json_string_value(json_object_get(j, "id")), *text = json_string_value(json_object_get(j, "text"));
+    struct gh_error note = { 0 };
+
+    if (!id || !text || !c->note)
+        return;
+    gh_error_carry(&note, -ENOSPC, id, NULL, text, json_string_value(json_object_get(j, "message")));
+    c->note(&note, c->opaque);
+}
+
 static void on_line(GObject *source, GAsyncResult *result, gpointer data)
 {
     struct gh_child *c = data;
@@ -76,6 +88,7 @@ static void on_line(GObject *source, GAsyncResult *result, gpointer data)
     double done = json_number_value(json_object_get(j, "done")), total = json_number_value(json_object_get(j, "total"));
     if (c->progress && total > 0)
         c->progress(CLAMP(done / total, 0, 1), c->opaque);
+    take_note(c, json_object_get(j, "note"));
     json_decref(j);
     g_data_input_stream_read_line_async(c->lines, G_PRIORITY_DEFAULT, NULL, on_line, c);
 }
@@ -96,8 +109,8 @@ static void on_input(GObject *source, GAsyncResult *result, gpointer data)
 /* In the child: work for a daemon that is gone is for nobody. */
 static void tie(gpointer data) { prctl(PR_SET_PDEATHSIG, SIGTERM); }
 
-struct gh_child *gh_child_run(const char *const *args, const char *input, gh_child_progress progress, gh_child_done done, void *opaque,
-                              struct gh_error *err)
+struct gh_child *gh_child_run(const char *const *args, const char *input, gh_child_progress progress, gh_child_note note, gh_child_done done,
+                              void *opaque, struct gh_error *err)
 {
     g_autofree char *program = gh_paths_program("gasthaus-image");
     g_autoptr(GPtrArray) argv = g_ptr_array_new();
@@ -122,7 +135,7 @@ struct gh_child *gh_child_run(const char *const *args, const char *input, gh_chi
         return NULL;
     }
     struct gh_child *c = g_new0(struct gh_child, 1);
-    *c = (struct gh_child){ .process = p, .output = g_string_new(NULL), .progress = progress, .done = done, .opaque = opaque, .open = 3 };
+    *c = (struct gh_child){ .process = p, .output = g_string_new(NULL), .progress = progress, .note = note, .done = done, .opaque = opaque, .open = 3 };
     c->lines = g_data_input_stream_new(g_subprocess_get_stderr_pipe(p));
     g_data_input_stream_read_line_async(c->lines, G_PRIORITY_DEFAULT, NULL, on_line, c);
     g_input_stream_read_bytes_async(g_subprocess_get_stdout_pipe(p), CHUNK, G_PRIORITY_DEFAULT, NULL, on_output, c);

@@ -4,7 +4,7 @@
 
 #include <errno.h>
 
-enum { KEEP_SECONDS = 30 };
+enum { KEEP_SECONDS = 30, NOTES_MAX = 8 };
 
 struct gh_job {
     struct gh_daemon *daemon;
@@ -40,6 +40,7 @@ struct gh_job *gh_job_new(struct gh_daemon *d, const char *title, struct gh_daem
     gh_engine1_job_set_error_text(job->iface, "");
     gh_engine1_job_set_error_message(job->iface, gh_error_parts(NULL));
     gh_engine1_job_set_result(job->iface, "");
+    gh_engine1_job_set_notes(job->iface, g_variant_new_array(G_VARIANT_TYPE("(ssaas)"), NULL, 0));
     gh_job_set_machine(job, machine);
     g_signal_connect(job->iface, "handle-cancel", G_CALLBACK(on_cancel), job);
     d->jobs = g_list_append(d->jobs, job);
@@ -60,6 +61,24 @@ static void on_progress(double fraction, void *opaque)
     gh_engine1_job_set_progress(job->iface, fraction);
 }
 
+static void on_note(const struct gh_error *note, void *opaque)
+{
+    struct gh_job *job = opaque;
+    g_autoptr(GVariant) old = g_variant_ref(gh_engine1_job_get_notes(job->iface));
+    g_autofree char *text = g_utf8_make_valid(note->text, -1);
+    GVariantBuilder notes;
+
+    if (g_variant_n_children(old) >= NOTES_MAX)
+        return;
+    g_variant_builder_init(&notes, G_VARIANT_TYPE("a(ssaas)"));
+    for (gsize i = 0; i < g_variant_n_children(old); i++) {
+        g_autoptr(GVariant) one = g_variant_get_child_value(old, i);
+        g_variant_builder_add_value(&notes, one);
+    }
+    g_variant_builder_add(&notes, "(ss@aas)", note->id, text, gh_error_parts(note));
+    gh_engine1_job_set_notes(job->iface, g_variant_builder_end(&notes));
+}
+
 static void on_done(const struct gh_error *err, const char *output, void *opaque)
 {
     struct gh_job *job = opaque;
@@ -77,7 +96,7 @@ void gh_job_run(struct gh_job *job, const char *const *args, const char *input, 
     if (job->cancelled)
         gh_error_set(&err, -ECANCELED, "Cancelled", "Cancelled. Nothing was changed.");
     else
-        job->child = gh_child_run(args, input, on_progress, on_done, job, &err);
+        job->child = gh_child_run(args, input, on_progress, on_note, on_done, job, &err);
     if (!job->child)
         done(&err, "", opaque);
 }

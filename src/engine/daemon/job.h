@@ -13,10 +13,12 @@ struct gh_child;
 /* output: what the child wrote, NUL-terminated JSON; err NULL: it succeeded. Called once. */
 typedef void (*gh_child_done)(const struct gh_error *err, const char *output, void *opaque);
 typedef void (*gh_child_progress)(double fraction, void *opaque);
-/* Runs gasthaus-image with --json and args (NULL-terminated); input (may be NULL) goes to its standard input.
+/* Something worth knowing that fails nothing; all of them come before done. */
+typedef void (*gh_child_note)(const struct gh_error *note, void *opaque);
+/* Runs gasthaus-image with --json and args (NULL-terminated); input (may be NULL) goes to its standard input; progress and note may be NULL.
  * NULL: it could not be started, err says why, done is not called. */
-struct gh_child *gh_child_run(const char *const *args, const char *input, gh_child_progress progress, gh_child_done done, void *opaque,
-                              struct gh_error *err);
+struct gh_child *gh_child_run(const char *const *args, const char *input, gh_child_progress progress, gh_child_note note, gh_child_done done,
+                              void *opaque, struct gh_error *err);
 void gh_child_cancel(struct gh_child *child);
 
 struct gh_job;

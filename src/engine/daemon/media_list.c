@@ -158,7 +158,7 @@ void gh_media_gather(struct gh_daemon *d, const char *also, gh_media_ready ready
     }
     char *input = json_dumps(ask, 0);
     const char *const args[] = { "survey", NULL };
-    if (!gh_child_run(args, input, NULL, surveyed, g, &err))
+    if (!gh_child_run(args, input, NULL, NULL, surveyed, g, &err))
         surveyed(&err, "", g);
     free(input);
     json_decref(ask);
