@@ -9,9 +9,9 @@
 #include <time.h>
 
 #include "base/bytes.h"
+#include "disk/block_trouble.h"
 
 enum { MAX_THREADS = 16, DEFAULT_THREADS = 4, BATCH_MAX = 8, BATCH_BYTES = 64 << 10 };
-#define SPACE_LOW  (1ull << 30)                /* what is left on the host, to speak of it */
 #define SPACE_STEP (64ull << 20)               /* of writes between two looks */
 
 /* A medium lives until the last request on it is done, also after it was ejected. */
@@ -174,44 +174,6 @@ static int run_request(struct drive *d, struct gh_image *img, struct gh_block_re
     return !e && durable ? gh_image_flush(img) : e;
 }
 
-/* Is it the host's trouble (hold) rather than the guest's (complete)? Fills the sentence. */
-static bool host_trouble(struct drive *d, const struct gh_image *img, const struct gh_block_request *r, int e)
-{
-    const char *disk = gh_image_label(img), *id = NULL;
-    char text[400];
-    gh_error_clear(&d->why);
-    switch (e) {
-    case -ENOSPC: case -EDQUOT:
-        id = "DiskFull";
-        snprintf(text, sizeof text, "The host has no space left for “%s” (%s). Free space, then resume; nothing was lost.",
-                 disk, strerror(-e));
-        break;
-    case -EFBIG:
-        id = "DiskTooLargeForHost";
-        snprintf(text, sizeof text, "“%s” cannot grow further on its file system. Move the disk to another one, then resume.", disk);
-        break;
-    case -EIO: case -ENXIO: case -ENODEV: case -ESTALE: case -EROFS: case -EUCLEAN: case -ENOMEM: case -EREMOTEIO:
-        if (r->op == GH_BLOCK_READ) {
-            id = "DiskReadFailed";
-            snprintf(text, sizeof text, "“%s” could not be read at byte %llu: %s. Resume tries again.", disk,
-                     (unsigned long long)r->offset, strerror(-e));
-        } else if (r->op == GH_BLOCK_FLUSH) {
-            id = "DiskFlushFailed";
-            snprintf(text, sizeof text, "The host could not confirm the data of “%s”: %s. Copy the disk before going on.",
-                     disk, strerror(-e));
-        } else {
-            id = "DiskWriteFailed";
-            snprintf(text, sizeof text, "“%s” could not be written at byte %llu: %s. Copy the disk before going on.", disk,
-                     (unsigned long long)r->offset, strerror(-e));
-        }
-        break;
-    default:
-        return false;
-    }
-    gh_error_set(&d->why, e, id, "%s", text);
-    return true;
-}
-
 /* A flush also covers the writes submitted before it that still run. */
 static void wait_for_older(struct drive *d, uint64_t seq)
 {
@@ -260,7 +222,7 @@ static void finish_batch(struct drive *d, const struct gh_image *img, struct gh_
         struct gh_block_request *r = batch[i];
         int e = result[i];
         count(d, r, e);
-        if (e < 0 && !d->params.removable && !d->stopping && host_trouble(d, img, r, e)) {
+        if (e < 0 && !d->params.removable && !d->stopping && gh_disk_trouble(img, r, e, &d->why)) {
             d->stalled = true;
             r->backend[2] = (void *)(intptr_t)e;
             append(&d->held_tail, r);
@@ -282,15 +244,13 @@ static bool space_due(struct drive *d, const struct gh_block_request *r)
 
 static void look_at_space(struct drive *d, struct gh_image *img)
 {
-    uint64_t growth, left;
-    if (gh_image_space(img, &growth, &left) < 0 || left >= SPACE_LOW || growth <= left)
+    struct gh_error low = { 0 };
+    if (!gh_disk_space_is_low(img, &low))
         return;
     pthread_mutex_lock(&d->lock);
     if (!d->low_told) {
         d->low_told = true;
-        gh_error_set(&d->low, -ENOSPC, "DiskSpaceLow", "The host has only %llu MiB left for “%s”, which may still grow by %llu MiB. Free space, or "
-                     "the machine will pause when it is used up.", (unsigned long long)(left >> 20), gh_image_label(img),
-                     (unsigned long long)(growth >> 20));
+        d->low = low;
         want_delivery(d);
     }
     pthread_mutex_unlock(&d->lock);

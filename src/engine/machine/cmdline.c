@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "engine/machine/cmdline.h"
+#include "engine/machine/cmdline_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -15,26 +14,12 @@
 
 #include "base/bytes.h"
 #include "devices/net/nic_rom.h"
-#include "disk/file.h"
-#include "disk/resolve.h"
 
 #ifndef GH_VERSION
 #define GH_VERSION "development"
 #endif
 
-enum { AHCI_PORTS = 6 };               /* of one controller */
-
-/* What several options build together. */
-struct state {
-    struct gh_cmdline *cmd;
-    struct gh_launch *l;
-    unsigned ide_used;                 /* bits of the four IDE places */
-    unsigned ahci_used, nvme_used;     /* ports and controllers taken */
-    unsigned drives, disks, cdroms, floppies, devices;
-    bool done, check_host, list_devices;
-};
-
-static int open_file(const char *option, const char *path, int flags, struct gh_error *err)
+int gh_cmdline_open(const char *option, const char *path, int flags, struct gh_error *err)
 {
     struct stat st;
     int fd = open(path, flags | O_CLOEXEC | O_NONBLOCK);
@@ -82,21 +67,21 @@ static int text_into(char *out, size_t size, const char *option, const char *val
     return 0;
 }
 
-static int opt_name(struct state *s, const char *v, struct gh_error *err) { return text_into(s->l->name, sizeof s->l->name, "name", v, err); }
-static int opt_uuid(struct state *s, const char *v, struct gh_error *err) { return text_into(s->l->uuid, sizeof s->l->uuid, "uuid", v, err); }
-static int opt_cpu(struct state *s, const char *v, struct gh_error *err) { return text_into(s->l->cpu, sizeof s->l->cpu, "cpu", v, err); }
-static int opt_boot(struct state *s, const char *v, struct gh_error *err) { return text_into(s->l->boot, sizeof s->l->boot, "boot", v, err); }
-static int opt_rtc(struct state *s, const char *v, struct gh_error *err) { return text_into(s->l->rtc, sizeof s->l->rtc, "rtc", v, err); }
-static int opt_sandbox(struct state *s, const char *v, struct gh_error *err) { return text_into(s->l->sandbox, sizeof s->l->sandbox, "sandbox", v, err); }
+static int opt_name(struct gh_cmdline_state *s, const char *v, struct gh_error *err) { return text_into(s->l->name, sizeof s->l->name, "name", v, err); }
+static int opt_uuid(struct gh_cmdline_state *s, const char *v, struct gh_error *err) { return text_into(s->l->uuid, sizeof s->l->uuid, "uuid", v, err); }
+static int opt_cpu(struct gh_cmdline_state *s, const char *v, struct gh_error *err) { return text_into(s->l->cpu, sizeof s->l->cpu, "cpu", v, err); }
+static int opt_boot(struct gh_cmdline_state *s, const char *v, struct gh_error *err) { return text_into(s->l->boot, sizeof s->l->boot, "boot", v, err); }
+static int opt_rtc(struct gh_cmdline_state *s, const char *v, struct gh_error *err) { return text_into(s->l->rtc, sizeof s->l->rtc, "rtc", v, err); }
+static int opt_sandbox(struct gh_cmdline_state *s, const char *v, struct gh_error *err) { return text_into(s->l->sandbox, sizeof s->l->sandbox, "sandbox", v, err); }
 
-static int opt_memory(struct state *s, const char *v, struct gh_error *err)
+static int opt_memory(struct gh_cmdline_state *s, const char *v, struct gh_error *err)
 {
     if (gh_parse_size(v, 1ull << 20, &s->l->memory_bytes) < 0 || s->l->memory_bytes < (4ull << 20) || s->l->memory_bytes > (1ull << 40))
         return gh_error_option(err, -ERANGE, "MemoryOutOfRange", "memory", "“%s” of memory is not possible; give between 4M and 1T.", v);
     return 0;
 }
 
-static int opt_cpus(struct state *s, const char *v, struct gh_error *err)
+static int opt_cpus(struct gh_cmdline_state *s, const char *v, struct gh_error *err)
 {
     char *end;
     unsigned long n = strtoul(v, &end, 10);
@@ -107,7 +92,7 @@ static int opt_cpus(struct state *s, const char *v, struct gh_error *err)
     return 0;
 }
 
-static int opt_accel(struct state *s, const char *v, struct gh_error *err)
+static int opt_accel(struct gh_cmdline_state *s, const char *v, struct gh_error *err)
 {
     const char *comma = strchr(v, ',');
     char name[12];
@@ -119,9 +104,9 @@ static int opt_accel(struct state *s, const char *v, struct gh_error *err)
     return comma ? text_into(s->l->accel_options, sizeof s->l->accel_options, "accel", comma + 1, err) : 0;
 }
 
-static int fail_memory(struct gh_error *err) { return gh_error_set(err, -ENOMEM, "NoMemory", "The host has no memory left."); }
+int gh_cmdline_no_memory(struct gh_error *err) { return gh_error_set(err, -ENOMEM, "NoMemory", "The host has no memory left."); }
 
-static struct gh_launch_device *device_entry(struct state *s, const char *class_name, const char *id)
+struct gh_launch_device *gh_cmdline_device(struct gh_cmdline_state *s, const char *class_name, const char *id)
 {
     for (unsigned i = 0; i < s->l->device_count; i++)
         if (!strcmp(s->l->devices[i].id, id))
@@ -129,275 +114,28 @@ static struct gh_launch_device *device_entry(struct state *s, const char *class_
     return gh_launch_add_device(s->l, class_name, id);
 }
 
-static int connect_drive(struct state *s, const char *class_name, const char *id, const char *option, const char *drive, struct gh_error *err)
+int gh_cmdline_connect(struct gh_cmdline_state *s, const char *class_name, const char *id, const char *option, const char *value, struct gh_error *err)
 {
-    struct gh_launch_device *d = device_entry(s, class_name, id);
+    struct gh_launch_device *d = gh_cmdline_device(s, class_name, id);
 
-    return !d || gh_launch_add_option(d, option, drive) < 0 ? fail_memory(err) : 0;
+    return !d || gh_launch_add_option(d, option, value) < 0 ? gh_cmdline_no_memory(err) : 0;
 }
 
-/* Disks take the first free IDE place, CD drives prefer the second channel, as on real machines. */
-static int place_ide(struct state *s, bool cd, const char *name, struct gh_error *err)
+static int opt_kernel(struct gh_cmdline_state *s, const char *v, struct gh_error *err)
 {
-    static const char *const places[] = { "primary-master", "primary-slave", "secondary-master", "secondary-slave" };
-    static const unsigned order[2][4] = { { 0, 1, 2, 3 }, { 2, 3, 1, 0 } };
-
-    for (unsigned i = 0; i < 4; i++) {
-        unsigned place = order[cd][i];
-        if (s->ide_used & (1u << place))
-            continue;
-        s->ide_used |= 1u << place;
-        return connect_drive(s, "piix3-ide", "ide", places[place], name, err);
-    }
-    return gh_error_set(err, -ENOSPC, "TooManyMedia", "IDE has room for 4 drives; put further disks on another bus with bus=virtio.");
-}
-
-struct disk_words { char path[4200], format[12], bus[12], mode[12], cache[14]; bool read_only, no_discard, hot_plug; uint64_t limit_bytes; uint32_t limit_ops; };
-
-/* Connects a drive to the next free place of its bus. */
-static int place_drive(struct state *s, const char *bus, bool cd, const char *name, struct gh_error *err)
-{
-    char id[32], option[32];
-
-    if (!strcmp(bus, "ide"))
-        return place_ide(s, cd, name, err);
-    if (!strcmp(bus, "ahci")) {
-        snprintf(id, sizeof id, "ahci%u", s->ahci_used / AHCI_PORTS);
-        snprintf(option, sizeof option, "drive%u", s->ahci_used++ % AHCI_PORTS);
-        return connect_drive(s, "ahci", id, option, name, err);
-    }
-    if (!strcmp(bus, "nvme") && !cd) {
-        snprintf(id, sizeof id, "nvme%u", s->nvme_used++);
-        return connect_drive(s, "nvme", id, "drive", name, err);
-    }
-    if (!strcmp(bus, "virtio") && !cd) {
-        snprintf(id, sizeof id, "virtio-blk%u", s->devices++);
-        return connect_drive(s, "virtio-blk", id, "drive", name, err);
-    }
-    return gh_error_option(err, -EINVAL, "BusUnknown", cd ? "cdrom" : "disk",
-                           cd ? "“%s” is not a bus for CD drives; use ide or ahci." : "“%s” is not a bus for disks; use ide, ahci, nvme or virtio.", bus);
-}
-
-/* PATH[,format=F][,bus=B][,readonly][,snapshot]; a comma in a path is written twice. */
-static int split_disk(const char *option, const char *v, struct disk_words *w, struct gh_error *err)
-{
-    char word[4200];
-    bool first = true;
-    uint64_t ops;
-
-    *w = (struct disk_words){ .bus = "ide" };
-    while (*v) {
-        size_t n = 0;
-        while (*v && (*v != ',' || v[1] == ',') && n < sizeof word - 1) {
-            v += *v == ',';
-            word[n++] = *v++;
-        }
-        word[n] = 0;
-        v += *v == ',';
-        if (!strncmp(word, "file=", 5))
-            snprintf(w->path, sizeof w->path, "%s", word + 5);
-        else if (!strncmp(word, "format=", 7))
-            snprintf(w->format, sizeof w->format, "%.11s", word + 7);
-        else if (!strncmp(word, "bus=", 4))
-            snprintf(w->bus, sizeof w->bus, "%.11s", word + 4);
-        else if (!strncmp(word, "cache=", 6))
-            snprintf(w->cache, sizeof w->cache, "%.13s", word + 6);
-        else if (!strcmp(word, "hotplug"))
-            w->hot_plug = true;
-        else if (!strcmp(word, "discard=off"))
-            w->no_discard = true;
-        else if (!strncmp(word, "bps=", 4) && gh_parse_size(word + 4, 1, &w->limit_bytes) == 0 && w->limit_bytes)
-            ;
-        else if (!strncmp(word, "iops=", 5) && gh_parse_size(word + 5, 1, &ops) == 0 && ops && ops <= UINT32_MAX)
-            w->limit_ops = (uint32_t)ops;
-        else if (!strcmp(word, "readonly"))
-            w->read_only = true;
-        else if (!strcmp(word, "snapshot"))
-            strcpy(w->mode, "snapshot");
-        else if (first)
-            snprintf(w->path, sizeof w->path, "%s", word);
-        else
-            return gh_error_option(err, -EINVAL, "DiskOptionUnknown", option, "“%s” is not an option of a disk; use format=, bus=, cache=, bps=, iops=, discard=off, hotplug, readonly or snapshot.", word);
-        first = false;
-    }
-    return w->path[0] ? 0 : gh_error_option(err, -EINVAL, "DiskOptionUnknown", option, "--%s needs a file.", option);
-}
-
-/* An immutable disk's changes go into a file without a name, beside the disk or where there is room. */
-static int add_scratch(struct gh_launch_disk *disk, const char *path, struct gh_error *err)
-{
-    char folder[4200];
-    snprintf(folder, sizeof folder, "%s", path);
-    char *slash = strrchr(folder, '/');
-    if (slash)
-        slash[slash == folder] = 0;
-    int fd = open(slash ? folder : ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (fd < 0)
-        fd = open("/var/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return gh_error_option(err, -errno, "ScratchNotCreated", "disk", "No temporary file for the changes to “%s” can be made: %s.",
-                               path, strerror(errno));
-    return gh_launch_add_layer(disk, "qcow2", "temporary changes", fd) ? 0 : fail_memory(err);
-}
-
-/* What the guest wrote into a raw disk must never decide how the file is read: without format= it is
- * looked at, and only a name that says the same is believed. */
-static int choose_format(struct disk_words *w, int fd, struct gh_error *err)
-{
-    const char *found, *dot = strrchr(w->path, '.'), *name = dot && !strchr(dot, '/') ? dot + 1 : "";
-
-    if (w->format[0])
-        return 0;
-    int r = gh_image_probe_fd(fd, w->path, &found, err);
-    if (r)
-        return r;
-    if (strcmp(found, "raw") && strcasecmp(name, found) && !(!strcmp(found, "vhd") && !strcasecmp(name, "vpc")))
-        return gh_error_option(err, -EINVAL, "DiskFormatNeeded", "disk", "“%s” looks like a %s image, but its name does not say so; add "
-                               "format=%s, or format=raw if a guest wrote that.", w->path, found, found);
-    snprintf(w->format, sizeof w->format, "%s", found);
-    return 0;
-}
-
-struct layers { struct gh_launch_disk *disk; const char *top; };
-
-static int take_layer(void *opaque, const struct gh_image_spec *file)
-{
-    struct layers *l = opaque;
-    struct gh_launch_layer *layer = gh_launch_add_layer(l->disk, file->format, l->top ? l->top : file->label, file->fd);
-
-    l->top = NULL;
-    if (!layer)
-        close(file->fd);
-    else if (file->part_count)
-        layer->extents = calloc(file->part_count, sizeof *layer->extents);
-    for (unsigned i = 0; i < file->part_count; i++) {
-        if (!layer || !layer->extents) {
-            close(file->parts[i].fd);
-            continue;
-        }
-        snprintf(layer->extents[i].name, sizeof layer->extents[i].name, "%s", file->parts[i].name);
-        layer->extents[i].fd = file->parts[i].fd;
-        layer->extent_count = i + 1;
-    }
-    return layer && layer->extent_count == file->part_count ? 0 : -ENOMEM;
-}
-
-/* The file, what it refers to and what lies behind it, as descriptors: the machine follows no name. */
-static int add_image(struct gh_launch_disk *disk, struct disk_words *w, struct gh_error *err)
-{
-    bool writable = !w->read_only && !w->mode[0];
-    int fd = open_file("disk", w->path, writable ? O_RDWR : O_RDONLY, err);
-    int r = fd < 0 ? fd : choose_format(w, fd, err);
-
-    if (r == 0 && !strcmp(w->format, "raw"))
-        return gh_launch_add_layer(disk, "raw", w->path, fd) ? 0 : fail_memory(err);
-    if (fd >= 0)
-        close(fd);
-    struct gh_image_open_how how = { .format = w->format, .writable = writable };
-    struct layers layers = { disk, w->path };
-    return r ? r : gh_image_resolve_path(w->path, &how, take_layer, &layers, err);
-}
-
-static int opt_disk(struct state *s, const char *v, struct gh_error *err)
-{
-    struct disk_words w;
-    char name[32];
-    int r = split_disk("disk", v, &w, err);
-
-    if (r)
-        return r;
-    snprintf(name, sizeof name, "disk%u", s->disks++);
-    s->drives++;
-    struct gh_launch_disk *disk = gh_launch_add_disk(s->l, name);
-    if (!disk)
-        return fail_memory(err);
-    bool empty = w.hot_plug && !strcmp(w.path, "none");
-    if (w.hot_plug && strcmp(w.bus, "ahci") && strcmp(w.bus, "nvme"))
-        return gh_error_option(err, -EINVAL, "BusUnknown", "disk", "Disks on bus “%s” cannot be pulled out; use ahci or nvme.", w.bus);
-    if (w.mode[0] && !empty)
-        r = add_scratch(disk, w.path, err);
-    if (r == 0 && !empty)
-        r = add_image(disk, &w, err);
-    /* The machine takes the locks, but behind its sandbox it cannot say who has them. */
-    for (unsigned i = w.mode[0] != 0; i < disk->layer_count && !r; i++)
-        r = gh_file_lock_ask(disk->layers[i].fd, i || w.read_only ? GH_LOCK_SHARED : GH_LOCK_EXCLUSIVE, disk->layers[i].label, err);
-    if (r)
-        return r;
-    disk->read_only = w.read_only;
-    disk->snapshot = w.mode[0] != 0;
-    disk->hot_plug = w.hot_plug;
-    disk->discard = !w.no_discard;
-    disk->limit_bytes = w.limit_bytes;
-    disk->limit_ops = w.limit_ops;
-    memcpy(disk->cache, w.cache, sizeof disk->cache);
-    if (w.cache[0] && strcmp(w.cache, "writeback") && strcmp(w.cache, "writethrough") && strcmp(w.cache, "unsafe"))
-        return gh_error_option(err, -EINVAL, "DiskOptionUnknown", "disk", "“%s” is not a cache policy; use writeback, writethrough or unsafe.", w.cache);
-    snprintf(disk->serial, sizeof disk->serial, "GH%08u", s->drives);
-    return place_drive(s, w.bus, false, name, err);
-}
-
-/* PATH[,bus=B] */
-static int opt_cdrom(struct state *s, const char *v, struct gh_error *err)
-{
-    struct disk_words w;
-    char name[32];
-    int r = split_disk("cdrom", v, &w, err);
-
-    if (r)
-        return r;
-    snprintf(name, sizeof name, "cdrom%u", s->cdroms++);
-    s->drives++;
-    struct gh_launch_disk *disk = gh_launch_add_disk(s->l, name);
-    if (!disk)
-        return fail_memory(err);
-    disk->read_only = disk->removable = true;
-    if (strcmp(w.path, "none")) {
-        int fd = open_file("cdrom", w.path, O_RDONLY, err);
-        if (fd < 0)
-            return fd;
-        if (!gh_launch_add_layer(disk, "raw", w.path, fd))
-            return fail_memory(err);
-    }
-    return place_drive(s, w.bus, true, name, err);
-}
-
-static int opt_floppy(struct state *s, const char *v, struct gh_error *err)
-{
-    char name[32];
-
-    if (s->floppies == 2)
-        return gh_error_option(err, -ENOSPC, "TooManyMedia", "floppy", "A machine can have 2 floppy drives.");
-    int fd = open_file("floppy", v, O_RDWR, err);
-    if (fd < 0 && err->code == -EACCES) {
-        gh_error_clear(err);
-        fd = open_file("floppy", v, O_RDONLY, err);
-    }
-    if (fd < 0)
-        return fd;
-    snprintf(name, sizeof name, "floppy%u", s->floppies);
-    struct gh_launch_disk *disk = gh_launch_add_disk(s->l, name);
-    if (!disk || !gh_launch_add_layer(disk, "raw", v, fd))
-        return fail_memory(err);
-    disk->removable = true;
-    disk->read_only = (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY;
-    return connect_drive(s, "fdc", "fdc", s->floppies++ ? "drive1" : "drive0", name, err);
-}
-
-static int opt_kernel(struct state *s, const char *v, struct gh_error *err)
-{
-    s->l->kernel_fd = open_file("kernel", v, O_RDONLY, err);
+    s->l->kernel_fd = gh_cmdline_open("kernel", v, O_RDONLY, err);
     return s->l->kernel_fd < 0 ? s->l->kernel_fd : 0;
 }
-static int opt_initrd(struct state *s, const char *v, struct gh_error *err)
+static int opt_initrd(struct gh_cmdline_state *s, const char *v, struct gh_error *err)
 {
-    s->l->initrd_fd = open_file("initrd", v, O_RDONLY, err);
+    s->l->initrd_fd = gh_cmdline_open("initrd", v, O_RDONLY, err);
     return s->l->initrd_fd < 0 ? s->l->initrd_fd : 0;
 }
-static int opt_append(struct state *s, const char *v, struct gh_error *err)
+static int opt_append(struct gh_cmdline_state *s, const char *v, struct gh_error *err)
 {
     free(s->l->append);
     s->l->append = strdup(v);
-    return s->l->append ? 0 : fail_memory(err);
+    return s->l->append ? 0 : gh_cmdline_no_memory(err);
 }
 
 /* A listening socket of ours alone: the umask of the moment decides its rights at birth. */
@@ -425,7 +163,7 @@ int gh_listen_unix(const char *option, const char *path, int type, struct gh_err
     return fd;
 }
 
-static int add_char(struct state *s, const char *option, const char *name, const char *v, struct gh_error *err)
+static int add_char(struct gh_cmdline_state *s, const char *option, const char *name, const char *v, struct gh_error *err)
 {
     struct gh_launch_char *c = NULL;
     int fd = -1;
@@ -450,38 +188,38 @@ static int add_char(struct state *s, const char *option, const char *name, const
     } else {
         return gh_error_option(err, -EINVAL, "CharacterBackendUnknown", option, "“%s” is not a place for --%s; use stdio, none, file:PATH or unix:PATH.", v, option);
     }
-    return c ? 0 : fail_memory(err);
+    return c ? 0 : gh_cmdline_no_memory(err);
 }
 
-static int char_device(struct state *s, const char *option, const char *class_name, const char *id, const char *v, struct gh_error *err)
+static int char_device(struct gh_cmdline_state *s, const char *option, const char *class_name, const char *id, const char *v, struct gh_error *err)
 {
     int r = add_char(s, option, option, v, err);
 
     if (r)
         return r;
-    struct gh_launch_device *d = device_entry(s, class_name, id);
-    return !d || gh_launch_add_option(d, "chardev", option) < 0 ? fail_memory(err) : 0;
+    struct gh_launch_device *d = gh_cmdline_device(s, class_name, id);
+    return !d || gh_launch_add_option(d, "chardev", option) < 0 ? gh_cmdline_no_memory(err) : 0;
 }
-static int opt_serial(struct state *s, const char *v, struct gh_error *err) { return char_device(s, "serial", "uart16550", "com1", v, err); }
-static int opt_serial2(struct state *s, const char *v, struct gh_error *err) { return char_device(s, "serial2", "uart16550", "com2", v, err); }
-static int opt_debugcon(struct state *s, const char *v, struct gh_error *err) { return char_device(s, "debugcon", "debugcon", "debugcon", v, err); }
-static int opt_e9(struct state *s, const char *v, struct gh_error *err) { return char_device(s, "port-e9", "debugcon", "port-e9", v, err); }
+static int opt_serial(struct gh_cmdline_state *s, const char *v, struct gh_error *err) { return char_device(s, "serial", "uart16550", "com1", v, err); }
+static int opt_serial2(struct gh_cmdline_state *s, const char *v, struct gh_error *err) { return char_device(s, "serial2", "uart16550", "com2", v, err); }
+static int opt_debugcon(struct gh_cmdline_state *s, const char *v, struct gh_error *err) { return char_device(s, "debugcon", "debugcon", "debugcon", v, err); }
+static int opt_e9(struct gh_cmdline_state *s, const char *v, struct gh_error *err) { return char_device(s, "port-e9", "debugcon", "port-e9", v, err); }
 
 /* --device debugcon,id=post,port=... takes another port. */
-static int opt_post(struct state *s, const char *v, struct gh_error *err)
+static int opt_post(struct gh_cmdline_state *s, const char *v, struct gh_error *err)
 {
     int r = char_device(s, "post", "debugcon", "post", v, err);
 
     if (r)
         return r;
-    struct gh_launch_device *d = device_entry(s, "debugcon", "post");
+    struct gh_launch_device *d = gh_cmdline_device(s, "debugcon", "post");
     if (!d || gh_launch_add_option(d, "hex", "on") < 0)
-        return fail_memory(err);
+        return gh_cmdline_no_memory(err);
     for (unsigned i = 0; i < d->option_count; i++) {
         if (!strcmp(d->options[i].name, "port"))
             return 0;                   /* --device came first */
     }
-    return gh_launch_add_option(d, "port", "0x80") < 0 ? fail_memory(err) : 0;
+    return gh_launch_add_option(d, "port", "0x80") < 0 ? gh_cmdline_no_memory(err) : 0;
 }
 
 static int socket_option(char out[GH_LAUNCH_SOCKET_MAX], const char *option, const char *v, struct gh_error *err)
@@ -495,9 +233,9 @@ static int socket_option(char out[GH_LAUNCH_SOCKET_MAX], const char *option, con
     memcpy(out, v + 5, strlen(v + 5) + 1);
     return 0;
 }
-static int opt_display(struct state *s, const char *v, struct gh_error *err) { return socket_option(s->l->display_path, "display", v, err); }
-static int opt_control(struct state *s, const char *v, struct gh_error *err) { return socket_option(s->l->control_path, "control", v, err); }
-static int opt_gdb(struct state *s, const char *v, struct gh_error *err)
+static int opt_display(struct gh_cmdline_state *s, const char *v, struct gh_error *err) { return socket_option(s->l->display_path, "display", v, err); }
+static int opt_control(struct gh_cmdline_state *s, const char *v, struct gh_error *err) { return socket_option(s->l->control_path, "control", v, err); }
+static int opt_gdb(struct gh_cmdline_state *s, const char *v, struct gh_error *err)
 {
     if (strncmp(v, "unix:", 5))
         return gh_error_option(err, -EINVAL, "SocketFailed", "gdb", "“%s” is not a place for --gdb; use unix:PATH.", v);
@@ -506,7 +244,7 @@ static int opt_gdb(struct state *s, const char *v, struct gh_error *err)
 }
 
 /* CLASS[,id=ID][,option=value...] */
-static int opt_device(struct state *s, const char *v, struct gh_error *err)
+static int opt_device(struct gh_cmdline_state *s, const char *v, struct gh_error *err)
 {
     char copy[1024], id[32] = "", *save = NULL;
 
@@ -529,66 +267,66 @@ static int opt_device(struct state *s, const char *v, struct gh_error *err)
         else
             words[n].name = w, words[n++].value = equals + 1;
     }
-    struct gh_launch_device *d = device_entry(s, class_name, id);
+    struct gh_launch_device *d = gh_cmdline_device(s, class_name, id);
     if (!d)
-        return fail_memory(err);
+        return gh_cmdline_no_memory(err);
     for (unsigned i = 0; i < n; i++)
         if (gh_launch_add_option(d, words[i].name, words[i].value) < 0)
-            return fail_memory(err);
+            return gh_cmdline_no_memory(err);
     return 0;
 }
 
-static int opt_rom(struct state *s, const char *name, const char *option, const char *path, struct gh_error *err)
+static int opt_rom(struct gh_cmdline_state *s, const char *name, const char *option, const char *path, struct gh_error *err)
 {
-    int fd = open_file(option, path, O_RDONLY, err);
+    int fd = gh_cmdline_open(option, path, O_RDONLY, err);
 
     if (fd < 0)
         return fd;
-    return gh_launch_add_rom(s->l, name, fd) ? 0 : fail_memory(err);
+    return gh_launch_add_rom(s->l, name, fd) ? 0 : gh_cmdline_no_memory(err);
 }
-static int opt_bios(struct state *s, const char *v, struct gh_error *err) { return opt_rom(s, "bios", "bios", v, err); }
-static int opt_vgabios(struct state *s, const char *v, struct gh_error *err) { return opt_rom(s, "vgabios", "vgabios", v, err); }
+static int opt_bios(struct gh_cmdline_state *s, const char *v, struct gh_error *err) { return opt_rom(s, "bios", "bios", v, err); }
+static int opt_vgabios(struct gh_cmdline_state *s, const char *v, struct gh_error *err) { return opt_rom(s, "vgabios", "vgabios", v, err); }
 
 /* The store is read at the start, and written by the flash device as a disk. */
-static int opt_nvram(struct state *s, const char *v, struct gh_error *err)
+static int opt_nvram(struct gh_cmdline_state *s, const char *v, struct gh_error *err)
 {
-    int fd = open_file("nvram", v, O_RDWR, err);
+    int fd = gh_cmdline_open("nvram", v, O_RDWR, err);
 
     if (fd < 0)
         return fd;
     struct gh_launch_disk *disk = gh_launch_add_disk(s->l, "nvram");
     if (!disk || !gh_launch_add_layer(disk, "raw", v, fd))
-        return fail_memory(err);
+        return gh_cmdline_no_memory(err);
     int r = opt_rom(s, "vars", "nvram", v, err);
-    return r ? r : connect_drive(s, "pflash", "nvram", "drive", "nvram", err);
+    return r ? r : gh_cmdline_connect(s, "pflash", "nvram", "drive", "nvram", err);
 }
 
-static int opt_trace(struct state *s, const char *v, struct gh_error *err)
+static int opt_trace(struct gh_cmdline_state *s, const char *v, struct gh_error *err)
 {
     free(s->l->trace);
     s->l->trace = strdup(v);
-    return s->l->trace ? 0 : fail_memory(err);
+    return s->l->trace ? 0 : gh_cmdline_no_memory(err);
 }
-static int opt_net(struct state *s, const char *v, struct gh_error *err) { return gh_cmdline_net(s->l, v, err); }
-static int opt_paused(struct state *s, const char *v, struct gh_error *err) { s->l->paused = true; return 0; }
-static int opt_kernel_as_is(struct state *s, const char *v, struct gh_error *err) { s->l->kernel_as_is = true; return 0; }
-static int opt_hyperv(struct state *s, const char *v, struct gh_error *err) { s->l->hyperv = true; return 0; }
-static int opt_no_reboot(struct state *s, const char *v, struct gh_error *err) { s->l->no_reboot = true; return 0; }
-static int opt_check_host(struct state *s, const char *v, struct gh_error *err) { s->check_host = true; return 0; }
-static int opt_json(struct state *s, const char *v, struct gh_error *err) { s->cmd->json = true; return 0; }
+static int opt_net(struct gh_cmdline_state *s, const char *v, struct gh_error *err) { return gh_cmdline_net(s->l, v, err); }
+static int opt_paused(struct gh_cmdline_state *s, const char *v, struct gh_error *err) { s->l->paused = true; return 0; }
+static int opt_kernel_as_is(struct gh_cmdline_state *s, const char *v, struct gh_error *err) { s->l->kernel_as_is = true; return 0; }
+static int opt_hyperv(struct gh_cmdline_state *s, const char *v, struct gh_error *err) { s->l->hyperv = true; return 0; }
+static int opt_no_reboot(struct gh_cmdline_state *s, const char *v, struct gh_error *err) { s->l->no_reboot = true; return 0; }
+static int opt_check_host(struct gh_cmdline_state *s, const char *v, struct gh_error *err) { s->check_host = true; return 0; }
+static int opt_json(struct gh_cmdline_state *s, const char *v, struct gh_error *err) { s->cmd->json = true; return 0; }
 
-static int opt_version(struct state *s, const char *v, struct gh_error *err)
+static int opt_version(struct gh_cmdline_state *s, const char *v, struct gh_error *err)
 {
     printf("gasthaus-vm %s\n", GH_VERSION);
     s->done = true;
     return 0;
 }
 
-static int opt_list_devices(struct state *s, const char *v, struct gh_error *err) { s->list_devices = true; return 0; }
+static int opt_list_devices(struct gh_cmdline_state *s, const char *v, struct gh_error *err) { s->list_devices = true; return 0; }
 
-static int opt_help(struct state *s, const char *v, struct gh_error *err);
+static int opt_help(struct gh_cmdline_state *s, const char *v, struct gh_error *err);
 
-static const struct row { const char *name, *arg; int (*fn)(struct state *, const char *, struct gh_error *); const char *help; } rows[] = {
+static const struct row { const char *name, *arg; int (*fn)(struct gh_cmdline_state *, const char *, struct gh_error *); const char *help; } rows[] = {
     { "name", "TEXT", opt_name, "name of the machine" },
     { "uuid", "UUID", opt_uuid, "identity of the machine" },
     { "memory", "SIZE", opt_memory, "guest memory, such as 512M or 2G (default 512M)" },
@@ -597,9 +335,9 @@ static const struct row { const char *name, *arg; int (*fn)(struct state *, cons
     { "cpu", "MODEL", opt_cpu, "CPU model: x86-64-v2, x86-64-v3, host or max" },
     { "hyperv", NULL, opt_hyperv, "shows Windows the interfaces of Hyper-V that it knows; on KVM" },
     { "boot", "ORDER", opt_boot, "letters in order: d CD, c disk, a floppy, n network" },
-    { "cdrom", "FILE[,bus=B]", opt_cdrom, "a CD drive with this image on bus ide or ahci; “none”: an empty drive" },
-    { "disk", "FILE[,…]", opt_disk, "a disk; format=raw|qcow2|… (else its name must tell), bus=ide|ahci|nvme|virtio, cache=writeback|writethrough|unsafe, bps=, iops=, discard=off, hotplug, readonly, snapshot" },
-    { "floppy", "FILE", opt_floppy, "a floppy drive with this image" },
+    { "cdrom", "FILE[,bus=B]", gh_cmdline_cdrom, "a CD drive with this image on bus ide or ahci; “none”: an empty drive" },
+    { "disk", "FILE[,…]", gh_cmdline_disk, "a disk; format=raw|qcow2|… (else its name must tell), bus=ide|ahci|nvme|virtio, cache=writeback|writethrough|unsafe, bps=, iops=, discard=off, hotplug, readonly, snapshot" },
+    { "floppy", "FILE", gh_cmdline_floppy, "a floppy drive with this image" },
     { "net", "KIND[,…]", opt_net, "a network adapter: nat, internal, stream or none; model=, mac=, forward=tcp:8080:80, …" },
     { "kernel", "FILE", opt_kernel, "boot this Linux (or Multiboot) kernel directly" },
     { "initrd", "FILE", opt_initrd, "initial RAM disk for --kernel" },
@@ -629,7 +367,7 @@ static const struct row { const char *name, *arg; int (*fn)(struct state *, cons
     { "help", NULL, opt_help, "show this" },
 };
 
-static int opt_help(struct state *s, const char *v, struct gh_error *err)
+static int opt_help(struct gh_cmdline_state *s, const char *v, struct gh_error *err)
 {
     printf("usage: gasthaus-vm [OPTION]...\nRuns one virtual machine.\n\n");
     for (unsigned i = 0; i < GH_ARRAY_LEN(rows); i++) {
@@ -641,7 +379,7 @@ static int opt_help(struct state *s, const char *v, struct gh_error *err)
     return 0;
 }
 
-static int add_default_roms(struct state *s, struct gh_error *err)
+static int add_default_roms(struct gh_cmdline_state *s, struct gh_error *err)
 {
     static const struct { const char *name, *path; } roms[] = {
         { "bios", "/usr/share/seabios/bios-256k.bin" }, { "vgabios", "/usr/share/seabios/vgabios-stdvga.bin" },
@@ -654,13 +392,13 @@ static int add_default_roms(struct state *s, struct gh_error *err)
         if (fd < 0)
             return gh_error_set(err, -errno, "FirmwareMissing", "The firmware “%s” cannot be opened: %s; install the package seabios.", roms[i].path, strerror(errno));
         if (!gh_launch_add_rom(s->l, roms[i].name, fd))
-            return fail_memory(err);
+            return gh_cmdline_no_memory(err);
     }
     return 0;
 }
 
 /* Boot ROMs of the network cards that are there; a card without one works, but cannot be booted from. */
-static int add_nic_roms(struct state *s, struct gh_error *err)
+static int add_nic_roms(struct gh_cmdline_state *s, struct gh_error *err)
 {
     static const char *const folders[] = { "/usr/lib/ipxe/qemu", "/usr/share/qemu", "/usr/share/ipxe/qemu" };
 
@@ -674,14 +412,14 @@ static int add_nic_roms(struct state *s, struct gh_error *err)
             snprintf(path, sizeof path, "%s/%s%s.rom", folders[k], uefi && !strcmp(name, "pxe-e1000") ? "efi" : "pxe", name + 3);
             int fd = open(path, O_RDONLY | O_CLOEXEC);
             if (fd >= 0 && !gh_launch_add_rom(s->l, name, fd))
-                return fail_memory(err);
+                return gh_cmdline_no_memory(err);
         }
     }
     return 0;
 }
 
 /* Disks with queues get one for each virtual CPU, unless --device says otherwise. */
-static int add_queues(struct state *s, struct gh_error *err)
+static int add_queues(struct gh_cmdline_state *s, struct gh_error *err)
 {
     static const struct { const char *class_name; unsigned most; } with_queues[] = { { "virtio-blk", 8 }, { "nvme", 16 } };
     char count[12];
@@ -696,7 +434,7 @@ static int add_queues(struct state *s, struct gh_error *err)
                 continue;
             snprintf(count, sizeof count, "%u", s->l->vcpus < with_queues[k].most ? s->l->vcpus : with_queues[k].most);
             if (gh_launch_add_option(d, "queues", count) < 0)
-                return fail_memory(err);
+                return gh_cmdline_no_memory(err);
         }
     }
     return 0;
@@ -705,12 +443,12 @@ static int add_queues(struct state *s, struct gh_error *err)
 int gh_cmdline_parse(int argc, char **argv, struct gh_cmdline *cmd, struct gh_error *err)
 {
     struct option options[GH_ARRAY_LEN(rows) + 1] = { 0 };
-    struct state s = { .cmd = cmd };
+    struct gh_cmdline_state s = { .cmd = cmd };
     int c, index = 0, r = 0;
 
     *cmd = (struct gh_cmdline){ .launch = gh_launch_new() };
     if (!cmd->launch)
-        return fail_memory(err);
+        return gh_cmdline_no_memory(err);
     s.l = cmd->launch;
     for (unsigned i = 0; i < GH_ARRAY_LEN(rows); i++)
         options[i] = (struct option){ rows[i].name, rows[i].arg ? required_argument : no_argument, NULL, 1000 + (int)i };
