@@ -20,7 +20,7 @@ struct ctl_command {
     gboolean no_daemon;
 };
 extern const struct ctl_command ctl_machine_commands[], ctl_create_commands[], ctl_screen_commands[], ctl_host_commands[], ctl_appliance_commands[],
-    ctl_network_commands[], ctl_media_commands[];
+    ctl_network_commands[], ctl_media_commands[], ctl_disk_commands[];
 
 /* client.c */
 int  ctl_connect(struct ctl *ctl);                                    /* starts the daemon if needed */

@@ -6,7 +6,7 @@
 #include "cli/ctl.h"
 
 static const struct ctl_command *const groups[] = { ctl_machine_commands, ctl_create_commands, ctl_screen_commands, ctl_network_commands, ctl_host_commands,
-                                                   ctl_appliance_commands, ctl_media_commands };
+                                                   ctl_appliance_commands, ctl_media_commands, ctl_disk_commands };
 
 static void help(void)
 {

@@ -80,6 +80,29 @@ void gh_toast_error (GtkWidget *widget, const GError *error)
     gh_toast (widget, message);
 }
 
+GtkWidget *gh_note_new (void)
+{
+    GtkWidget *box = gtk_box_new (GTK_ORIENTATION_HORIZONTAL, 8), *icon = gtk_image_new_from_icon_name ("dialog-warning-symbolic"), *label = gtk_label_new ("");
+
+    gtk_widget_set_valign (icon, GTK_ALIGN_START);
+    gtk_label_set_wrap (GTK_LABEL (label), TRUE);
+    gtk_label_set_wrap_mode (GTK_LABEL (label), PANGO_WRAP_WORD_CHAR);
+    gtk_label_set_max_width_chars (GTK_LABEL (label), 40);
+    gtk_label_set_xalign (GTK_LABEL (label), 0);
+    gtk_widget_set_hexpand (label, TRUE);
+    gtk_widget_add_css_class (box, "warning");
+    gtk_box_append (GTK_BOX (box), icon);
+    gtk_box_append (GTK_BOX (box), label);
+    gtk_widget_set_visible (box, FALSE);
+    return box;
+}
+
+void gh_note_say (GtkWidget *note, const char *text)
+{
+    gtk_label_set_text (GTK_LABEL (gtk_widget_get_last_child (note)), text ? text : "");
+    gtk_widget_set_visible (note, text != NULL);
+}
+
 void gh_fit_screen (GtkWindow *window)
 {
     GListModel *monitors = gdk_display_get_monitors (gtk_widget_get_display (GTK_WIDGET (window)));

@@ -18,6 +18,9 @@ AdwToast *gh_toast_new (const char *text); /* plain text; long sentences are wra
 /* Over the nearest toast overlay around the widget; without one nothing is shown. */
 void gh_toast (GtkWidget *widget, const char *text);
 void gh_toast_error (GtkWidget *widget, const GError *error);
+/* A quiet line with a warning sign, for dialogs; text NULL hides it. */
+GtkWidget *gh_note_new (void);
+void gh_note_say (GtkWidget *note, const char *text);
 /* Shows what is told in an entry; what a person has typed and not yet applied stays. */
 void gh_tell_text (GtkWidget *entry, const char *text);
 /* Before it is shown: not larger than the smallest of the desktop's screens lets it be. */

@@ -132,6 +132,7 @@ static int check_name(const char *name, struct gh_error *err)
 static int check_media(const struct gh_definition *d, struct gh_error *err)
 {
     static const char *const formats[] = { "raw", "qcow2", "vdi", "vmdk", "vhd", "vhdx", "qed", "hdd", "dmg", NULL };
+    static const char *const modes[] = { "normal", "read-only", "immutable", "write-through", "shared", NULL };
     static const char *const buses[] = { "ide", "ahci", "nvme", "virtio", "fdc", NULL };
     unsigned ide = 0, floppies = 0;
 
@@ -143,6 +144,8 @@ static int check_media(const struct gh_definition *d, struct gh_error *err)
             return gh_error_option(err, -EINVAL, "FormatUnknown", "format", "“%s” is not a disk format; gasthaus-image lists those there are.", m->format);
         if (m->kind == GH_MEDIUM_CDROM && strcmp(m->bus, "ide") && strcmp(m->bus, "ahci"))
             return gh_error_option(err, -EINVAL, "BusUnknown", "bus", "“%s” is not a bus for CD drives; use ide or ahci.", m->bus);
+        if (m->kind == GH_MEDIUM_DISK && !one_of(m->mode, modes))
+            return gh_error_option(err, -EINVAL, "DiskModeUnknown", "mode", "“%s” is not a way to use a disk; use normal, read-only, immutable, write-through or shared.", m->mode);
         if (m->cache[0] && strcmp(m->cache, "writeback") && strcmp(m->cache, "writethrough") && strcmp(m->cache, "unsafe"))
             return gh_error_option(err, -EINVAL, "CacheUnknown", "cache", "“%s” is not a cache policy; use writeback, writethrough or unsafe.", m->cache);
         ide += !strcmp(m->bus, "ide");

@@ -8,6 +8,7 @@ import random
 import signal
 import struct
 import subprocess
+import time
 import zlib
 
 from guestlib import BUILD, Engine, check
@@ -162,6 +163,49 @@ with Engine("media") as e:
     check(p.returncode == 1 and "[Cancelled]" in rest and not [n for n in os.listdir(e.folder) if "copy" in n], f"cancelled on that: {rest.strip()}")
     check(os.stat(full) == before or os.stat(full).st_mtime_ns == before.st_mtime_ns, "the source is as it was")
     os.unlink(full)
+
+    # How a machine uses its disks: put in, changed, taken out.
+    def disks(name):
+        return {d["id"]: d for d in e.json("show", name)["disks"] if d["kind"] == "disk"}
+
+    def no(id_, *args):
+        code, out, err = e.try_ctl("disk", *args)
+        check(code == 1 and f"[{id_}]" in err, f"disk {' '.join(map(os.path.basename, args))}: {err.strip()}")
+
+    first = disks("one")
+    id_ = e.ctl("disk", "one", "add", alone, "--bus", "virtio", "--mode", "read-only").strip()
+    d = disks("one")[id_]
+    check(d["file"] == alone and d["format"] == "qcow2" and d["bus"] == "virtio" and d["mode"] == "read-only" and d["read-only"] and d["discard"]
+          and d["cache"] == "writeback" and not e.json("media", "info", alone)["orphan"], "a disk that exists is put in, its format found out")
+    e.ctl("disk", "one", "set", id_, "--mode", "immutable", "--cache", "writethrough", "--trim", "off", "--limit", "20M", "--iops", "300", "--bus", "nvme")
+    d = disks("one")[id_]
+    check((d["mode"], d["cache"], d["discard"], d["limit-bytes"], d["limit-ops"], d["bus"]) == ("immutable", "writethrough", False, 20 << 20, 300, "nvme"), "and used otherwise")
+    check("immutable" in e.ctl("disk", "one") and "20.0\u00a0MiB" in e.ctl("disk", "one"), "as the list says")
+    e.ctl("disk", "one", "set", id_, "--limit", "off", "--iops", "off", "--trim", "on")
+    d = disks("one")[id_]
+    check((d["mode"], d["discard"], d["limit-bytes"], d["limit-ops"]) == ("immutable", True, 0, 0), "what is not named stays")
+    for refusal, args in (("DiskModeUnknown", ("one", "set", id_, "--mode", "sometimes")), ("BusUnknown", ("one", "set", id_, "--bus", "scsi")),
+                          ("CacheUnknown", ("one", "set", id_, "--cache", "none")), ("DriveUnknown", ("one", "set", "disk9", "--trim", "on")),
+                          ("DriveUnknown", ("one", "remove", "cdrom0")), ("LimitInvalid", ("one", "set", id_, "--limit", "1k")), ("DiskTwice", ("one", "add", alone)),
+                          ("FileNotFound", ("one", "add", "/nonexistent/disk.qcow2")), ("DiskNotShared", ("two", "add", alone))):
+        no(refusal, *args)
+    check(disks("one")[id_] == d and alone not in [x["file"] for x in disks("two").values()], "what is refused changes nothing")
+    e.ctl("disk", "one", "set", id_, "--mode", "shared", "--bus", "ahci")
+    shared = e.ctl("disk", "two", "add", alone, "--mode", "shared").strip()
+    no("DiskNotShared", "two", "set", shared, "--mode", "normal")
+    e.ctl("start", "one")
+    e.ctl("start", "two")
+    check({m["name"]: m["state"] for m in e.json("list") if m["name"] in ("one", "two")} == {"one": "running", "two": "running"}, "two machines run with one shared disk")
+    no("MachineRunning", "two", "set", shared, "--trim", "off")
+    no("MachineRunning", "two", "remove", shared)
+    e.ctl("stop", "one")
+    e.ctl("stop", "two")
+    deadline = time.time() + 60
+    while {m["state"] for m in e.json("list")} != {"off"} and time.time() < deadline:
+        time.sleep(0.1)
+    e.ctl("disk", "one", "remove", id_)
+    e.ctl("disk", "two", "remove", shared)
+    check(disks("one") == first and os.path.exists(alone) and e.json("media", "info", alone)["orphan"], "taken out: the file stays")
 
     # A running machine keeps what it has.
     e.ctl("start", "two")

@@ -9,7 +9,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import pyatspi
-from desk import App, children, read, shown, wait
+from desk import App, children, press, read, shown, wait
 from hands import click, fill, key, menu, type_text
 
 program, ctl = sys.argv[1:3]
@@ -74,6 +74,26 @@ try:
         wait("an empty drive", lambda: app.find("label", "No medium"))
         assert all(d["file"] == "" for d in show("Renamed")["disks"] if d["kind"] == "cdrom")
         print("ok: the CD is out")
+
+    # How the disk is used: each setting is the daemon's at once; everything in the row has a name.
+    click(app.wait("label", "Disk", window="Gasthaus"))
+    wait("the disk's settings", lambda: app.find("spin button", "Requests per Second", "Gasthaus"))
+    audit(app, "the disk's settings")
+
+    def disk():
+        return next(d for d in show("Renamed")["disks"] if d["kind"] == "disk")
+
+    app.find("spin button", "Speed Limit in MiB/s", "Gasthaus").queryValue().currentValue = 20
+    wait("the limit", lambda: disk()["limit-bytes"] == 20 << 20)
+    trim = wait("TRIM", lambda: next((n for n in (app.find(r, "Give Unused Space Back", "Gasthaus") for r in ("toggle button", "switch", "check box")) if n), None))
+    trim.queryAction().doAction(0)
+    wait("TRIM to be off", lambda: disk()["discard"] is False)
+    subprocess.run([ctl, "disk", "Renamed", "set", "disk0", "--mode", "immutable"], check=True, stdin=subprocess.DEVNULL)
+    app.wait("label", "What the guest writes is dropped when it is switched off")
+    press(app.find("push button", "Take the Disk Out", "Gasthaus"))
+    press(app.wait("push button", "Take Out"))
+    wait("the machine to have no disk", lambda: not [d for d in show("Renamed")["disks"] if d["kind"] == "disk"])
+    print("ok: a disk's settings, and taking it out")
 
     menu(app, app.wait("push button", "Main Menu"), "Preferences")
     app.wait("label", "Appearance")

@@ -67,8 +67,6 @@ void gh_registry_scan(struct gh_daemon *d);
 struct gh_daemon_machine *gh_registry_add(struct gh_daemon *d, const char *folder, struct gh_error *err);
 void gh_registry_remove(struct gh_daemon_machine *m);
 struct gh_daemon_machine *gh_registry_find(struct gh_daemon *d, const char *uuid);
-/* Another machine than `self` that has this file in a writable drive, or NULL. */
-struct gh_daemon_machine *gh_registry_user_of(struct gh_daemon *d, const char *path, const struct gh_daemon_machine *self);
 
 /* engine.c: org.gasthaus.Engine1 */
 void gh_engine_setup(struct gh_daemon *d);
@@ -118,6 +116,12 @@ void gh_instance_call(struct gh_daemon_machine *m, const char *verb, void *param
 char *gh_instance_socket(const struct gh_daemon_machine *m, const char *name); /* "display", "serial" */
 void gh_instance_take_status(struct gh_daemon_machine *m, void *status /* json_t */);
 void gh_instance_describe(struct gh_daemon_machine *m);        /* pushes live properties to the D-Bus object */
+
+/* disk.c: the disks of a machine and how it uses them. */
+void gh_disk_connect(struct gh_daemon_machine *m);             /* the methods */
+void gh_disk_describe(const struct gh_medium *medium, GVariantDict *d); /* adds how it is used */
+/* Refused when another machine has the same file and one of both may write to it. running: looks at running machines alone. */
+int  gh_disk_check_sharing(const struct gh_daemon_machine *m, const struct gh_medium *medium, gboolean running, struct gh_error *err);
 
 /* network.c: adapters, forwards, and what running machines tell of them. */
 void gh_network_connect(struct gh_daemon_machine *m);          /* the methods */

@@ -399,7 +399,7 @@ static void media_args(GPtrArray *args, const struct gh_daemon_machine *m)
             g_autofree char *quoted = quote_commas(path);
             g_autoptr(GString) value = g_string_new(NULL);
             g_string_printf(value, "file=%s,format=%s,bus=%s%s%s%s", quoted, medium->format, medium->bus,
-                            strcmp(medium->mode, "read-only") ? "" : ",readonly", strcmp(medium->mode, "immutable") ? "" : ",snapshot",
+                            strcmp(medium->mode, "read-only") && strcmp(medium->mode, "shared") ? "" : ",readonly", strcmp(medium->mode, "immutable") ? "" : ",snapshot",
                             medium->keep_space ? ",discard=off" : "");
             if (medium->cache[0])
                 g_string_append_printf(value, ",cache=%s", medium->cache);

@@ -41,6 +41,8 @@ static GVariant *describe_disks(struct gh_daemon_machine *m)
         g_variant_dict_insert(&d, "file", "s", path ? path : "");
         g_variant_dict_insert(&d, "present", "b", present);
         g_variant_dict_insert(&d, "host-bytes", "t", (guint64)st.st_blocks * 512);
+        if (medium->kind == GH_MEDIUM_DISK)
+            gh_disk_describe(medium, &d);
         g_variant_builder_add_value(&list, g_variant_dict_end(&d));
     }
     return g_variant_builder_end(&list);
@@ -123,10 +125,9 @@ static int check_media_free(struct gh_daemon_machine *m, struct gh_error *err)
         if (access(path, R_OK) < 0)
             return gh_error_option(err, -errno, "MediumMissing", "disk", "“%s” of “%s” cannot be opened: %s. Find or remove it in the machine's settings.",
                                    path, m->definition->name, strerror(errno));
-        struct gh_daemon_machine *other = medium->kind == GH_MEDIUM_DISK ? gh_registry_user_of(m->daemon, path, m) : NULL;
-        if (other && other->instance)
-            return gh_error_option(err, -EBUSY, "DiskInUse", "disk", "The disk “%s” is in use by the running machine “%s”; stop that first.", path,
-                                   other->definition->name);
+        int r = gh_disk_check_sharing(m, medium, TRUE, err);
+        if (r)
+            return r;
     }
     return 0;
 }
@@ -487,6 +488,7 @@ struct gh_daemon_machine *gh_daemon_machine_new(struct gh_daemon *d, const char 
     for (unsigned i = 0; i < G_N_ELEMENTS(methods); i++)
         g_signal_connect(m->iface, methods[i].signal, methods[i].handler, m);
     gh_network_connect(m);
+    gh_disk_connect(m);
     gh_daemon_machine_error(m, NULL);
     return m;
 }

@@ -62,25 +62,3 @@ void gh_registry_scan(struct gh_daemon *d)
             g_warning("%s", err.text); /* one broken machine does not hide the others */
     }
 }
-
-struct gh_daemon_machine *gh_registry_user_of(struct gh_daemon *d, const char *path, const struct gh_daemon_machine *self)
-{
-    g_autofree char *wanted = realpath(path, NULL);
-    GHashTableIter iter;
-    gpointer value;
-
-    g_hash_table_iter_init(&iter, d->machines);
-    while (g_hash_table_iter_next(&iter, NULL, &value)) {
-        struct gh_daemon_machine *m = value;
-        for (unsigned i = 0; m != self && m->definition && i < m->definition->medium_count; i++) {
-            const struct gh_medium *medium = &m->definition->medium[i];
-            if (medium->kind != GH_MEDIUM_DISK || !medium->file)
-                continue;
-            g_autofree char *other = gh_daemon_machine_medium_path(m, medium);
-            g_autofree char *real = realpath(other, NULL);
-            if (real && wanted && !strcmp(real, wanted))
-                return m;
-        }
-    }
-    return NULL;
-}

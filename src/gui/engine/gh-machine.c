@@ -37,6 +37,14 @@ GhMachine *gh_machine_new (GhEngine1Machine *proxy)
 }
 
 GhEngine1Machine *gh_machine_get_proxy (GhMachine *self) { return self->proxy; }
+GhEngine1 *gh_machine_new_engine (GhMachine *self)
+{
+    GDBusProxy *own = G_DBUS_PROXY (self->proxy);
+
+    return gh_engine1_proxy_new_sync (g_dbus_proxy_get_connection (own), G_DBUS_PROXY_FLAGS_DO_NOT_LOAD_PROPERTIES | G_DBUS_PROXY_FLAGS_DO_NOT_CONNECT_SIGNALS,
+                                      g_dbus_proxy_get_name (own), "/org/gasthaus/Engine1", NULL, NULL); /* nothing is asked, so nothing waits */
+}
+
 const char *gh_machine_get_name (GhMachine *self) { return text (gh_engine1_machine_get_name (self->proxy)); }
 const char *gh_machine_get_uuid (GhMachine *self) { return text (gh_engine1_machine_get_uuid (self->proxy)); }
 const char *gh_machine_get_state (GhMachine *self) { return text (gh_engine1_machine_get_state (self->proxy)); }

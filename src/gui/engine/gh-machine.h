@@ -17,6 +17,7 @@ GhMachine *gh_machine_new (GhEngine1Machine *proxy);
 void gh_machine_set_proxy (GhMachine *self, GhEngine1Machine *proxy);
 /* Never NULL; borrowed. Calls on it fail while the daemon is away. */
 GhEngine1Machine *gh_machine_get_proxy (GhMachine *self);
+GhEngine1 *gh_machine_new_engine (GhMachine *self);       /* the engine that has it; unref it */
 const char *gh_machine_get_name (GhMachine *self);
 const char *gh_machine_get_uuid (GhMachine *self);
 const char *gh_machine_get_state (GhMachine *self);

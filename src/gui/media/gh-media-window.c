@@ -182,7 +182,7 @@ static void on_answer (AdwMessageDialog *dialog, const char *response, struct pa
 }
 
 static void on_new_disk (gpointer data, const char *path, GVariant *options) { run (data, "create", path, options); }
-static void on_new (struct page *p) { gh_new_disk_ask (GTK_WINDOW (p->window), p->connection, on_new_disk, p); }
+static void on_new (struct page *p) { gh_new_disk_ask (p->window, gh_connection_get_machines (p->connection), NULL, on_new_disk, p); }
 
 static GtkWidget *question (struct page *p, const char *action, const char *path, const char *heading, const char *body, const char *verb, GtkWidget *extra)
 {
