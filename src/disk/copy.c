@@ -15,6 +15,7 @@
 
 #define CHUNK (512ull << 10)                   /* stays in the processors' caches between reading and writing */
 #define WRITE_BACK_STEP (16ull << 20)
+#define ZERO_RUN (1ull << 30)                  /* bounds what one look into a map may cost */
 enum { GRAIN = 4096, SECTOR = 512, WORKERS_MIN = 4, WORKERS_MAX = 8, STEP_NS = 10000000 };
 
 struct piece { uint32_t from, to; };           /* of a chunk: not all zeros */
@@ -25,7 +26,8 @@ struct worker {
     uint8_t *buf;
     struct piece *pieces;
     unsigned count;
-    uint64_t chunk;
+    uint64_t chunk, span;                      /* span: more than one only of what is known to be zeros */
+    bool empty;                                /* the chunk was */
 };
 
 struct copy {
@@ -38,7 +40,7 @@ struct copy {
     pthread_cond_t ended;
     uint64_t claimed, placed, written;         /* chunks: a worker has it; in order, it has its place; it is in dst */
     unsigned live;
-    bool read_side;
+    bool read_side, sparse;                    /* sparse: the last chunk was known to be zeros */
     int result;
 };
 
@@ -71,6 +73,7 @@ static void find_pieces(const struct copy *c, struct worker *s, uint64_t off, si
 static int read_chunk(struct copy *c, struct worker *s, uint64_t off, uint64_t len)
 {
     s->count = 0;
+    s->empty = false;
     for (uint64_t at = 0, n; at < len; at += n) {
         bool zero;
         int r = gh_image_known_zero(c->src, off + at, len - at, &zero, &n);
@@ -78,7 +81,8 @@ static int read_chunk(struct copy *c, struct worker *s, uint64_t off, uint64_t l
             r = gh_image_read(c->src, off + at, s->buf + at, n);
         if (r < 0)
             return r;
-        if (zero && n == len)
+        s->empty = zero && n == len;
+        if (s->empty)
             return 0;
         if (zero)
             memset(s->buf + at, 0, n);
@@ -119,12 +123,26 @@ static int fill_chunk(struct copy *c, const struct worker *s, uint64_t off)
     return r;
 }
 
-static void pass_on(struct copy *c)            /* lock held */
+static void pass_on(struct copy *c, uint64_t chunks)       /* lock held */
 {
-    c->placed++;
+    c->placed += chunks;
     for (unsigned i = 0; i < c->workers; i++)
         if (c->worker[i].chunk == c->placed)
             pthread_cond_signal(&c->worker[i].turn);
+}
+
+/* Lock held. Most of a large disk is often nothing: then one look takes many chunks. */
+static uint64_t claim(struct copy *c, struct worker *w)
+{
+    uint64_t off = c->claimed * CHUNK, n;
+    bool zero;
+    w->chunk = c->claimed;
+    w->span = 1;
+    if (c->sparse && !gh_image_known_zero(c->src, off, gh_min_u64(ZERO_RUN, c->bytes - off), &zero, &n) && zero)
+        w->span = n >= c->bytes - off ? c->chunks - w->chunk : n < CHUNK ? 1 : n / CHUNK;
+    c->sparse &= w->span > 1;
+    c->claimed += w->span;
+    return off;
 }
 
 static void *work(void *arg)
@@ -133,11 +151,15 @@ static void *work(void *arg)
     struct copy *c = w->copy;
     pthread_mutex_lock(&c->lock);
     while (!c->result && c->claimed < c->chunks) {
-        w->chunk = c->claimed++;
-        uint64_t off = w->chunk * CHUNK, len = gh_min_u64(CHUNK, c->bytes - off);
-        pthread_mutex_unlock(&c->lock);
-        int r = read_chunk(c, w, off, len);
-        pthread_mutex_lock(&c->lock);
+        uint64_t off = claim(c, w), len = gh_min_u64(w->span * CHUNK, c->bytes - off);
+        int r = 0;
+        w->count = 0;
+        if (w->span == 1) {
+            pthread_mutex_unlock(&c->lock);
+            r = read_chunk(c, w, off, len);
+            pthread_mutex_lock(&c->lock);
+            c->sparse = w->empty;
+        }
         if (r < 0)
             stop(c, r, true);
         while (!c->result && c->placed != w->chunk)
@@ -147,7 +169,7 @@ static void *work(void *arg)
         pthread_mutex_unlock(&c->lock);
         r = c->side_by_side ? place_chunk(c, w, off) : write_chunk(c, w, off, len);
         pthread_mutex_lock(&c->lock);
-        pass_on(c);
+        pass_on(c, w->span);
         if (c->side_by_side && !r && w->count) {
             pthread_mutex_unlock(&c->lock);
             r = fill_chunk(c, w, off);
@@ -155,7 +177,7 @@ static void *work(void *arg)
         }
         if (r < 0)
             stop(c, r, false);
-        c->written++;
+        c->written += w->span;
     }
     if (!--c->live)
         pthread_cond_signal(&c->ended);

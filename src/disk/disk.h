@@ -89,6 +89,9 @@ int gh_image_flush(struct gh_image *img);
  * place for that do nothing. The time of the file's last change stays. */
 int gh_image_remember_parent(struct gh_image *img, struct gh_image *parent, struct gh_error *err);
 
+/* img, open for reading, ends earlier from now on. Before anybody else uses it. */
+void gh_image_cut(struct gh_image *img, uint64_t bytes);
+
 enum gh_map_kind { GH_MAP_HOLE, GH_MAP_ZERO, GH_MAP_DATA, GH_MAP_PACKED };
 struct gh_map {
     enum gh_map_kind kind;                     /* HOLE: no file of the chain has it, reads as zeros */

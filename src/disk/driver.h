@@ -8,6 +8,7 @@
  * resize, check with it held for writing; open and close alone.
  */
 #pragma once
+#include <limits.h>
 #include <pthread.h>
 
 #include "disk/disk.h"
@@ -57,7 +58,7 @@ struct gh_image {
     void *state;                               /* the driver's, freed by its close */
     int close_error;                           /* set by close: what it could not write; 0 or negative errno */
     struct gh_image_info info;
-    char label[192];
+    char label[PATH_MAX];                      /* the whole path where there is one: commit opens its parent by it */
 };
 
 struct gh_vec;
@@ -97,6 +98,9 @@ struct gh_image_driver {
     int  (*create)(struct gh_file *file, const struct gh_image_create *how, struct gh_error *err);
 };
 
+/* The names that qcow2 headers give to formats are QEMU's. From: NULL where there is none here. */
+const char *gh_image_name_for_qemu(const char *format);
+const char *gh_image_name_from_qemu(const char *name);
 extern const struct gh_image_driver *const gh_image_drivers[];   /* drivers.c, NULL-terminated */
 const struct gh_image_driver *gh_image_driver_find(const char *name);
 

@@ -24,6 +24,27 @@ const struct gh_image_driver *gh_image_driver_find(const char *name)
     return NULL;
 }
 
+static const struct { const char *ours, *qemu; } other_names[] = {
+    { "vhd", "vpc" }, { "hdd", "parallels" }, { "raw", "file" }, { "raw", "host_device" },
+};
+
+const char *gh_image_name_for_qemu(const char *format)
+{
+    for (unsigned i = 0; i < GH_ARRAY_LEN(other_names); i++)
+        if (!strcmp(other_names[i].ours, format) && strcmp(format, "raw"))
+            return other_names[i].qemu;
+    return format;
+}
+
+const char *gh_image_name_from_qemu(const char *name)
+{
+    for (unsigned i = 0; i < GH_ARRAY_LEN(other_names); i++)
+        if (!strcmp(other_names[i].qemu, name))
+            return other_names[i].ours;
+    const struct gh_image_driver *d = gh_image_driver_find(name);
+    return d ? d->format.name : NULL;
+}
+
 const char *gh_image_probe(const uint8_t *head, size_t len, const uint8_t *tail512, uint64_t file_bytes)
 {
     const char *best = NULL;

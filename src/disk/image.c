@@ -299,6 +299,12 @@ void gh_image_info(struct gh_image *img, struct gh_image_info *ret)
     pthread_rwlock_unlock(&img->lock);
 }
 
+void gh_image_cut(struct gh_image *img, uint64_t bytes)
+{
+    if (!img->writable && bytes < img->bytes)
+        img->bytes = bytes;
+}
+
 int gh_image_space(struct gh_image *img, uint64_t *ret_growth, uint64_t *ret_free)
 {
     uint64_t used = gh_file_used_bytes(img->file);
@@ -308,11 +314,28 @@ int gh_image_space(struct gh_image *img, uint64_t *ret_growth, uint64_t *ret_fre
     return gh_file_space(img->file, ret_free);
 }
 
+/* What a disk gains is zeros: not what its parent holds there, nor what was left behind its end in the last cluster. */
+static int clear_gained(struct gh_image *img, uint64_t from)
+{
+    uint64_t end = gh_round_up(from, img->cluster_bytes), n;
+    bool zero;
+    int r = 0;
+    if (img->parent && img->parent->bytes > end)
+        end = img->parent->bytes;
+    end = gh_min_u64(end, img->bytes);
+    for (uint64_t off = from; off < end && !r; off += n) {
+        r = gh_image_known_zero(img, off, end - off, &zero, &n);
+        if (!r && !zero)
+            r = gh_image_zero(img, off, n);
+    }
+    return r ? r : gh_image_flush_locked(img);
+}
+
 int gh_image_resize(struct gh_image *img, uint64_t bytes, bool allow_shrink, struct gh_error *err)
 {
     if (!img->writable)
         return gh_error_set(err, -EROFS, "DiskReadOnly", "“%s” is open for reading only.", img->label);
-    if (!img->driver->resize)
+    if (!img->driver->resize && bytes != img->bytes)
         return gh_error_set(err, -ENOTSUP, "DiskCannotResize", "A %s disk cannot change its size. Convert “%s” with the new size instead.",
                             img->driver->format.name, img->label);
     if (bytes % 512 || !bytes || bytes > GH_IMAGE_MAX_BYTES)
@@ -325,6 +348,7 @@ int gh_image_resize(struct gh_image *img, uint64_t bytes, bool allow_shrink, str
     if (img->info.snapshots)
         return gh_error_set(err, -EBUSY, "DiskHasSnapshots", "“%s” has %u snapshots inside; delete them before changing its size.",
                             img->label, img->info.snapshots);
+    uint64_t before = img->bytes;
     pthread_rwlock_wrlock(&img->lock);
     int r = 0;
     if (!img->marked && img->driver->first_write)
@@ -337,6 +361,8 @@ int gh_image_resize(struct gh_image *img, uint64_t bytes, bool allow_shrink, str
     if (!r)
         r = gh_image_flush_locked(img);
     pthread_rwlock_unlock(&img->lock);
+    if (!r && bytes > before)
+        r = clear_gained(img, before);
     if (r < 0)
         gh_error_set(err, r, "DiskResizeFailed", "“%s” could not be resized: %s.", img->label, strerror(-r));
     return r;

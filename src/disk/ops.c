@@ -9,7 +9,8 @@
 #include "disk/driver.h"
 
 #define CHUNK (1ull << 20)
-enum { GRAIN = 4096 };
+#define LOOK_AHEAD (1ull << 30)                /* bounds what one look into a map may cost */
+enum { GRAIN = 4096, LOOK_STEPS = 16 };
 
 bool gh_is_zero(const void *data, size_t len)
 {
@@ -64,17 +65,51 @@ static int read_padded(struct gh_image *img, uint64_t off, uint8_t *buf, uint64_
     return 0;
 }
 
+/* How far beyond off img is known to be zeros, as it is behind its end. */
+static int zeros_from(struct gh_image *img, uint64_t off, uint64_t len, uint64_t *ret)
+{
+    uint64_t n = 0, run;
+    bool zero = true;
+    for (unsigned i = 0; i < LOOK_STEPS && n < len && zero; i++) {
+        if (off + n >= img->bytes) {
+            n = len;
+            break;
+        }
+        int r = gh_image_known_zero(img, off + n, gh_min_u64(len - n, img->bytes - off - n), &zero, &run);
+        if (r < 0)
+            return r;
+        n += zero ? run : 0;
+    }
+    *ret = n;
+    return 0;
+}
+
+/* Whole chunks from off on that are known to be zeros in both: a large disk with little in it takes little time. */
+static int skip_zeros(struct gh_image *a, struct gh_image *b, uint64_t off, uint64_t end, uint64_t *ret)
+{
+    uint64_t n = 0, left = end - off;
+    int r = zeros_from(a, off, gh_min_u64(left, LOOK_AHEAD), &n);
+    if (!r && n >= gh_min_u64(CHUNK, left))
+        r = zeros_from(b, off, n, &n);
+    *ret = n >= left ? left : n - n % CHUNK;
+    return r;
+}
+
 int gh_image_compare(struct gh_image *a, struct gh_image *b, uint64_t *ret_off, const struct gh_progress *progress,
                      struct gh_error *err)
 {
     uint64_t bytes = a->bytes > b->bytes ? a->bytes : b->bytes;
     uint8_t *one = malloc(CHUNK), *two = malloc(CHUNK);
     int r = one && two ? 0 : -ENOMEM;
-    for (uint64_t off = 0; off < bytes && !r; off += CHUNK) {
-        uint64_t len = gh_min_u64(CHUNK, bytes - off);
-        bool za, zb;
-        r = read_padded(a, off, one, len, &za);
-        if (!r)
+    for (uint64_t off = 0, len; off < bytes && !r; off += len) {
+        bool za = true, zb = true, look;
+        r = skip_zeros(a, b, off, bytes, &len);
+        look = !r && !len;
+        if (look) {
+            len = gh_min_u64(CHUNK, bytes - off);
+            r = read_padded(a, off, one, len, &za);
+        }
+        if (!r && look)
             r = read_padded(b, off, two, len, &zb);
         if (!r && !(za && zb) && memcmp(one, two, len)) {
             uint64_t i = 0;
@@ -145,13 +180,17 @@ int gh_image_copy_difference(struct gh_image *src, struct gh_image *dst, const s
     uint64_t unit = dst->cluster_bytes ? gh_min_u64(dst->cluster_bytes, CHUNK) : GRAIN;
     uint8_t *want = malloc(CHUNK), *have = malloc(CHUNK);
     int r = want && have ? 0 : -ENOMEM;
-    for (uint64_t off = 0; off < src->bytes && !r; off += CHUNK) {
-        uint64_t len = gh_min_u64(CHUNK, src->bytes - off);
-        bool zero;
-        r = read_padded(src, off, want, len, &zero);
-        if (!r)
+    for (uint64_t off = 0, len; off < src->bytes && !r; off += len) {
+        bool zero, look;
+        r = skip_zeros(src, dst, off, src->bytes, &len);
+        look = !r && !len;
+        if (look) {
+            len = gh_min_u64(CHUNK, src->bytes - off);
+            r = read_padded(src, off, want, len, &zero);
+        }
+        if (!r && look)
             r = read_padded(dst, off, have, len, &zero);
-        for (uint64_t at = 0; at < len && !r; at += unit) {
+        for (uint64_t at = 0; at < len && !r && look; at += unit) {
             uint64_t n = gh_min_u64(unit, len - at);
             if (memcmp(want + at, have + at, n))
                 r = gh_is_zero(want + at, n) ? gh_image_zero(dst, off + at, n) : gh_image_write(dst, off + at, want + at, n);

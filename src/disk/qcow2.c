@@ -341,7 +341,8 @@ static int qcow2_create(struct gh_file *file, const struct gh_image_create *how,
     uint64_t total = 1 + table + blocks + l1_clusters, name_at = 0;
     size_t name_len = how->parent_name ? strlen(how->parent_name) : 0;
     size_t seen_len = how->parent && name_len ? 8 + QCOW2_SEEN_BYTES : 0;
-    size_t format_len = how->parent_name && how->parent_format ? strlen(how->parent_format) : 0;
+    const char *format = how->parent_format ? gh_image_name_for_qemu(how->parent_format) : "";
+    size_t format_len = name_len ? strlen(format) : 0;
     uint8_t *h = gh_file_memory(cluster, 2u << 20);
     if (!h)
         return -ENOMEM;
@@ -368,7 +369,7 @@ static int qcow2_create(struct gh_file *file, const struct gh_image_create *how,
     if (format_len) {
         gh_be32_put(h + at, EXT_BACKING_FORMAT);
         gh_be32_put(h + at + 4, (uint32_t)format_len);
-        memcpy(h + at + 8, how->parent_format, format_len);
+        memcpy(h + at + 8, format, format_len);
         at += 8 + gh_round_up(format_len, 8);
     }
     if (seen_len) {

@@ -31,6 +31,9 @@ int gh_image_probe_fd(int fd, const char *label, const char **ret_format, struct
     struct stat st;
     if (fstat(fd, &st) < 0)
         return gh_error_set(err, -errno, "DiskUnreadable", "“%s” cannot be examined: %s.", label, strerror(errno));
+    if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+        return gh_error_set(err, -EINVAL, "DiskNotAFile", "“%s” is %s, not a disk image. Choose a file or a block device.", label,
+                            S_ISDIR(st.st_mode) ? GH_WORD("a folder") : GH_WORD("neither a file nor a block device"));
     ssize_t n = pread(fd, head, sizeof head, 0);
     if (n < 0)
         return gh_error_set(err, -errno, "DiskUnreadable", "“%s” cannot be read: %s.", label, strerror(errno));
@@ -231,13 +234,11 @@ static int gather(const char *path, const struct gh_image_open_how *how, struct 
             break;
         r = info.parent_name[0] || !info.parent_uuid[0] ? follow(l->path, info.parent_name, root, grant, next, err)
                                                         : find_by_uuid(l->path, info.parent_uuid, root, grant, next, err);
-        static const char *const formats[] = { "raw", "qcow2", "vdi", "vmdk", "vhd", "vhdx", "qed", "hdd", "dmg" };
-        format = NULL;
-        for (unsigned i = 0; i < sizeof formats / sizeof *formats; i++)
-            if (!strcmp(info.parent_format, formats[i]))
-                format = formats[i];
-        if (!format && !strcmp(info.parent_format, "vpc"))
-            format = "vhd";
+        /* A format that is written down is believed; to guess another one would show nonsense. */
+        format = info.parent_format[0] ? gh_image_name_from_qemu(info.parent_format) : NULL;
+        if (!r && info.parent_format[0] && !format)
+            r = gh_error_set(err, -ENOTSUP, "DiskFormatUnknown", "“%s” is not a disk format. Use one of raw, qcow2, vdi, vmdk, vhd, vhdx, qed, hdd, dmg.",
+                             info.parent_format);
     }
     *ret_count = n;
     return r;

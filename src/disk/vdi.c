@@ -20,6 +20,7 @@ enum { HEADER_BYTES = 512, MAP_AT = 1 << 20, BLOCK = 1 << 20 };
 #define ZEROED 0xfffffffeu                    /* zeros, hiding the parent */
 #define SIGNATURE 0xbeda107fu
 #define MAP_MAX_BYTES (256ull << 20)
+#define MOVE_STEP (1ull << 20)
 
 struct vdi {
     uint32_t type, blocks, allocated;         /* allocated: the next free block number */
@@ -208,6 +209,45 @@ static int vdi_remember_parent(struct gh_image *img, const struct gh_parent_seen
     return gh_file_write(img->file, 0x1b8, v->header + 0x1b8, 16);
 }
 
+/* Places from end on are given up: VirtualBox takes no image with more places than blocks. Each block is where the map says all
+ * the time. The map has end entries or more, the rest of them empty. */
+static int pull_in(struct gh_image *img, uint64_t end)
+{
+    struct vdi *v = img->state;
+    uint8_t *used = gh_file_memory(end / 8 + 1, MAP_MAX_BYTES), *buf = malloc(MOVE_STEP);
+    uint64_t free_at = 0;
+    int r = used && buf ? 0 : -ENOMEM;
+    for (uint64_t i = 0; i < end && !r; i++)
+        if (v->map[i] < end)
+            used[v->map[i] / 8] |= (uint8_t)(1 << v->map[i] % 8);
+    for (uint64_t i = 0; i < end && !r; i++) {
+        if (v->map[i] >= ZEROED || v->map[i] < end)
+            continue;
+        while (free_at < end && used[free_at / 8] >> free_at % 8 & 1)
+            free_at++;
+        if (free_at == end)
+            r = -EUCLEAN;                      /* several blocks at one place */
+        for (uint64_t at = 0, n; at < v->stride && !r; at += n) {
+            n = gh_min_u64(MOVE_STEP, v->stride - at);
+            r = gh_file_read(img->file, v->data_at + v->map[i] * v->stride + at, buf, n);
+            if (!r)
+                r = gh_is_zero(buf, n) ? gh_file_zero(img->file, v->data_at + free_at * v->stride + at, n)
+                                       : gh_file_write(img->file, v->data_at + free_at * v->stride + at, buf, n);
+        }
+        if (!r)
+            r = gh_file_flush(img->file);
+        if (!r)
+            r = write_entry(img, i, (uint32_t)free_at++);
+    }
+    v->allocated = 0;
+    for (uint64_t i = 0; i < v->blocks; i++)
+        if (v->map[i] < ZEROED && v->map[i] >= v->allocated)
+            v->allocated = v->map[i] + 1;
+    free(used);
+    free(buf);
+    return r ? r : gh_file_flush(img->file);
+}
+
 static int vdi_resize(struct gh_image *img, uint64_t bytes, struct gh_error *err)
 {
     struct vdi *v = img->state;
@@ -222,6 +262,12 @@ static int vdi_resize(struct gh_image *img, uint64_t bytes, struct gh_error *err
         uint64_t from = need * v->block;
         if (from < img->bytes)
             r = vdi_zero(img, from, img->bytes - from, true);
+        for (uint64_t i = need; i < v->blocks && !r; i++)
+            r = write_entry(img, i, img->needs_parent ? ZEROED : UNALLOCATED);
+        if (!r)
+            r = gh_file_flush(img->file);
+        if (!r)
+            r = pull_in(img, need);
     } else if (need > v->blocks) {
         uint32_t *map = realloc(v->map, need * 4);
         if (!map)
@@ -239,13 +285,18 @@ static int vdi_resize(struct gh_image *img, uint64_t bytes, struct gh_error *err
     v->blocks = (uint32_t)need;
     gh_le64_put(v->header + 0x170, bytes);
     gh_le32_put(v->header + 0x180, v->blocks);
-    return gh_file_write(img->file, 0, v->header, HEADER_BYTES);
+    gh_le32_put(v->header + 0x184, v->allocated);
+    r = gh_file_write(img->file, 0, v->header, HEADER_BYTES);
+    if (!r)
+        r = gh_file_flush(img->file);
+    return !r && place(v, v->allocated) - v->extra < gh_file_bytes(img->file) && bytes < img->bytes
+         ? gh_file_truncate(img->file, place(v, v->allocated) - v->extra) : r;
 }
 
 static int vdi_check(struct gh_image *img, bool repair, struct gh_check_report *rep, struct gh_error *err)
 {
     struct vdi *v = img->state;
-    uint64_t limit = gh_file_bytes(img->file) / v->stride + v->blocks;
+    uint64_t limit = gh_file_bytes(img->file) / v->stride + v->blocks, beyond = 0;
     uint8_t *seen = gh_file_memory(limit / 8 + 1, MAP_MAX_BYTES);
     if (!seen)
         return -ENOMEM;
@@ -263,10 +314,19 @@ static int vdi_check(struct gh_image *img, bool repair, struct gh_check_report *
             gh_check_note(rep, "place %u is used by two blocks", e);
         } else {
             seen[e / 8] |= (uint8_t)(1 << e % 8);
+            if (e >= v->blocks) {
+                beyond++;
+                gh_check_note(rep, "block %u lies at place %u, and there are only %u", i, e, v->blocks);
+            }
         }
     }
     free(seen);
     int r = 0;
+    if (beyond && repair && !rep->errors) {
+        r = pull_in(img, v->blocks);
+        rep->errors_fixed += r ? 0 : beyond;
+    }
+    rep->errors += beyond;
     if (gh_le32_get(v->header + 0x184) != v->allocated) {
         rep->leaks++;
         gh_check_note(rep, "the header counts %u blocks, the map %u", gh_le32_get(v->header + 0x184), v->allocated);

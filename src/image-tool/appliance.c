@@ -237,7 +237,7 @@ static json_t *survey_one(const char *path, const char *format)
     json_object_set_new(j, "needs_parent", json_boolean(i.has_parent));
     json_t *chain = json_array();
     for (struct gh_image *p = gh_image_parent(img); p; p = gh_image_parent(p))
-        json_array_append_new(chain, json_string(gh_image_label(p)));
+        json_array_append_new(chain, tool_text(gh_image_label(p)));
     json_object_set_new(j, "chain", chain);
     gh_image_close(img);
     return j;

@@ -10,33 +10,27 @@
 #include "disk/draft.h"
 #include "image-tool/tool.h"
 
-static struct gh_image *open_image(struct tool *t, const char *path, const char *format, bool writable, struct gh_error *err)
+struct gh_image *tool_open(struct tool *t, const char *path, const char *format, bool writable, struct gh_error *err)
 {
     return gh_image_open_path(path, &(struct gh_image_open_how){ .format = format, .writable = writable, .folder = t->allow }, err);
 }
 
-static void dump(json_t *j)
+void tool_dump(json_t *j)
 {
     json_dumpf(j, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
     putchar('\n');
     json_decref(j);
 }
 
-static int wrong_size(struct tool *t, const char *text)
+int tool_wrong_size(struct tool *t, const char *text)
 {
     struct gh_error err = { 0 };
     gh_error_set(&err, -EINVAL, "DiskSizeInvalid", "“%s” is not a size. Write 20G, 512M or a number of bytes.", text);
     return tool_fail(t, &err);
 }
 
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
 /* The image may become larger than what its file system has left: worth knowing before a machine fills it. A note. */
-static void tell_space(struct tool *t, struct gh_image *img)
+void tool_tell_space(struct tool *t, struct gh_image *img)
 {
     struct gh_error note = { 0 };
     uint64_t growth, left;
@@ -48,42 +42,20 @@ static void tell_space(struct tool *t, struct gh_image *img)
     tool_note(t, &note);
 }
 
-/* Before a copy begins: what src holds may be more than the file system of dst has left. Zeros in it will need nothing, so this
- * is a note. */
-static void tell_need(struct tool *t, struct gh_image *src, struct gh_image *dst)
-{
-    struct gh_error note = { 0 };
-    uint64_t growth, left, held = 0, bytes = gh_image_bytes(src);
-    struct gh_map m;
-
-    if (gh_image_space(dst, &growth, &left) < 0 || growth <= left)
-        return;
-    for (uint64_t off = 0; off < bytes && held <= left; off += m.bytes) {
-        if (gh_image_map(src, off, bytes - off, &m) < 0)
-            return;
-        held += m.kind == GH_MAP_DATA || m.kind == GH_MAP_PACKED ? m.bytes : 0;
-    }
-    if (held <= left)
-        return;
-    gh_error_set(&note, -ENOSPC, "DiskSpaceShort", "“%s” holds more data than the %llu MiB that are left for “%s”. If they are used up, nothing new "
-                 "stays; make space, or choose another folder.", gh_image_label(src), (unsigned long long)(left >> 20), gh_image_label(dst));
-    tool_note(t, &note);
-}
-
 int tool_create(struct tool *t)
 {
     struct gh_error err = { 0 };
     struct gh_image_create how = { .format = t->to ? t->to : t->from ? t->from : "qcow2", .variant = t->variant,
         .cluster_bytes = t->cluster, .compression = t->compression, .parent_name = t->parent, .parent_format = t->parent_format };
     if (!tool_size(t->arg[1], &how.bytes))
-        return wrong_size(t, t->arg[1]);
+        return tool_wrong_size(t, t->arg[1]);
     how.bytes = (how.bytes + 511) / 512 * 512;
     struct gh_image_info info = { 0 };
     if (t->parent) {
         char path[PATH_MAX];
         const char *slash = strrchr(t->arg[0], '/');
         snprintf(path, sizeof path, "%.*s%s", t->parent[0] == '/' || !slash ? 0 : (int)(slash + 1 - t->arg[0]), t->arg[0], t->parent);
-        how.parent = open_image(t, path, t->parent_format, false, &err);
+        how.parent = tool_open(t, path, t->parent_format, false, &err);
         if (!how.parent)
             return tool_fail(t, &err);
         gh_image_info(how.parent, &info);
@@ -97,16 +69,16 @@ int tool_create(struct tool *t)
         return tool_fail(t, &err);
     struct gh_image *img = gh_image_open_path(t->arg[0], &(struct gh_image_open_how){ .format = how.format, .unlocked = true, .top_only = true,
         .folder = t->allow }, &err);
-    tell_space(t, img);
+    tool_tell_space(t, img);
     gh_image_close(img);
-    return 0;
+    return tool_done(t, t->arg[0], how.format);
 }
 
 static json_t *info_json(struct gh_image *img)
 {
     struct gh_image_info i;
     gh_image_info(img, &i);
-    json_t *j = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:b, s:b}", "file", gh_image_label(img), "format", i.format,
+    json_t *j = json_pack("{s:o, s:s, s:s, s:I, s:I, s:I, s:I, s:b, s:b}", "file", tool_text(gh_image_label(img)), "format", i.format,
         "variant", i.variant, "bytes", (json_int_t)i.bytes, "file_bytes", (json_int_t)i.file_bytes, "used_bytes",
         (json_int_t)i.used_bytes, "cluster_bytes", (json_int_t)i.cluster_bytes, "dirty", i.dirty, "corrupt", i.corrupt);
     if (i.snapshots)
@@ -114,10 +86,9 @@ static json_t *info_json(struct gh_image *img)
     if (i.uuid[0])
         json_object_set_new(j, "uuid", json_string(i.uuid));
     if (i.has_parent) {
-        json_t *name = json_string(i.parent_name);
-        json_object_set_new(j, "parent", name ? name : json_string_nocheck("?"));
+        json_object_set_new(j, "parent", tool_text(i.parent_name));
         if (i.parent_format[0])
-            json_object_set_new(j, "parent_format", json_string(i.parent_format));
+            json_object_set_new(j, "parent_format", tool_text(i.parent_format));
         if (i.parent_uuid[0])
             json_object_set_new(j, "parent_uuid", json_string(i.parent_uuid));
     }
@@ -143,6 +114,17 @@ static void info_text(struct gh_image *img)
         printf("state:        %s\n", i.corrupt ? "marked as damaged" : "not closed properly");
 }
 
+int tool_done(struct tool *t, const char *path, const char *format)
+{
+    if (!t->json)
+        return 0;
+    struct gh_image *img = gh_image_open_path(path, &(struct gh_image_open_how){ .format = format, .unlocked = true, .top_only = true,
+        .folder = t->allow }, NULL);
+    tool_dump(img ? info_json(img) : json_pack("{s:o}", "file", tool_text(path)));
+    gh_image_close(img);
+    return 0;
+}
+
 int tool_info(struct tool *t)
 {
     struct gh_error err = { 0 };
@@ -152,85 +134,11 @@ int tool_info(struct tool *t)
     if (!img)
         return tool_fail(t, &err);
     if (t->json)
-        dump(info_json(img));
+        tool_dump(info_json(img));
     else
         info_text(img);
     gh_image_close(img);
     return 0;
-}
-
-/* Copying takes the first half of the progress when a comparison follows. */
-struct stage { struct tool *t; unsigned from, to; };
-static bool staged(void *opaque, uint64_t done, uint64_t total)
-{
-    struct stage *s = opaque;
-    return tool_progress(s->t, s->from + (uint64_t)((double)(s->to - s->from) * (double)done / (double)(total ? total : 1)), 1000);
-}
-
-static int differs(struct gh_error *err, const char *path, struct gh_image *src, uint64_t at)
-{
-    return gh_error_set(err, -EIO, "DiskVerifyFailed", "The new file for “%s” differs from “%s” at byte %llu and was dropped.", path,
-                        gh_image_label(src), (unsigned long long)at);
-}
-
-/* Copies src into a new image, which takes its place at path when it is complete, durable and, if asked for, compared. */
-static int copy_to(struct tool *t, struct gh_image *src, const char *path, const struct gh_image_create *how, enum gh_draft_mode mode,
-                   bool packed, bool verify, struct gh_error *err)
-{
-    struct stage stage = { t, 0, verify ? 500 : 1000 };
-    struct gh_progress p = { staged, &stage };
-    struct gh_check_report rep;
-    struct gh_image_draft *d = gh_image_draft_new(path, how, mode, err);
-    struct gh_image *dst = d ? gh_image_draft_open(d, true, NULL, err) : NULL;
-    if (dst && !packed)
-        tell_need(t, src, dst);
-    int r = !dst ? -EIO : packed ? gh_image_copy_packed(src, dst, &p, err) : gh_image_copy(src, dst, gh_image_draft_blank(d), &p, err);
-
-    if (dst) {
-        int closed = gh_image_close(dst);
-        if (!r && closed < 0)
-            r = gh_error_set(err, closed, "DiskFlushFailed", "“%s” could not be completed: %s.", path, strerror(-closed));
-    }
-    if (!r) { /* as others will open it */
-        dst = gh_image_draft_open(d, false, NULL, err);
-        r = dst ? gh_image_check(dst, false, &rep, err) : -EIO;
-        if (!r && rep.errors)
-            r = gh_error_set(err, -EIO, "DiskVerifyFailed", "The new file for “%s” is damaged (%s) and was dropped.", path, rep.first);
-        if (!r && verify) {
-            uint64_t at;
-            stage = (struct stage){ t, 500, 1000 };
-            r = gh_image_compare(src, dst, &at, &p, err);
-            if (r == 1)
-                r = differs(err, path, src, at);
-        }
-        if (!r)
-            tell_space(t, dst);
-        gh_image_close(dst);
-    }
-    if (r < 0) {
-        gh_image_draft_drop(d);
-        return r;
-    }
-    return gh_image_draft_publish(d, err);
-}
-
-int tool_convert(struct tool *t)
-{
-    struct gh_error err = { 0 };
-    struct gh_image_create how = { .format = t->to ? t->to : "qcow2", .variant = t->variant, .cluster_bytes = t->cluster,
-                                   .compression = t->compression };
-    char in[PATH_MAX], out[PATH_MAX];
-    if (realpath(t->arg[0], in) && realpath(t->arg[1], out) && !strcmp(in, out)) {
-        gh_error_set(&err, -EINVAL, "FileSame", "“%s” cannot be converted onto itself.", t->arg[0]);
-        return tool_fail(t, &err);
-    }
-    struct gh_image *src = open_image(t, t->arg[0], t->from, false, &err);
-    if (!src)
-        return tool_fail(t, &err);
-    how.bytes = (gh_image_bytes(src) + 511) / 512 * 512;
-    int r = copy_to(t, src, t->arg[1], &how, t->force ? GH_DRAFT_OVER : GH_DRAFT_NEW, how.compression != NULL, t->verify, &err);
-    gh_image_close(src);
-    return r < 0 ? tool_fail(t, &err) : 0;
 }
 
 int tool_check(struct tool *t)
@@ -248,9 +156,9 @@ int tool_check(struct tool *t)
     if (r < 0)
         return tool_fail(t, &err);
     if (t->json)
-        dump(json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "checked", (json_int_t)rep.checked, "allocated",
+        tool_dump(json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "checked", (json_int_t)rep.checked, "allocated",
             (json_int_t)rep.allocated, "errors", (json_int_t)rep.errors, "errors_fixed", (json_int_t)rep.errors_fixed,
-            "leaks", (json_int_t)rep.leaks, "leaks_fixed", (json_int_t)rep.leaks_fixed, "first", rep.first));
+            "leaks", (json_int_t)rep.leaks, "leaks_fixed", (json_int_t)rep.leaks_fixed, "first", tool_text(rep.first)));
     else if (!rep.errors && !rep.leaks)
         printf("No damage found (%llu checked).\n", (unsigned long long)rep.checked);
     else
@@ -259,78 +167,12 @@ int tool_check(struct tool *t)
     return rep.errors > rep.errors_fixed || rep.leaks > rep.leaks_fixed;
 }
 
-int tool_resize(struct tool *t)
-{
-    struct gh_error err = { 0 };
-    uint64_t bytes;
-    bool plus = t->arg[1][0] == '+';
-    if (!tool_size(t->arg[1] + plus, &bytes))
-        return wrong_size(t, t->arg[1]);
-    struct gh_image *img = open_image(t, t->arg[0], t->from, true, &err);
-    if (!img)
-        return tool_fail(t, &err);
-    int r = gh_image_resize(img, (bytes + (plus ? gh_image_bytes(img) : 0) + 511) / 512 * 512, t->shrink, &err);
-    if (!r)
-        tell_space(t, img);
-    gh_image_close(img);
-    return r < 0 ? tool_fail(t, &err) : 0;
-}
-
-static bool has_packed(struct gh_image *img)
-{
-    struct gh_map m;
-    for (uint64_t off = 0, bytes = gh_image_bytes(img); off < bytes && !gh_image_map(img, off, bytes - off, &m); off += m.bytes)
-        if (m.kind == GH_MAP_PACKED)
-            return true;
-    return false;
-}
-
-/* How to make another one of the same kind. */
-static struct gh_image_create same_kind(const struct gh_image_info *i)
-{
-    static const struct { const char *states, *variant; } vmdk[] = {
-        { "twoGbMaxExtentSparse", "split-sparse" }, { "streamOptimized", "stream-optimized" },
-    };
-    struct gh_image_create how = { .format = i->format, .bytes = i->bytes, .cluster_bytes = strcmp(i->format, "raw") ? i->cluster_bytes : 0 };
-
-    for (size_t k = 0; k < sizeof vmdk / sizeof *vmdk; k++)
-        if (!strcmp(i->format, "vmdk") && !strcmp(i->variant, vmdk[k].states))
-            how.variant = vmdk[k].variant;
-    if (!strcmp(i->format, "qcow2")) {
-        how.version = i->variant[1] == '2' ? 2 : 3;
-        how.extended_l2 = strstr(i->variant, "extended L2");
-        how.compression = strstr(i->variant, "zstd") ? "zstd" : NULL;
-    }
-    return how;
-}
-
-int tool_compact(struct tool *t)
-{
-    struct gh_error err = { 0 };
-    struct gh_image *src = open_image(t, t->arg[0], t->from, false, &err);
-    if (!src)
-        return tool_fail(t, &err);
-    struct gh_image_info i;
-    gh_image_info(src, &i);
-    struct gh_image_create how = same_kind(&i);
-    int r = 0;
-    how.like = src;
-    if (i.has_parent || i.snapshots)
-        r = gh_error_set(&err, -EBUSY, "DiskHasSnapshots", "“%s” belongs to a tree of snapshots and cannot be rewritten alone.", t->arg[0]);
-    if (!r)
-        r = copy_to(t, src, t->arg[0], &how, GH_DRAFT_REWRITE, !strcmp(i.format, "qcow2") && !how.extended_l2 && has_packed(src), true, &err);
-    gh_image_close(src);
-    if (r < 0)
-        gh_error_set(&err, r, "DiskCompactFailed", "“%s” could not be replaced: %s.", t->arg[0], strerror(-r));
-    return r < 0 ? tool_fail(t, &err) : 0;
-}
-
 int tool_compare(struct tool *t)
 {
     struct gh_error err = { 0 };
     uint64_t at = 0;
-    struct gh_image *a = open_image(t, t->arg[0], t->from, false, &err);
-    struct gh_image *b = a ? open_image(t, t->arg[1], t->to, false, &err) : NULL;
+    struct gh_image *a = tool_open(t, t->arg[0], t->from, false, &err);
+    struct gh_image *b = a ? tool_open(t, t->arg[1], t->to, false, &err) : NULL;
     struct gh_progress p = { tool_progress, t };
     int r = b ? gh_image_compare(a, b, &at, &p, &err) : -EIO;
     bool sizes = b && gh_image_bytes(a) != gh_image_bytes(b);
@@ -339,7 +181,7 @@ int tool_compare(struct tool *t)
     if (r < 0)
         return tool_fail(t, &err);
     if (t->json)
-        dump(json_pack("{s:b, s:b, s:I}", "same", r == 0, "same_size", !sizes, "first_difference", (json_int_t)(r ? at : 0)));
+        tool_dump(json_pack("{s:b, s:b, s:I}", "same", r == 0, "same_size", !sizes, "first_difference", (json_int_t)(r ? at : 0)));
     else if (r)
         printf("They differ at byte %llu.\n", (unsigned long long)at);
     else
@@ -351,7 +193,7 @@ int tool_map(struct tool *t)
 {
     static const char *const kinds[] = { "hole", "zero", "data", "packed" };
     struct gh_error err = { 0 };
-    struct gh_image *img = open_image(t, t->arg[0], t->from, false, &err);
+    struct gh_image *img = tool_open(t, t->arg[0], t->from, false, &err);
     if (!img)
         return tool_fail(t, &err);
     json_t *list = t->json ? json_array() : NULL;
@@ -368,9 +210,13 @@ int tool_map(struct tool *t)
         bool joins = off < bytes && off > 0 && m.kind == run.kind && m.depth == run.depth &&
                      (m.kind != GH_MAP_DATA || m.file_offset == run.file_offset + run.bytes);
         if (!joins && off > 0) {
-            if (list)
-                json_array_append_new(list, json_pack("{s:I, s:I, s:s, s:i}", "start", (json_int_t)start, "length",
-                    (json_int_t)run.bytes, "kind", kinds[run.kind], "depth", (int)run.depth));
+            if (list) {
+                json_t *one = json_pack("{s:I, s:I, s:s, s:i}", "start", (json_int_t)start, "length", (json_int_t)run.bytes, "kind",
+                                        kinds[run.kind], "depth", (int)run.depth);
+                if (run.kind == GH_MAP_DATA)
+                    json_object_set_new(one, "offset", json_integer((json_int_t)run.file_offset));
+                json_array_append_new(list, one);
+            }
             else
                 printf("%16llu %16llu  %-6s  %u\n", (unsigned long long)start, (unsigned long long)run.bytes, kinds[run.kind], run.depth);
         }
@@ -385,7 +231,7 @@ int tool_map(struct tool *t)
         off += m.bytes;
     }
     if (list)
-        dump(list);
+        tool_dump(list);
     gh_image_close(img);
     return 0;
 }
@@ -407,7 +253,7 @@ int tool_commit(struct tool *t)
     char below[PATH_MAX];
     gh_image_info(top, &ti);
     snprintf(below, sizeof below, "%s", gh_image_label(gh_image_parent(top)));
-    struct gh_image *base = open_image(t, below, i.format, true, &err);
+    struct gh_image *base = tool_open(t, below, i.format, true, &err);
     /* The top's own file, to say in it that its parent changes by our doing: whoever is interrupted can begin anew. Where it
      * may not be written, that is so for formats that know their parents by ids. */
     struct gh_image *mark = !base ? NULL : gh_image_open_path(t->arg[0], &(struct gh_image_open_how){ .format = ti.format, .writable = true,
@@ -419,91 +265,13 @@ int tool_commit(struct tool *t)
     if (base && gh_image_close(base) < 0 && !r)
         r = gh_error_set(&err, -EIO, "DiskFlushFailed", "The merged disk could not be confirmed; “%s” still holds its changes.", t->arg[0]);
     if (!r && mark) { /* the merged parent reads as the top does, so it may stay */
-        base = open_image(t, below, i.format, false, &err);
+        base = tool_open(t, below, i.format, false, &err);
         r = base ? gh_image_remember_parent(mark, base, &err) : -EIO;
         gh_image_close(base);
     }
     gh_image_close(mark);
     gh_image_close(top);
-    return r < 0 ? tool_fail(t, &err) : 0;
-}
-
-/* The user knows that the changed parent is right: from now on the child knows it as it is. */
-static int accept_parent(struct tool *t)
-{
-    struct gh_error err = { 0 };
-    struct gh_image *img = gh_image_open_path(t->arg[0], &(struct gh_image_open_how){ .format = t->from, .writable = true,
-        .accept_parent = true, .folder = t->allow }, &err);
-    if (!img)
-        return tool_fail(t, &err);
-    int r = gh_image_parent(img) ? gh_image_remember_parent(img, gh_image_parent(img), &err)
-                                 : gh_error_set(&err, -EINVAL, "DiskHasNoParent", "“%s” does not build on another disk.", t->arg[0]);
-    if (gh_image_close(img) < 0 && !r)
-        r = gh_error_set(&err, -EIO, "DiskFlushFailed", "“%s” could not be completed: %s.", t->arg[0], strerror(EIO));
-    return r < 0 ? tool_fail(t, &err) : 0;
-}
-
-int tool_rebase(struct tool *t)
-{
-    struct gh_error err = { 0 };
-    struct gh_image_info i = { 0 }, pi = { 0 };
-    char path[PATH_MAX];
-    if (t->accept_parent && !t->parent && !t->flatten)
-        return accept_parent(t);
-    if (!t->parent == !t->flatten) {
-        fprintf(stderr, "gasthaus-image: rebase needs --parent FILE, --flatten or --accept-parent\n");
-        return 2;
-    }
-    struct gh_image *src = t->unsafe ? NULL : open_image(t, t->arg[0], t->from, false, &err), *base = NULL;
-    int r = src ? 0 : -EIO;
-    if (t->unsafe)
-        gh_error_set(&err, -ENOTSUP, "DiskCannotRebase", "Changing only the reference is not offered: the content could not be trusted.");
-    if (!r && t->parent) {
-        const char *slash = strrchr(t->arg[0], '/');
-        snprintf(path, sizeof path, "%.*s%s", t->parent[0] == '/' || !slash ? 0 : (int)(slash + 1 - t->arg[0]), t->arg[0], t->parent);
-        base = open_image(t, path, t->parent_format, false, &err);
-        r = base ? 0 : -EIO;
-    }
-    if (r < 0) {
-        gh_image_close(src);
-        return tool_fail(t, &err);
-    }
-    gh_image_info(src, &i);
-    if (base)
-        gh_image_info(base, &pi);
-    /* A new file with what differs from the new parent, complete before it takes the old one's place. */
-    struct gh_image_create how = same_kind(&i);
-    how.like = src;
-    how.parent = base;
-    how.parent_name = base ? t->parent : NULL;
-    how.parent_format = base ? pi.format : NULL;
-    struct stage stage = { t, 0, 500 };
-    struct gh_progress p = { staged, &stage };
-    struct gh_image_draft *d = gh_image_draft_new(t->arg[0], &how, GH_DRAFT_REWRITE, &err);
-    struct gh_image *dst = d ? gh_image_draft_open(d, true, base, &err) : NULL;
-    r = dst ? gh_image_copy_difference(src, dst, &p, &err) : -EIO;
-    if (dst && gh_image_close(dst) < 0 && !r)
-        r = -EIO;
-    if (!d)
-        gh_image_close(base);
-    if (!r) {
-        uint64_t at;
-        stage = (struct stage){ t, 500, 1000 };
-        base = t->parent ? open_image(t, path, t->parent_format, false, &err) : NULL;
-        dst = t->parent && !base ? NULL : gh_image_draft_open(d, false, base, &err);
-        r = dst ? gh_image_compare(src, dst, &at, &p, &err) : -EIO;
-        if (r == 1)
-            r = differs(&err, t->arg[0], src, at);
-        gh_image_close(dst);
-    }
-    gh_image_close(src);
-    if (r < 0) {
-        gh_error_set(&err, r, "DiskRebaseFailed", "“%s” could not be rebased: %s.", base_name(t->arg[0]), strerror(-r));
-        gh_image_draft_drop(d);
-    } else {
-        r = gh_image_draft_publish(d, &err);
-    }
-    return r < 0 ? tool_fail(t, &err) : 0;
+    return r < 0 ? tool_fail(t, &err) : tool_done(t, below, i.format);
 }
 
 int tool_hash(struct tool *t)
@@ -512,7 +280,7 @@ int tool_hash(struct tool *t)
     struct gh_progress p = { tool_progress, t };
     uint8_t digest[GH_IMAGE_HASH_BYTES];
     char text[GH_SHA256_TEXT];
-    struct gh_image *img = open_image(t, t->arg[0], t->from, false, &err);
+    struct gh_image *img = tool_open(t, t->arg[0], t->from, false, &err);
     if (!img)
         return tool_fail(t, &err);
     int r = gh_image_hash(img, t->plain, digest, &p, &err);
@@ -523,7 +291,7 @@ int tool_hash(struct tool *t)
     const char *kind = t->plain ? "sha256" : "sha256-tree";
     gh_sha256_text(digest, text);
     if (t->json)
-        dump(json_pack("{s:s, s:I, s:s, s:s}", "file", t->arg[0], "bytes", (json_int_t)bytes, "algorithm", kind, "hash", text));
+        tool_dump(json_pack("{s:o, s:I, s:s, s:s}", "file", tool_text(t->arg[0]), "bytes", (json_int_t)bytes, "algorithm", kind, "hash", text));
     else
         printf("%s:%s  %s\n", kind, text, t->arg[0]);
     return 0;

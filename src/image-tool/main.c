@@ -56,10 +56,39 @@ bool tool_progress(void *opaque, uint64_t done, uint64_t total)
     return !stop;
 }
 
+/* Bytes of the character at s, if it is one. */
+static size_t character(const char *s)
+{
+    for (size_t n = 1; n <= 4 && s[n - 1]; n++) {
+        json_t *j = json_stringn(s, n);
+        json_decref(j);
+        if (j)
+            return n;
+    }
+    return 0;
+}
+
+json_t *tool_text(const char *text)
+{
+    json_t *j = json_string(text);
+    if (j)
+        return j;
+    char *whole = malloc(strlen(text) * 3 + 1), *p = whole;
+    for (; whole && *text; p += 3) {
+        size_t n = character(text);
+        memcpy(p, n ? text : "\xef\xbf\xbd", n ? n : 3);
+        p -= n ? 3 - n : 0;
+        text += n ? n : 1;
+    }
+    j = whole ? json_stringn(whole, (size_t)(p - whole)) : NULL;
+    free(whole);
+    return j ? j : json_string("");
+}
+
 int tool_fail(struct tool *t, const struct gh_error *err)
 {
     if (t->json) {
-        json_t *j = json_pack("{s:{s:s, s:s, s:s}}", "error", "id", err->id, "text", err->text, "message", err->message);
+        json_t *j = json_pack("{s:{s:s, s:o, s:o}}", "error", "id", err->id, "text", tool_text(err->text), "message", tool_text(err->message));
         json_dumpf(j, stdout, 0);
         putchar('\n');
         json_decref(j);
@@ -72,7 +101,7 @@ int tool_fail(struct tool *t, const struct gh_error *err)
 void tool_note(struct tool *t, const struct gh_error *note)
 {
     if (t->json) {
-        json_t *j = json_pack("{s:{s:s, s:s, s:s}}", "note", "id", note->id, "text", note->text, "message", note->message);
+        json_t *j = json_pack("{s:{s:s, s:o, s:o}}", "note", "id", note->id, "text", tool_text(note->text), "message", tool_text(note->message));
         json_dumpf(j, stderr, 0);
         fputc('\n', stderr);
         json_decref(j);
@@ -107,7 +136,8 @@ static void usage(FILE *to)
                 "      --repair         check: mend what can be mended\n"
                 "      --verify         convert: compare the result before it takes its place\n"
                 "      --plain          hash: SHA-256 of all bytes in a row, as of a raw image\n"
-                "      --shrink         resize: allow a smaller size\n"
+                "      --size SIZE      convert: the copy has another size\n"
+                "      --shrink         resize, convert --size: allow a smaller size\n"
                 "      --allow FOLDER   references may lead there too\n"
                 "      --system N       inspect, import: which machine of an appliance that has several, from 0\n"
                 "      --snapshot NAME  inspect, import: the machine as it was then (.vbox, .vmx)\n"
@@ -119,23 +149,28 @@ static void usage(FILE *to)
                 "  -h, --help, --version\n");
 }
 
+/* Digits, with a unit also a fraction: nothing else that strtod would take. */
 bool tool_size(const char *text, uint64_t *ret)
 {
-    char *end;
-    errno = 0;
-    double v = strtod(text, &end);
     static const char units[] = "KMGT";
-    const char *u = *end ? strchr(units, *end & ~0x20) : NULL;
+    size_t whole = strspn(text, "0123456789"), point = text[whole] == '.', rest = point ? strspn(text + whole + 1, "0123456789") : 0;
+    const char *end = text + whole + point + rest, *u = *end ? strchr(units, *end & ~0x20) : NULL;
     unsigned shift = u ? (unsigned)(u - units + 1) * 10 : 0;
     if (u)
         end++;
-    if (*end == 'i' && u)
+    if (u && *end == 'i')
         end++;
-    if ((*end == 'B' || *end == 'b'))
+    if (*end == 'B' || *end == 'b')
         end++;
-    if (errno || end == text || *end || v < 0 || v * (double)(1ull << shift) > 1.8e19)
+    if (!whole + !rest > 1 || (point && (!u || !rest)) || *end)
         return false;
-    *ret = shift ? (uint64_t)(v * (double)(1ull << shift)) : strtoull(text, NULL, 10);
+    errno = 0;
+    double v = strtod(text, NULL) * (double)(1ull << shift);
+    *ret = shift ? 0 : strtoull(text, NULL, 10);
+    if (errno || v > 1.8e19)
+        return false;
+    if (shift)
+        *ret = (uint64_t)v;
     return true;
 }
 
@@ -211,7 +246,7 @@ static int enclose(struct tool *t, const char *name, struct gh_error *err)
 }
 
 enum { O_VARIANT = 256, O_CLUSTER, O_COMPRESSION, O_PARENT, O_PARENT_FORMAT, O_FLATTEN, O_UNSAFE, O_REPAIR, O_SHRINK,
-       O_ALLOW, O_FORCE, O_JSON, O_IN_PLACE, O_OVF, O_VERSION, O_PLAIN, O_VERIFY, O_SYSTEM, O_ACCEPT_PARENT, O_SNAPSHOT };
+       O_ALLOW, O_FORCE, O_JSON, O_IN_PLACE, O_OVF, O_VERSION, O_PLAIN, O_VERIFY, O_SYSTEM, O_ACCEPT_PARENT, O_SNAPSHOT, O_SIZE };
 
 int main(int argc, char **argv)
 {
@@ -222,7 +257,8 @@ int main(int argc, char **argv)
         { "repair", 0, NULL, O_REPAIR }, { "shrink", 0, NULL, O_SHRINK }, { "allow", 1, NULL, O_ALLOW },
         { "in-place", 0, NULL, O_IN_PLACE }, { "ovf", 1, NULL, O_OVF }, { "system", 1, NULL, O_SYSTEM }, { "force", 0, NULL, O_FORCE }, { "json", 0, NULL, O_JSON },
         { "progress", 0, NULL, 'p' }, { "help", 0, NULL, 'h' }, { "plain", 0, NULL, O_PLAIN }, { "verify", 0, NULL, O_VERIFY },
-        { "version", 0, NULL, O_VERSION }, { "snapshot", 1, NULL, O_SNAPSHOT }, { "accept-parent", 0, NULL, O_ACCEPT_PARENT }, { 0 },
+        { "version", 0, NULL, O_VERSION }, { "snapshot", 1, NULL, O_SNAPSHOT }, { "accept-parent", 0, NULL, O_ACCEPT_PARENT },
+        { "size", 1, NULL, O_SIZE }, { 0 },
     };
     struct tool t = { .last_percent = -1 };
     int c;
@@ -243,6 +279,7 @@ int main(int argc, char **argv)
         case O_PARENT_FORMAT: t.parent_format = optarg; break;
         case O_FLATTEN: t.flatten = true; break;
         case O_ACCEPT_PARENT: t.accept_parent = true; break;
+        case O_SIZE: t.size = optarg; break;
         case O_SNAPSHOT: t.snapshot = optarg; break;
         case O_UNSAFE: t.unsafe = true; break;
         case O_REPAIR: t.repair = true; break;

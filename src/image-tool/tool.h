@@ -9,7 +9,7 @@
 struct tool {
     const char *arg[2];
     unsigned ovf, system;
-    const char *from, *to, *variant, *compression, *parent, *parent_format, *allow, *snapshot;
+    const char *from, *to, *variant, *compression, *parent, *parent_format, *allow, *snapshot, *size;
     uint64_t cluster;
     bool flatten, unsafe, repair, shrink, force, json, progress, in_place, plain, verify, accept_parent;
     int last_percent;
@@ -17,6 +17,13 @@ struct tool {
 int  tool_fail(struct tool *t, const struct gh_error *err);      /* prints; returns the exit status */
 void tool_note(struct tool *t, const struct gh_error *note);      /* on standard error; the work goes on */
 bool tool_progress(void *opaque, uint64_t done, uint64_t total);
+/* What is written may hold any bytes, JSON only text: what is none becomes U+FFFD. */
+json_t *tool_text(const char *text);
+void tool_dump(json_t *j);                                        /* to standard output; takes j */
+struct gh_image *tool_open(struct tool *t, const char *path, const char *format, bool writable, struct gh_error *err);
+int  tool_wrong_size(struct tool *t, const char *text);
+void tool_tell_space(struct tool *t, struct gh_image *img);       /* a note if it may outgrow its file system */
+int  tool_done(struct tool *t, const char *path, const char *format); /* with --json: what there is now. 0 */
 bool tool_size(const char *text, uint64_t *ret);                  /* "20G"; false: not a size */
 
 int tool_create(struct tool *t);
