@@ -31,6 +31,10 @@ struct gh_appliance_medium {
     uint64_t virtual_bytes;                /* what the guest sees */
     uint64_t needed_bytes;                 /* on the host, when copied */
     bool     packed;                       /* gzip around the image */
+    uint64_t piece_bytes;                  /* cut into files of so many bytes, NAME.000000000 and so on; 0: it is not */
+    uint32_t pieces;
+    bool     is_new;                       /* of virtual_bytes and empty, where the file is missing */
+    char     uuid[40];                     /* the file is known by this alone */
     bool     missing;                      /* named, but not there: skipped */
     bool     can_stay;                     /* may be used where it is */
 };
@@ -74,6 +78,8 @@ void gh_appliance_note(struct gh_appliance *a, enum gh_note kind, const char *fm
 /* NULL after ApplianceTooLarge. source may be NULL: an empty drive. */
 struct gh_appliance_medium *gh_appliance_add_medium(struct gh_appliance *a, const char *kind, const char *bus, const char *source,
                                                     struct gh_error *err);
+/* 08:00:27:..., 08-00-27-... or 080027...; out stays as it is when text is none. */
+void gh_appliance_mac(char out[18], const char *text);
 struct gh_appliance_network *gh_appliance_add_network(struct gh_appliance *a, const char *adapter, const char *mode,
                                                       const char *mac, struct gh_error *err);
 /* NULL: there are too many, which is said. memory: it keeps what was in memory too. One that was asked for gets its line from

@@ -56,59 +56,106 @@ static int write_all(int fd, const uint8_t *buf, size_t n, uint64_t at)
     return 0;
 }
 
-/* The medium's bytes as they are. */
-static int open_bytes(struct gh_package *p, const struct gh_appliance_medium *m, uint64_t *at, uint64_t *bytes)
-{
-    int fd = m->path ? open(m->path, O_RDONLY | O_CLOEXEC) : fcntl(p->fd, F_DUPFD_CLOEXEC, 3);
+/* The medium's bytes as they are, from its first to its last piece. */
+struct input { struct gh_package *p; const struct gh_appliance_medium *m; int fd; uint32_t piece; uint64_t at, left, total; };
 
-    *at = m->path ? 0 : m->at;
-    *bytes = m->bytes;
-    if (fd >= 0 && m->path)
-        *bytes = (uint64_t)lseek(fd, 0, SEEK_END);
-    return fd < 0 ? -errno : fd;
+static int input_open(struct input *in, struct gh_error *err)
+{
+    const struct gh_appliance_medium *m = in->m;
+
+    if (m->pieces) {
+        in->fd = gh_medium_piece(in->p, m, in->piece++, &in->at, &in->left, err);
+        in->total = m->bytes;
+        return in->fd < 0 ? in->fd : 0;
+    }
+    in->fd = m->path ? open(m->path, O_RDONLY | O_CLOEXEC) : fcntl(in->p->fd, F_DUPFD_CLOEXEC, 3);
+    if (in->fd < 0)
+        return -errno;
+    in->at = m->path ? 0 : m->at;
+    in->total = in->left = m->path ? (uint64_t)lseek(in->fd, 0, SEEK_END) : m->bytes;
+    return 0;
 }
 
-static int copy_bytes(struct gh_package *p, const struct gh_appliance_medium *m, const char *path, struct share *s)
+static void input_close(struct input *in)
 {
-    uint64_t at, bytes;
-    gh_autoclose int in = open_bytes(p, m, &at, &bytes);
+    if (in->fd >= 0)
+        close(in->fd);
+    in->fd = -1;
+}
+
+/* 0: the end. Less than there should be is -EIO. */
+static ssize_t input_read(struct input *in, uint8_t *buf, size_t n, struct gh_error *err)
+{
+    while (!in->left && in->piece < in->m->pieces) {
+        input_close(in);
+        int r = input_open(in, err);
+        if (r < 0)
+            return r;
+    }
+    n = n < in->left ? n : (size_t)in->left;
+    if (!n)
+        return 0;
+    ssize_t got;
+    do
+        got = pread(in->fd, buf, n, (off_t)in->at);
+    while (got < 0 && errno == EINTR);
+    if (got <= 0)
+        return got < 0 ? -errno : -EIO;
+    in->at += (uint64_t)got;
+    in->left -= (uint64_t)got;
+    return got;
+}
+
+static int copy_bytes(struct gh_package *p, const struct gh_appliance_medium *m, const char *path, struct share *s, struct gh_error *err)
+{
+    struct input in = { .p = p, .m = m, .fd = -1 };
     gh_autoclose int out = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     gh_autofree uint8_t *buf = malloc(CHUNK);
-    int r = in < 0 ? in : out < 0 ? -errno : !buf ? -ENOMEM : 0;
+    int r = out < 0 ? -errno : !buf ? -ENOMEM : input_open(&in, err);
+    uint64_t done = 0;
 
-    for (uint64_t done = 0; done < bytes && !r;) {
-        ssize_t n = pread(in, buf, bytes - done < CHUNK ? (size_t)(bytes - done) : CHUNK, (off_t)(at + done));
-        if (n < 0 && errno == EINTR)
-            continue;
-        r = n < 0 ? -errno : n == 0 ? -EIO : write_all(out, buf, (size_t)n, done);
-        done += n > 0 ? (uint64_t)n : 0;
-        if (!r && !tell(s, done, bytes))
+    while (!r) {
+        ssize_t n = input_read(&in, buf, CHUNK, err);
+        if (n <= 0) {
+            r = (int)n;
+            break;
+        }
+        r = write_all(out, buf, (size_t)n, done);
+        done += (uint64_t)n;
+        if (!r && !tell(s, done, in.total))
             r = -ECANCELED;
     }
+    input_close(&in);
     return r ? r : fsync(out) < 0 ? -errno : 0;
 }
 
 /* gzip around an image, unpacked beside the target; never longer than the disk it claims to hold. */
 static int unpack(struct gh_package *p, const struct gh_appliance_medium *m, const char *path, struct share *s, struct gh_error *err)
 {
-    uint64_t at, bytes, limit = m->virtual_bytes + m->virtual_bytes / 8 + SLACK, written = 0;
-    gh_autoclose int in = open_bytes(p, m, &at, &bytes);
+    uint64_t limit = m->virtual_bytes + m->virtual_bytes / 8 + SLACK, written = 0;
+    struct input in = { .p = p, .m = m, .fd = -1 };
     gh_autoclose int out = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     gh_autofree uint8_t *buf = malloc(CHUNK), *plain = malloc(CHUNK);
     z_stream z = { 0 };
-    int r = in < 0 ? in : out < 0 ? -errno : !buf || !plain || inflateInit2(&z, 15 + 16) != Z_OK ? -ENOMEM : 0, state = Z_OK;
+    int r = out < 0 ? -errno : !buf || !plain || inflateInit2(&z, 15 + 16) != Z_OK ? -ENOMEM : input_open(&in, err), state = Z_OK;
+    uint64_t done = 0;
 
-    for (uint64_t done = 0; !r && state != Z_STREAM_END;) {
+    while (!r) {
         if (!z.avail_in) {
-            ssize_t n = pread(in, buf, bytes - done < CHUNK ? (size_t)(bytes - done) : CHUNK, (off_t)(at + done));
+            ssize_t n = input_read(&in, buf, CHUNK, err);
+            if (!n && state == Z_STREAM_END)
+                break;
             if (n <= 0) {
-                r = n < 0 ? -errno : gh_error_set(err, -EUCLEAN, "ApplianceDamaged", "The packed disk “%s” ends too early.", m->source);
+                r = n < 0 ? (int)n : gh_error_set(err, -EUCLEAN, "ApplianceDamaged", "The packed disk “%s” ends too early.", m->source);
                 break;
             }
             done += (uint64_t)n;
             z.next_in = buf;
             z.avail_in = (uInt)n;
         }
+        /* Several gzip streams behind each other are one file. */
+        if (state == Z_STREAM_END && inflateReset(&z) != Z_OK)
+            r = -ENOMEM;
         z.next_out = plain;
         z.avail_out = CHUNK;
         state = inflate(&z, Z_NO_FLUSH);
@@ -121,13 +168,11 @@ static int unpack(struct gh_package *p, const struct gh_appliance_medium *m, con
         else
             r = write_all(out, plain, n, written);
         written += n;
-        if (!r && !tell(s, done / 2, bytes))
+        if (!r && !tell(s, done / 2, in.total))
             r = -ECANCELED;
-        /* Several gzip streams behind each other are one file. */
-        if (!r && state == Z_STREAM_END && (z.avail_in || done < bytes) && inflateReset(&z) == Z_OK)
-            state = Z_OK;
     }
     inflateEnd(&z);
+    input_close(&in);
     return r;
 }
 
@@ -168,15 +213,18 @@ static int convert(struct gh_package *p, struct gh_appliance_medium *m, const ch
 static int fetch_one(struct gh_package *p, struct gh_appliance_medium *m, const char *folder, struct share *s, struct gh_error *err)
 {
     char path[PATH_MAX], temp[PATH_MAX] = "";
+    bool disk = !strcmp(m->kind, "disk");
     int r = 0;
 
     if (snprintf(path, sizeof path, "%s/%s", folder, m->target) >= (int)sizeof path ||
-        (m->packed && snprintf(temp, sizeof temp, "%s/.unpacked-%s", folder, m->target) >= (int)sizeof temp))
+        ((m->packed || m->pieces) && disk && snprintf(temp, sizeof temp, "%s/.unpacked-%s", folder, m->target) >= (int)sizeof temp))
         return gh_error_set(err, -ENAMETOOLONG, "FileNameTooLong", "The name “%s” is too long.", folder);
-    if (m->packed)
+    if (m->packed && disk)
         r = unpack(p, m, temp, s, err);
+    else if (temp[0])
+        r = copy_bytes(p, m, temp, s, err);
     if (!r)
-        r = strcmp(m->kind, "disk") ? copy_bytes(p, m, path, s) : convert(p, m, m->packed ? temp : NULL, path, s, err);
+        r = !disk ? (m->packed ? unpack(p, m, path, s, err) : copy_bytes(p, m, path, s, err)) : convert(p, m, temp[0] ? temp : NULL, path, s, err);
     if (temp[0])
         unlink(temp);
     if (r < 0) {

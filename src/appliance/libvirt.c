@@ -28,6 +28,19 @@ static uint64_t memory(xmlNodePtr domain, const char *name)
     return 0;
 }
 
+/* A guest that found its disk there has virtio's drivers. */
+static bool has_virtio_scsi(xmlNodePtr devices)
+{
+    for (xmlNodePtr n = gh_xml_child(devices, "controller"); n; n = gh_xml_next(n, "controller")) {
+        char type[16], model[40];
+        gh_xml_attr(n, "type", type, sizeof type);
+        gh_xml_attr(n, "model", model, sizeof model);
+        if (!strcmp(type, "scsi") && !strncmp(model, "virtio", 6))
+            return true;
+    }
+    return false;
+}
+
 static int take_disk(struct gh_package *p, struct gh_appliance *a, xmlNodePtr n, struct gh_error *err)
 {
     char device[16], type[16], file[1024] = "", bus[24];
@@ -54,7 +67,8 @@ static int take_disk(struct gh_package *p, struct gh_appliance *a, xmlNodePtr n,
         gh_appliance_note(a, GH_CHANGED, _("A disk that forgot its changes becomes a normal one."));
     if (gh_xml_child(n, "encryption") || gh_xml_child(source, "encryption"))
         return gh_error_set(err, -ENOTSUP, "ApplianceEncrypted", "A disk of “%s” is encrypted; decrypt it first.", p->path);
-    return gh_appliance_add_medium(a, kind, strcmp(kind, "disk") ? "ide" : gh_appliance_bus(a, bus), file, err) ? 0 : -E2BIG;
+    const char *theirs = !strcmp(bus, "scsi") && has_virtio_scsi(n->parent) ? "virtio-scsi" : bus;
+    return gh_appliance_add_medium(a, kind, strcmp(kind, "disk") ? "ide" : gh_appliance_bus(a, theirs), file, err) ? 0 : -E2BIG;
 }
 
 static int take_interface(struct gh_appliance *a, xmlNodePtr n, struct gh_error *err)
@@ -82,7 +96,7 @@ static int take_devices(struct gh_package *p, struct gh_appliance *a, xmlNodePtr
     static const struct { const char *element, *text; } lost[] = {
         { "sound", N_("The sound card") }, { "filesystem", N_("Shared folders") }, { "hostdev", N_("A device of the other computer") },
         { "tpm", N_("The TPM with what it holds") }, { "smartcard", N_("The smart card reader") }, { "shmem", N_("Memory shared with other machines") },
-        { "watchdog", N_("The watchdog") }, { "redirdev", N_("USB redirection") },
+        { "watchdog", N_("The watchdog") }, { "redirdev", N_("USB redirection") }, { "parallel", N_("Parallel ports") },
     };
     int r = 0;
 
@@ -98,19 +112,73 @@ static int take_devices(struct gh_package *p, struct gh_appliance *a, xmlNodePtr
     return r;
 }
 
+/* Orders of the devices themselves (boot order='1'), which virt-manager writes; order has room for four letters. */
+static void take_device_order(xmlNodePtr devices, char order[5])
+{
+    static const struct { const char *device; char letter; } kinds[] = { { "disk", 'c' }, { "", 'c' }, { "cdrom", 'd' }, { "floppy", 'a' } };
+    unsigned place[4] = { 0 };
+
+    for (xmlNodePtr n = devices ? devices->children : NULL; n; n = n->next) {
+        char text[16], device[16];
+        bool disk = gh_xml_is(n, "disk");
+        gh_xml_attr(gh_xml_child(n, "boot"), "order", text, sizeof text);
+        unsigned at = (unsigned)strtoul(text, NULL, 10);
+        if (!at || (!disk && !gh_xml_is(n, "interface")))
+            continue;
+        char letter = 'n';
+        gh_xml_attr(n, "device", device, sizeof device);
+        for (size_t i = 0; disk && i < 4; i++)
+            if (!strcmp(device, kinds[i].device))
+                letter = kinds[i].letter;
+        size_t i = (size_t)(strchr("cdan", letter) - "cdan");
+        if (!place[i] || at < place[i])
+            place[i] = at;
+    }
+    for (size_t used = 0; used < 4; used++) {
+        size_t best = 4;
+        for (size_t i = 0; i < 4; i++)
+            if (place[i] && (best == 4 || place[i] < place[best]))
+                best = i;
+        if (best == 4)
+            break;
+        place[best] = 0;
+        order[used] = "cdan"[best];
+        order[used + 1] = 0;
+    }
+}
+
+static bool is_enabled(xmlNodePtr n, const char *attribute)
+{
+    char text[8];
+
+    gh_xml_attr(n, attribute, text, sizeof text);
+    return !strcmp(text, "yes");
+}
+
 static void take_os(struct gh_appliance *a, xmlNodePtr domain)
 {
     static const struct { const char *dev; char letter; } letters[] = { { "hd", 'c' }, { "cdrom", 'd' }, { "fd", 'a' }, { "network", 'n' } };
-    xmlNodePtr os = gh_xml_child(domain, "os");
+    xmlNodePtr os = gh_xml_child(domain, "os"), loader = gh_xml_child(os, "loader");
     char text[256], order[5] = "";
     size_t n = 0;
 
     gh_xml_attr(os, "firmware", text, sizeof text);
     bool uefi = !strcmp(text, "efi");
-    gh_xml_attr(gh_xml_child(os, "loader"), "type", text, sizeof text);
-    if (uefi || !strcmp(text, "pflash"))
+    gh_xml_attr(loader, "type", text, sizeof text);
+    uefi |= !strcmp(text, "pflash");
+    gh_xml_text(loader, text, sizeof text);
+    if (uefi || strcasestr(text, "ovmf") || strcasestr(text, "edk2"))
         strcpy(a->firmware, "uefi");
-    for (xmlNodePtr b = gh_xml_child(os, "boot"); b && n < 4; b = gh_xml_next(b, "boot")) {
+    bool secure = is_enabled(loader, "secure");
+    for (xmlNodePtr f = gh_xml_path(os, "firmware", "feature"); f; f = gh_xml_next(f, "feature")) {
+        gh_xml_attr(f, "name", text, sizeof text);
+        secure |= !strcmp(text, "secure-boot") && is_enabled(f, "enabled");
+    }
+    if (secure)
+        gh_appliance_note(a, GH_DROPPED, _("Secure Boot"));
+    take_device_order(gh_xml_child(domain, "devices"), order);
+    n = strlen(order);
+    for (xmlNodePtr b = n ? NULL : gh_xml_child(os, "boot"); b && n < 4; b = gh_xml_next(b, "boot")) {
         gh_xml_attr(b, "dev", text, sizeof text);
         for (size_t i = 0; i < 4; i++)
             if (!strcmp(text, letters[i].dev) && !strchr(order, letters[i].letter))
@@ -164,7 +232,9 @@ int gh_read_libvirt(struct gh_package *p, struct gh_appliance *a, struct gh_erro
         gh_appliance_text_new(&a->description, description, 16000);
         free(description);
         a->memory_bytes = memory(domain, "memory");
-        gh_xml_child_text(domain, "vcpu", text, sizeof text);
+        gh_xml_attr(gh_xml_child(domain, "vcpu"), "current", text, sizeof text); /* the number itself is the most there can be */
+        if (!text[0])
+            gh_xml_child_text(domain, "vcpu", text, sizeof text);
         unsigned long cpus = strtoul(text, NULL, 10);
         a->cpus = cpus > 4096 ? 4096 : cpus ? (uint32_t)cpus : 1;
         gh_xml_attr(gh_xml_child(domain, "clock"), "offset", text, sizeof text);
@@ -172,6 +242,8 @@ int gh_read_libvirt(struct gh_package *p, struct gh_appliance *a, struct gh_erro
             strcpy(a->clock_base, "local");
         take_os(a, domain);
         take_osinfo(a, domain);
+        if (gh_xml_child(domain, "commandline") || gh_xml_child(domain, "override"))
+            gh_appliance_note(a, GH_DROPPED, _("What is given to QEMU on its own command line"));
         r = take_devices(p, a, gh_xml_child(domain, "devices"), err);
     }
     xmlFreeDoc(doc);

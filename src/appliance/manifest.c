@@ -77,10 +77,12 @@ static int check_line(struct work *w, char *line, struct gh_error *err)
         type = G_CHECKSUM_SHA1;
     else if (!strcasecmp(line, "SHA256"))
         type = G_CHECKSUM_SHA256;
+    else if (!strcasecmp(line, "SHA384"))
+        type = G_CHECKSUM_SHA384;
     else if (!strcasecmp(line, "SHA512"))
         type = G_CHECKSUM_SHA512;
     else
-        return invalid(p, err, "a digest is not one of SHA1, SHA256, SHA512");
+        return invalid(p, err, "a digest is not one of SHA1, SHA256, SHA384, SHA512");
     hex[strcspn(hex, " \t\r")] = 0;
     if (strlen(hex) != (size_t)g_checksum_type_get_length(type) * 2 || hex[strspn(hex, "0123456789abcdefABCDEF")])
         return invalid(p, err, "a digest has the wrong length");
@@ -110,7 +112,7 @@ static int load(struct gh_package *p, char **ret, struct gh_error *err)
     if (p->kind == GH_PACKAGE_OVA) {
         for (unsigned i = 0; i < p->tar.count && r == -ENOENT; i++) {
             size_t n = strlen(p->tar.member[i].name);
-            if (n > 3 && !strcasecmp(p->tar.member[i].name + n - 3, ".mf"))
+            if (n > 3 && !strcasecmp(p->tar.member[i].name + n - 3, ".mf") && strncmp(p->tar.member[i].name, "._", 2))
                 r = locate(p, p->tar.member[i].name, &fd, &at, &bytes, err);
         }
     } else if (p->kind == GH_PACKAGE_OVF) {

@@ -255,10 +255,9 @@ static bool mac_is_good(const char *mac)
     return strlen(mac) == 17 && sscanf(mac, "%2x:%2x:%2x:%2x:%2x:%2x%c", b, b + 1, b + 2, b + 3, b + 4, b + 5, &rest) == 6 && !(b[0] & 1);
 }
 
-/* 08:00:27:..., 08-00-27-... or 080027... */
-static void take_mac(char out[18], const char *text)
+void gh_appliance_mac(char out[18], const char *text)
 {
-    char digits[13] = "";
+    char digits[13] = "", mac[18];
     size_t n = 0;
 
     for (const char *p = text ? text : ""; *p && n < sizeof digits; p++) {
@@ -270,9 +269,9 @@ static void take_mac(char out[18], const char *text)
     if (n != 12)
         return;
     for (unsigned i = 0; i < 6; i++)
-        snprintf(out + i * 3, 4, "%c%c%s", digits[i * 2], digits[i * 2 + 1], i < 5 ? ":" : "");
-    if (!mac_is_good(out))
-        out[0] = 0;
+        snprintf(mac + i * 3, sizeof mac - i * 3, "%c%c%s", digits[i * 2], digits[i * 2 + 1], i < 5 ? ":" : "");
+    if (mac_is_good(mac))
+        memcpy(out, mac, sizeof mac);
 }
 
 struct gh_appliance_network *gh_appliance_add_network(struct gh_appliance *a, const char *adapter, const char *mode,
@@ -292,7 +291,9 @@ struct gh_appliance_network *gh_appliance_add_network(struct gh_appliance *a, co
     memset(n, 0, sizeof *n);
     snprintf(n->adapter, sizeof n->adapter, "%s", adapter);
     snprintf(n->mode, sizeof n->mode, "%s", mode);
-    take_mac(n->mac, mac);
+    gh_appliance_mac(n->mac, mac);
+    if (mac && mac[0] && !n->mac[0])
+        gh_appliance_note(a, GH_CHANGED, _("“%.40s” is no hardware address of a network adapter; it gets a new one."), mac);
     n->connected = true;
     return n;
 }
@@ -306,12 +307,13 @@ static const struct word buses[] = {
     { "nvme", "nvme", true }, { "vmware.nvme.controller", "nvme", true },
     { "virtio", "virtio", true }, { "virtio-blk", "virtio", true }, { "virtio_blk", "virtio", true }, { "xen", "virtio", false },
     { "xvd", "virtio", false }, { "virtio-scsi", "virtio", false }, { "virtio_scsi", "virtio", false }, { "virtioscsi", "virtio", false },
-    { "scsi", "ahci", false }, { "lsilogic", "ahci", false }, { "lsilogicsas", "ahci", false }, { "buslogic", "ahci", false },
+    { "scsi", "ahci", false }, { "lsilogic", "ahci", false }, { "lsilogicsas", "ahci", false }, { "lsisas1068", "ahci", false }, { "lsisas", "ahci", false }, { "buslogic", "ahci", false },
     { "virtualscsi", "ahci", false }, { "pvscsi", "ahci", false }, { "sas", "ahci", false }, { "usb", "ahci", false }, { "fdc", "fdc", true },
 };
 static const struct word adapters[] = {
     { "e1000", "e1000", true }, { "82540em", "e1000", true }, { "82543gc", "e1000", false }, { "82545em", "e1000", false },
     { "e1000e", "e1000", false }, { "virtio", "virtio-net", true }, { "virtio-net", "virtio-net", true }, { "virtio-net-pci", "virtio-net", true },
+    { "virtionet", "virtio-net", true },
 };
 
 static const struct word *look_up(const struct word *list, size_t n, const char *theirs)
@@ -334,7 +336,18 @@ const char *gh_appliance_bus(struct gh_appliance *a, const char *theirs)
 
 const char *gh_appliance_adapter(struct gh_appliance *a, const char *theirs)
 {
-    const struct word *w = look_up(adapters, sizeof adapters / sizeof *adapters, theirs);
+    char one[40];
+    const struct word *w = NULL;
+
+    /* VMware lists alternatives: the first one that is here too. */
+    for (const char *p = theirs; *p && !(w && w->same);) {
+        size_t n = strcspn(p, " ");
+        snprintf(one, sizeof one, "%.*s", (int)(n < sizeof one ? n : sizeof one - 1), p);
+        const struct word *found = look_up(adapters, sizeof adapters / sizeof *adapters, one);
+        w = found && (!w || found->same) ? found : w;
+        p += n;
+        p += strspn(p, " ");
+    }
     const char *ours = w ? w->ours : "e1000";
 
     if (theirs[0] && (!w || !w->same))

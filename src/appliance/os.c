@@ -27,6 +27,7 @@ static const struct { const char *begins, *id; } systems[] = {
     { "sles", "http://suse.com/sle/15" }, { "archlinux", "http://archlinux.org/archlinux/rolling" },
     { "redhat9", "http://redhat.com/rhel/9.0" }, { "rhel9", "http://redhat.com/rhel/9.0" },
     { "redhat8", "http://redhat.com/rhel/8.0" }, { "rhel8", "http://redhat.com/rhel/8.0" },
+    { "redhatenterpriselinux9", "http://redhat.com/rhel/9.0" }, { "redhatenterpriselinux8", "http://redhat.com/rhel/8.0" },
     { "redhat", "http://redhat.com/rhel/7.0" }, { "rhel", "http://redhat.com/rhel/7.0" },
     { "centos8", "http://centos.org/centos/8" }, { "centos7", "http://centos.org/centos/7.0" }, { "centos", "http://centos.org/centos/7.0" },
     { "rockylinux", "http://rockylinux.org/rocky/9" }, { "almalinux", "http://almalinux.org/almalinux/9" },
@@ -38,6 +39,11 @@ static const struct { const char *begins, *id; } systems[] = {
     { "windows8server", "http://microsoft.com/win/2k12" }, { "windows8", "http://microsoft.com/win/8" },
     { "windows7srv", "http://microsoft.com/win/2k8r2" }, { "windows7server", "http://microsoft.com/win/2k8r2" },
     { "windows7", "http://microsoft.com/win/7" }, { "windowsvista", "http://microsoft.com/win/vista" }, { "winvista", "http://microsoft.com/win/vista" },
+    { "windowsserver2022", "http://microsoft.com/win/2k22" }, { "windowsserver2019", "http://microsoft.com/win/2k19" },
+    { "windowsserver2016", "http://microsoft.com/win/2k16" }, { "windowsserver2012r2", "http://microsoft.com/win/2k12r2" },
+    { "windowsserver2012", "http://microsoft.com/win/2k12" }, { "windowsserver2008r2", "http://microsoft.com/win/2k8r2" },
+    { "windowsserver2008", "http://microsoft.com/win/2k8" }, { "windowsserver2003", "http://microsoft.com/win/2k3" },
+    { "windowslonghorn", "http://microsoft.com/win/2k8" }, { "winlonghorn", "http://microsoft.com/win/2k8" }, { "winnet", "http://microsoft.com/win/2k3" },
     { "windows2022", "http://microsoft.com/win/2k22" }, { "windows2019", "http://microsoft.com/win/2k19" },
     { "windows2016", "http://microsoft.com/win/2k16" }, { "windows2012", "http://microsoft.com/win/2k12" },
     { "windows2008", "http://microsoft.com/win/2k8" }, { "windows2003", "http://microsoft.com/win/2k3" },
@@ -56,6 +62,8 @@ static const struct { const char *begins, *id; } systems[] = {
     { "reactos", "http://reactos.org/reactos/0.4" },
     { "linux", "http://libosinfo.org/linux/2022" }, { "other6xlinux", "http://libosinfo.org/linux/2022" },
     { "other5xlinux", "http://libosinfo.org/linux/2022" }, { "other4xlinux", "http://libosinfo.org/linux/2022" },
+    { "other6x", "http://libosinfo.org/linux/2022" }, { "other5x", "http://libosinfo.org/linux/2022" }, { "other4x", "http://libosinfo.org/linux/2022" },
+    { "other3x", "http://libosinfo.org/linux/2018" }, { "other26x", "http://libosinfo.org/linux/2018" },
     { "other3xlinux", "http://libosinfo.org/linux/2018" }, { "other26xlinux", "http://libosinfo.org/linux/2018" },
     { "otherlinux", "http://libosinfo.org/linux/2022" },
 };
@@ -70,6 +78,13 @@ const char *gh_appliance_os_id(const char *text)
         if (isalnum((unsigned char)*p))
             plain[n++] = (char)tolower((unsigned char)*p);
     plain[n] = 0;
+    /* The width of the processor is no version: "Debian_64" names none. */
+    static const char *const widths[] = { "guest", "bit", "64", "32" };
+    for (size_t i = 0; i < GH_ARRAY_LEN(widths); i++) {
+        size_t len = strlen(widths[i]);
+        if (n > len && !strcmp(plain + n - len, widths[i]))
+            plain[n -= len] = 0;
+    }
     const char *start = !strncmp(plain, "microsoft", 9) ? plain + 9 : plain;
     for (size_t i = 0; i < GH_ARRAY_LEN(systems); i++) {
         size_t len = strlen(systems[i].begins);

@@ -27,6 +27,8 @@ static int take_files(struct gh_ovf *o, xmlNodePtr root, struct gh_error *err)
         gh_xml_attr(n, "compression", f->compression, sizeof f->compression);
         gh_xml_attr(n, "chunkSize", number, sizeof number);
         f->chunk = strtoull(number, NULL, 10);
+        gh_xml_attr(n, "size", number, sizeof number);
+        f->bytes = strtoull(number, NULL, 10);
         if (!gh_package_name_is_plain(f->href))
             return gh_error_set(err, -EPERM, "DiskReferenceRefused", "“%s” refers to “%s”, which is not a plain file name in its folder.",
                                 o->p->path, f->href);
@@ -74,6 +76,7 @@ static int take_disks(struct gh_ovf *o, xmlNodePtr section, struct gh_error *err
         gh_xml_attr(n, "diskId", d->id, sizeof d->id);
         gh_xml_attr(n, "fileRef", d->file, sizeof d->file);
         gh_xml_attr(n, "format", d->format, sizeof d->format);
+        gh_xml_attr(n, "disk-interface", d->interface, sizeof d->interface); /* oVirt's */
         gh_xml_attr(n, "capacity", number, sizeof number);
         gh_xml_attr(n, "capacityAllocationUnits", unit, sizeof unit);
         d->bytes = scaled(number, gh_ovf_unit(unit, 1));
@@ -133,6 +136,36 @@ static void take_os(struct gh_ovf *o, xmlNodePtr s)
     snprintf(o->a->os_id, sizeof o->a->os_id, "%s", best ? gh_appliance_os_id(best) : "");
 }
 
+/* The enabled adapters are the description's network items, in the same order. */
+static void take_vbox_adapters(struct gh_appliance *a, xmlNodePtr network)
+{
+    unsigned count = 0, i = 0;
+    char text[64];
+
+    for (int pass = 0; pass < 2; pass++)
+        for (xmlNodePtr n = gh_xml_child(network, "Adapter"); n; n = gh_xml_next(n, "Adapter")) {
+            gh_xml_attr(n, "enabled", text, sizeof text);
+            if (strcmp(text, "true"))
+                continue;
+            if (!pass) {
+                count++;
+                continue;
+            }
+            if (count != a->network_count)
+                return;
+            gh_xml_attr(n, "MACAddress", text, sizeof text);
+            if (!a->networks[i].mac[0])
+                gh_appliance_mac(a->networks[i].mac, text);
+            gh_xml_attr(n, "cable", text, sizeof text);
+            if (!strcmp(text, "false"))
+                a->networks[i].connected = false;
+            gh_xml_attr(gh_xml_child(n, "InternalNetwork"), "name", text, sizeof text);
+            if (!strcmp(a->networks[i].mode, "internal") && text[0])
+                snprintf(a->networks[i].name, sizeof a->networks[i].name, "%s", text);
+            i++;
+        }
+}
+
 /* VirtualBox puts its whole machine inside: what OVF cannot say is taken from there. */
 static void take_vbox(struct gh_ovf *o, xmlNodePtr machine)
 {
@@ -151,6 +184,9 @@ static void take_vbox(struct gh_ovf *o, xmlNodePtr machine)
     gh_xml_attr(gh_xml_child(hw, "RTC"), "localOrUTC", text, sizeof text);
     if (!strcasecmp(text, "local"))
         strcpy(o->a->clock_base, "local");
+    gh_vbox_boot_order(o->a, hw);
+    gh_vbox_note_lost(o->a, hw);
+    take_vbox_adapters(o->a, gh_xml_child(hw, "Network"));
 }
 
 static void take_config(struct gh_ovf *o, xmlNodePtr n)
@@ -161,7 +197,7 @@ static void take_config(struct gh_ovf *o, xmlNodePtr n)
     gh_xml_attr(n, "value", value, sizeof value);
     if (!strcasecmp(key, "firmware") && !strncasecmp(value, "efi", 3))
         strcpy(o->a->firmware, "uefi");
-    else if (strstr(key, "secureBoot") && !strcasecmp(value, "true"))
+    else if (strcasestr(key, "secureBoot") && !strcasecmp(value, "true"))
         gh_appliance_note(o->a, GH_DROPPED, _("Secure Boot"));
     if (!o->a->dialect[0])
         snprintf(o->a->dialect, sizeof o->a->dialect, "VMware");
@@ -169,7 +205,7 @@ static void take_config(struct gh_ovf *o, xmlNodePtr n)
 
 static int take_system(struct gh_ovf *o, xmlNodePtr system, struct gh_error *err)
 {
-    static const char *const ignored[] = { "Info", "Name", "Annotation", "CreationDate", "Origin", "Section", "TemplateId", "IsStateless" };
+    static const char *const ignored[] = { "Info", "Name", "BootOrderSection", "Annotation", "CreationDate", "Origin", "Section", "TemplateId", "IsStateless" };
     int r = 0;
 
     gh_xml_child_text(system, "Name", o->a->name, sizeof o->a->name);
@@ -196,6 +232,17 @@ static int take_system(struct gh_ovf *o, xmlNodePtr system, struct gh_error *err
             gh_appliance_note(o->a, GH_DROPPED, _("Product properties, which a deployer would hand to the guest"));
         } else if (is_section(n, "EulaSection")) {
             gh_appliance_note(o->a, GH_WARNING, _("The appliance comes with a licence that you should read."));
+        } else if (gh_xml_is(n, "Description") && !o->a->description) { /* oVirt's */
+            char *t = gh_xml_text_new(n);
+            gh_appliance_text_new(&o->a->description, t, 16000);
+            free(t);
+        } else if (gh_xml_is(n, "BiosType")) { /* oVirt's: 3 and 4 are its board with UEFI, the latter with Secure Boot */
+            char t[8];
+            gh_xml_text(n, t, sizeof t);
+            if (!strcmp(t, "3") || !strcmp(t, "4"))
+                strcpy(o->a->firmware, "uefi");
+            if (!strcmp(t, "4"))
+                gh_appliance_note(o->a, GH_DROPPED, _("Secure Boot"));
         } else if (gh_xml_is(n, "Machine")) {
             take_vbox(o, n);
         } else {
@@ -245,6 +292,23 @@ static int list_systems(struct gh_ovf *o, xmlNodePtr parent, xmlNodePtr *ret, st
     return r;
 }
 
+/* A vendor's sizes of one machine: that which is marked, or the first. */
+static void choose_option(struct gh_ovf *o, xmlNodePtr section)
+{
+    xmlNodePtr chosen = NULL;
+    unsigned count = 0;
+    char text[128];
+
+    for (xmlNodePtr n = gh_xml_child(section, "Configuration"); n; n = gh_xml_next(n, "Configuration")) {
+        gh_xml_attr(n, "default", text, sizeof text);
+        if (!count++ || !strcmp(text, "true") || !strcmp(text, "1"))
+            chosen = n;
+    }
+    gh_xml_attr(chosen, "id", o->option, sizeof o->option);
+    if (count > 1)
+        gh_appliance_note(o->a, GH_CHANGED, _("The appliance can be had in %u sizes; its “%.80s” is taken. Memory and processors can be changed afterwards."), count, o->option);
+}
+
 static int choose_system(struct gh_ovf *o, xmlNodePtr root, xmlNodePtr *ret, struct gh_error *err)
 {
     *ret = NULL;
@@ -278,6 +342,8 @@ int gh_read_ovf(struct gh_package *p, struct gh_appliance *a, struct gh_error *e
         for (xmlNodePtr n = root->children; n && !r; n = n->next) {
             if (is_section(n, "DiskSection"))
                 r = take_disks(o, n, err);
+            else if (is_section(n, "DeploymentOptionSection"))
+                choose_option(o, n);
             else if (gh_xml_is(n, "Signature"))
                 gh_appliance_note(a, GH_DROPPED, _("The signature is not checked"));
         }

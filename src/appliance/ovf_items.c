@@ -11,13 +11,15 @@
 #include "appliance/xml.h"
 
 enum { ITEMS_MAX = 256 };
-enum { CPU = 3, MEMORY = 4, IDE = 5, SCSI = 6, ETHERNET = 10, FLOPPY = 14, CD = 15, DVD = 16, DISK = 17, OTHER_STORAGE = 20, USB = 23, VIDEO = 24, SOUND = 35 };
+enum { CPU = 3, MEMORY = 4, IDE = 5, SCSI = 6, ETHERNET = 10, FLOPPY = 14, CD = 15, DVD = 16, DISK = 17, EXTENT = 19,
+       OTHER_STORAGE = 20, USB = 23, VIDEO = 24, SOUND = 35 };
 
 struct item {
     unsigned type;
     char sub[64], id[32], parent[32], address[64], host[512], unit[64], quantity[32], name[128], connection[64];
     unsigned on_parent;
     unsigned cores, sockets;
+    bool option;                           /* only there with the deployment option that is taken */
 };
 
 static void read_item(xmlNodePtr n, struct item *i)
@@ -27,6 +29,8 @@ static void read_item(xmlNodePtr n, struct item *i)
     memset(i, 0, sizeof *i);
     gh_xml_child_text(n, "ResourceType", text, sizeof text);
     i->type = (unsigned)strtoul(text, NULL, 10);
+    if (i->type == EXTENT) /* XenServer's disks */
+        i->type = DISK;
     gh_xml_child_text(n, "ResourceSubType", i->sub, sizeof i->sub);
     gh_xml_child_text(n, "InstanceID", i->id, sizeof i->id);
     if (!i->id[0])
@@ -58,10 +62,14 @@ static const struct item *controller(const struct item *list, unsigned count, co
     return NULL;
 }
 
-static const char *bus_of(struct gh_ovf *o, const struct item *c, const struct item *disk)
+static const char *bus_of(struct gh_ovf *o, const struct item *c, const struct item *item, const struct gh_ovf_disk *disk)
 {
-    if (!c) /* oVirt names no controllers */
-        return gh_appliance_bus(o->a, disk->sub[0] ? disk->sub : o->a->dialect[0] && !strcmp(o->a->dialect, "oVirt") ? "virtio" : "ide");
+    bool ovirt = !strcmp(o->a->dialect, "oVirt");
+
+    if (!c && ovirt) /* names no controllers */
+        return gh_appliance_bus(o->a, disk && disk->interface[0] ? disk->interface : "virtio");
+    if (!c)
+        return gh_appliance_bus(o->a, item->sub[0] && strcasecmp(item->sub, "disk") ? item->sub : "ide");
     if (c->type == IDE)
         return gh_appliance_bus(o->a, "ide");
     if (c->type == SCSI)
@@ -108,7 +116,15 @@ static int find_source(struct gh_ovf *o, const char *host, const struct gh_ovf_f
     return 0;
 }
 
-static int add_drive(struct gh_ovf *o, const struct item *i, const char *kind, const char *bus, struct gh_error *err)
+static bool is_gzip_name(const char *name)
+{
+    size_t n = strlen(name);
+
+    return n > 3 && !strcasecmp(name + n - 3, ".gz");
+}
+
+/* bus NULL: of the controller. */
+static int add_drive(struct gh_ovf *o, const struct item *i, const char *kind, const char *bus, const struct item *c, struct gh_error *err)
 {
     const struct gh_ovf_file *file = NULL;
     const struct gh_ovf_disk *disk = NULL;
@@ -116,6 +132,8 @@ static int add_drive(struct gh_ovf *o, const struct item *i, const char *kind, c
 
     if (r < 0)
         return r;
+    if (!bus)
+        bus = bus_of(o, c, i, disk);
     if (disk && disk->child)
         return gh_error_set(err, -ENOTSUP, "ApplianceUnsupported", "“%s” has a disk that builds on another one; export it without snapshots.", o->p->path);
     struct gh_appliance_medium *m = gh_appliance_add_medium(o->a, kind, bus, file ? file->href : NULL, err);
@@ -135,9 +153,13 @@ static int add_drive(struct gh_ovf *o, const struct item *i, const char *kind, c
         if (strcasecmp(file->compression, "gzip"))
             return gh_error_set(err, -ENOTSUP, "ApplianceUnsupported", "“%s” is packed by “%s”, which is not known; only gzip is.", file->href, file->compression);
         m->packed = true;
+    } else if (file && is_gzip_name(file->href)) {
+        m->packed = true; /* some writers do not say it */
     }
-    if (file && file->chunk)
-        return gh_error_set(err, -ENOTSUP, "ApplianceUnsupported", "“%s” is cut into pieces; put them together (cat) and remove chunkSize.", file->href);
+    if (file && file->chunk) {
+        m->piece_bytes = file->chunk;
+        m->bytes = file->bytes;
+    }
     return 0;
 }
 
@@ -147,8 +169,7 @@ static int add_network(struct gh_ovf *o, const struct item *i, struct gh_error *
 
     if (!strcmp(o->a->dialect, "oVirt")) /* numbers: 3 is virtio */
         adapter = !strcmp(i->sub, "3") ? "virtio" : !strcmp(i->sub, "2") ? "e1000" : "rtl8139";
-    const char *mode = strcasecmp(i->connection, "bridged") && strcasecmp(i->connection, "VM Network") ? i->connection : "bridged";
-    return gh_appliance_add_network(o->a, gh_appliance_adapter(o->a, adapter), gh_appliance_network_mode(o->a, mode), i->address, err)
+    return gh_appliance_add_network(o->a, gh_appliance_adapter(o->a, adapter), gh_appliance_network_mode(o->a, i->connection), i->address, err)
            ? 0 : err->code;
 }
 
@@ -170,15 +191,12 @@ static int take_item(struct gh_ovf *o, const struct item *list, unsigned count, 
     case ETHERNET:
         return add_network(o, i, err);
     case FLOPPY:
-        return add_drive(o, i, "floppy", "fdc", err);
+        return add_drive(o, i, "floppy", "fdc", NULL, err);
     case CD:
     case DVD:
-        return add_drive(o, i, "cdrom", "ide", err);
-    case DISK: {
-        const struct item *c = controller(list, count, i->parent);
-        /* virt-v2v writes a host resource only for disks, and none for empty drives. */
-        return add_drive(o, i, "disk", bus_of(o, c, i), err);
-    }
+        return add_drive(o, i, "cdrom", "ide", NULL, err);
+    case DISK: /* virt-v2v writes a host resource only for disks, and none for empty drives */
+        return add_drive(o, i, "disk", NULL, controller(list, count, i->parent), err);
     case SOUND:
         gh_appliance_note(o->a, GH_DROPPED, _("The sound card"));
         return 0;
@@ -213,6 +231,44 @@ static void sort_disks(struct item *list, unsigned count)
         }
 }
 
+static bool names_option(const char *list, const char *option)
+{
+    size_t n = strlen(option);
+
+    for (const char *p = list; *p;) {
+        size_t len = strcspn(p, " \t");
+        if (n && len == n && !strncmp(p, option, n))
+            return true;
+        p += len;
+        p += strspn(p, " \t");
+    }
+    return false;
+}
+
+/* An item may be there only with some options, in place of the general one with its number, or only state a range. */
+static int add_item(struct gh_ovf *o, xmlNodePtr n, struct item *list, unsigned *count, struct gh_error *err)
+{
+    char options[512], bound[16];
+    struct item i;
+
+    gh_xml_attr(n, "bound", bound, sizeof bound);
+    gh_xml_attr(n, "configuration", options, sizeof options);
+    if (!strcmp(bound, "min") || !strcmp(bound, "max") || (options[0] && !names_option(options, o->option)))
+        return 0;
+    read_item(n, &i);
+    i.option = options[0] != 0;
+    for (unsigned k = 0; k < *count; k++)
+        if (i.id[0] && !strcmp(list[k].id, i.id) && list[k].option != i.option) {
+            if (i.option)
+                list[k] = i;
+            return 0;
+        }
+    if (*count == ITEMS_MAX)
+        return gh_error_set(err, -E2BIG, "ApplianceTooLarge", "“%s” has more than %d devices.", o->p->path, ITEMS_MAX);
+    list[(*count)++] = i;
+    return 0;
+}
+
 int gh_ovf_hardware(struct gh_ovf *o, xmlNodePtr section, struct gh_error *err)
 {
     struct item *list = calloc(ITEMS_MAX, sizeof *list);
@@ -227,13 +283,12 @@ int gh_ovf_hardware(struct gh_ovf *o, xmlNodePtr section, struct gh_error *err)
         snprintf(o->a->dialect, sizeof o->a->dialect, "VMware");
     else if (strcasestr(family, "ENGINE") || strcasestr(family, "RHEVM") || gh_xml_is(section, "Section"))
         snprintf(o->a->dialect, sizeof o->a->dialect, "oVirt");
+    else if (!strncasecmp(family, "hvm-", 4) || !strncasecmp(family, "xen-", 4))
+        snprintf(o->a->dialect, sizeof o->a->dialect, "XenServer");
     for (xmlNodePtr n = section->children; n && !r; n = n->next) {
         if (!gh_xml_is(n, "Item") && !gh_xml_is(n, "StorageItem") && !gh_xml_is(n, "EthernetPortItem"))
             continue;
-        if (count == ITEMS_MAX)
-            r = gh_error_set(err, -E2BIG, "ApplianceTooLarge", "“%s” has more than %d devices.", o->p->path, ITEMS_MAX);
-        else
-            read_item(n, &list[count++]);
+        r = add_item(o, n, list, &count, err);
     }
     if (!r)
         sort_disks(list, count);

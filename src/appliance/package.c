@@ -141,7 +141,7 @@ static int open_archive(struct gh_package *p, struct gh_error *err)
 
     p->kind = GH_PACKAGE_OVA;
     for (unsigned i = 0; i < p->tar.count && !r; i++) {
-        if (!ends_with(p->tar.member[i].name, ".ovf"))
+        if (!ends_with(p->tar.member[i].name, ".ovf") || !strncmp(p->tar.member[i].name, "._", 2)) /* "._x" is what macOS's tar adds */
             continue;
         if (p->description)
             return gh_error_set(err, -EINVAL, "ApplianceDamaged", "“%s” has two descriptions; an appliance has one.", p->path);

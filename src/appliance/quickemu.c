@@ -30,7 +30,7 @@ static uint64_t size_of(const char *text)
 
 int gh_read_quickemu(struct gh_package *p, struct gh_appliance *a, struct gh_error *err)
 {
-    static const char *const lost[] = { "port_forwards", "public_dir", "usb_devices", "tpm", "secureboot", "macos_release" };
+    static const char *const lost[] = { "port_forwards", "public_dir", "usb_devices", "tpm", "secureboot", "macos_release", "extra_args", "img" };
     struct gh_keys k;
     char os[64], text[1024];
     int r = gh_keys_read(&k, p->text, p->text_bytes, true, p->path, err);
@@ -40,7 +40,7 @@ int gh_read_quickemu(struct gh_package *p, struct gh_appliance *a, struct gh_err
         snprintf(a->name, sizeof a->name, "%s", p->stem);
         plain(a, &k, "guest_os", os, sizeof os);
         /* "linux" alone says little: the file is usually named after the distribution. */
-        bool generic = !strcmp(os, "linux") || !os[0];
+        bool generic = !strcmp(os, "linux") || !strncmp(os, "windows", 7) || !os[0];
         gh_appliance_text(a->os, sizeof a->os, generic && gh_appliance_os_id(p->stem)[0] ? p->stem : os);
         plain(a, &k, "ram", text, sizeof text);
         a->memory_bytes = text[0] ? size_of(text) >> 20 << 20 : 4ull << 30;
@@ -52,8 +52,15 @@ int gh_read_quickemu(struct gh_package *p, struct gh_appliance *a, struct gh_err
         if (!strncmp(os, "windows", 7))
             strcpy(a->clock_base, "local");
         plain(a, &k, "disk_img", text, sizeof text);
-        if (text[0] && !gh_appliance_add_medium(a, "disk", "virtio", text, err))
+        struct gh_appliance_medium *disk = text[0] ? gh_appliance_add_medium(a, "disk", "virtio", text, err) : NULL;
+        if (text[0] && !disk)
             r = -E2BIG;
+        plain(a, &k, "disk_size", text, sizeof text);
+        if (disk && (text[0] || gh_keys_raw(&k, "iso"))) { /* it is made at the first start */
+            uint64_t bytes = size_of(text);
+            disk->is_new = true;
+            disk->virtual_bytes = bytes >= 1 << 20 && bytes <= 64ull << 40 ? bytes : strncmp(os, "windows", 7) ? 16ull << 30 : 64ull << 30;
+        }
         static const char *const images[] = { "iso", "fixed_iso", "floppy" };
         for (unsigned i = 0; i < 3 && !r; i++) {
             plain(a, &k, images[i], text, sizeof text);
@@ -67,7 +74,10 @@ int gh_read_quickemu(struct gh_package *p, struct gh_appliance *a, struct gh_err
         }
         if (!strcmp(os, "macos"))
             gh_appliance_text_new(&a->blocker, _("macOS needs hardware that this application does not imitate."), 900);
-        if (!r && !gh_appliance_add_network(a, "virtio-net", "nat", "", err))
+        char mac[40];
+        plain(a, &k, "network", text, sizeof text);
+        plain(a, &k, "macaddr", mac, sizeof mac);
+        if (!r && strcmp(text, "none") && !gh_appliance_add_network(a, "virtio-net", gh_appliance_network_mode(a, text), mac, err))
             r = err->code;
     }
     gh_keys_free(&k);

@@ -157,6 +157,11 @@ int gh_tar_read(int fd, const char *label, struct gh_tar *tar, struct gh_error *
                 return gh_error_set(err, -E2BIG, "ApplianceTooLarge", "“%s” is refused: it has more than %d members.", label, GH_TAR_MEMBERS_MAX);
             /* "./name" is what "tar c ." writes. */
             const char *simple = !strncmp(name, "./", 2) && name[2] ? name + 2 : name;
+            if (type == '5' && !bytes && (!strcmp(name, "./") || !strcmp(name, "."))) { /* and this, for the folder itself */
+                long_name[0] = 0;
+                has_size = false;
+                continue;
+            }
             int r = check_member(tar, label, simple, type, err);
             if (r < 0)
                 return r;

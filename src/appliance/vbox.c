@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * VirtualBox's .vbox files (settings 1.12 and later): the current state of the machine, or a snapshot. Its disks are
- * images of a tree that name each other by UUID, those of the current state its leaves; resolve.c follows them.
+ * VirtualBox's .vbox files, and the .xml files of its versions before 4.0 (settings 1.2 to 1.11): the current state of the machine, or a
+ * snapshot. Its disks are images of a tree that name each other by UUID, those of the current state its leaves; resolve.c follows
+ * them. Before settings 1.11 the images' places are in another file: they are looked for by their UUIDs (disk.c).
  */
 #include <errno.h>
 #include <stdio.h>
@@ -10,11 +11,12 @@
 #include <strings.h>
 
 #include "appliance/i18n.h"
+#include "appliance/ovf.h"
 #include "appliance/package.h"
 #include "appliance/xml.h"
 
 enum { IMAGES_MAX = 512 };
-struct image { char uuid[40], location[1024], format[16]; };
+struct image { char uuid[40], location[1024], format[16]; bool encrypted; };
 struct reader { struct gh_package *p; struct gh_appliance *a; struct image *image; unsigned images; };
 
 static void plain_uuid(char out[40], const char *text)
@@ -38,6 +40,11 @@ static int take_images(struct reader *v, xmlNodePtr list, const char *name, stru
         plain_uuid(i->uuid, uuid);
         gh_xml_attr(n, "location", i->location, sizeof i->location);
         gh_xml_attr(n, "format", i->format, sizeof i->format);
+        for (xmlNodePtr q = gh_xml_child(n, "Property"); q; q = gh_xml_next(q, "Property")) {
+            char key[64];
+            gh_xml_attr(q, "name", key, sizeof key);
+            i->encrypted |= !strcmp(key, "CRYPT/KeyStore");
+        }
         xmlNodePtr next = gh_xml_child(n, name);
         while (!next && n && n != top) {
             next = gh_xml_next(n, name);
@@ -56,21 +63,60 @@ static const struct image *find(struct reader *v, const char *uuid)
     return NULL;
 }
 
+/* What is on it: an image of the list, one that only has a UUID, one by its path (before 1.3), or nothing. */
+static int add_drive(struct reader *v, xmlNodePtr device, const char *kind, const char *bus, const char *id, struct gh_error *err)
+{
+    char src[1024], uuid[40];
+    bool disk = !strcmp(kind, "disk");
+
+    plain_uuid(uuid, id);
+    gh_xml_attr(gh_xml_child(device, "Image"), "src", src, sizeof src);
+    const struct image *i = uuid[0] ? find(v, uuid) : NULL;
+    if (i && i->encrypted)
+        return gh_error_set(err, -ENOTSUP, "ApplianceEncrypted", "The disk “%s” of “%s” is encrypted; decrypt it in VirtualBox first.", i->location, v->p->path);
+    if (gh_xml_child(device, "HostDrive"))
+        gh_appliance_note(v->a, GH_DROPPED, _("A drive of the other computer; the drive is empty"));
+    if (uuid[0] && !i && !disk)
+        gh_appliance_note(v->a, GH_WARNING, _("Which medium was in the drive is not stated; the drive is empty."));
+    struct gh_appliance_medium *m = gh_appliance_add_medium(v->a, kind, strcmp(kind, "floppy") ? bus : "fdc",
+                                                            i ? i->location : uuid[0] && disk ? uuid : src[0] ? src : NULL, err);
+    if (m && uuid[0] && !i && disk)
+        snprintf(m->uuid, sizeof m->uuid, "%s", uuid);
+    return m ? 0 : -E2BIG;
+}
+
 static int take_drive(struct reader *v, xmlNodePtr device, const char *bus, struct gh_error *err)
 {
-    char type[16], raw[64], uuid[40];
-    const struct image *i = NULL;
+    char type[16], raw[64];
 
     gh_xml_attr(device, "type", type, sizeof type);
     gh_xml_attr(gh_xml_child(device, "Image"), "uuid", raw, sizeof raw);
-    plain_uuid(uuid, raw);
-    if (uuid[0] && !(i = find(v, uuid)))
-        return gh_error_set(err, -EINVAL, "ApplianceDamaged", "“%s” has a drive with the image %s, which it does not list.", v->p->path, uuid);
     const char *kind = !strcasecmp(type, "HardDisk") ? "disk" : !strcasecmp(type, "Floppy") ? "floppy" : "cdrom";
-    if (gh_xml_child(device, "HostDrive"))
-        gh_appliance_note(v->a, GH_DROPPED, _("A drive of the other computer; the drive is empty"));
-    struct gh_appliance_medium *m = gh_appliance_add_medium(v->a, kind, strcmp(kind, "floppy") ? bus : "fdc", i ? i->location : NULL, err);
-    return m ? 0 : -E2BIG;
+    return add_drive(v, device, kind, bus, raw, err);
+}
+
+/* Before 1.9 (VirtualBox 3.1) disks were attached beside the hardware, and the other drives were part of it. */
+static int take_old_drives(struct reader *v, xmlNodePtr state, xmlNodePtr hw, struct gh_error *err)
+{
+    int r = 0;
+
+    for (xmlNodePtr n = gh_xml_path(state, "HardDiskAttachments", "HardDiskAttachment"); n && !r; n = gh_xml_next(n, "HardDiskAttachment")) {
+        char id[64], bus[16];
+        gh_xml_attr(n, "hardDisk", id, sizeof id);
+        gh_xml_attr(n, "bus", bus, sizeof bus);
+        bus[strcspn(bus, "0123456789")] = 0;
+        r = add_drive(v, NULL, "disk", gh_appliance_bus(v->a, bus), id, err);
+    }
+    xmlNodePtr dvd = gh_xml_child(hw, "DVDDrive"), floppy = gh_xml_child(hw, "FloppyDrive");
+    char enabled[8], id[64];
+    gh_xml_attr(gh_xml_child(dvd, "Image"), "uuid", id, sizeof id);
+    if (dvd && !r)
+        r = add_drive(v, dvd, "cdrom", "ide", id, err);
+    gh_xml_attr(floppy, "enabled", enabled, sizeof enabled);
+    gh_xml_attr(gh_xml_child(floppy, "Image"), "uuid", id, sizeof id);
+    if (floppy && !r && strcmp(enabled, "false"))
+        r = add_drive(v, floppy, "floppy", "fdc", id, err);
+    return r;
 }
 
 static int take_storage(struct reader *v, xmlNodePtr controllers, struct gh_error *err)
@@ -129,13 +175,13 @@ static int take_adapter(struct reader *v, xmlNodePtr n, struct gh_error *err)
     return 0;
 }
 
-static void take_boot(struct reader *v, xmlNodePtr boot)
+void gh_vbox_boot_order(struct gh_appliance *a, xmlNodePtr hardware)
 {
     static const struct { const char *device; char letter; } letters[] = { { "HardDisk", 'c' }, { "DVD", 'd' }, { "Floppy", 'a' }, { "Network", 'n' } };
     char order[5] = "";
     size_t n = 0;
 
-    for (xmlNodePtr o = gh_xml_child(boot, "Order"); o && n < 4; o = gh_xml_next(o, "Order")) {
+    for (xmlNodePtr o = gh_xml_path(hardware, "Boot", "Order"); o && n < 4; o = gh_xml_next(o, "Order")) {
         char device[16];
         gh_xml_attr(o, "device", device, sizeof device);
         for (size_t i = 0; i < 4; i++)
@@ -143,15 +189,40 @@ static void take_boot(struct reader *v, xmlNodePtr boot)
                 order[n++] = letters[i].letter, order[n] = 0;
     }
     if (n)
-        snprintf(v->a->boot_order, sizeof v->a->boot_order, "%s", order);
+        snprintf(a->boot_order, sizeof a->boot_order, "%s", order);
+}
+
+void gh_vbox_note_lost(struct gh_appliance *a, xmlNodePtr hw)
+{
+    static const struct { const char *element, *attribute, *value, *text; } extras[] = {
+        { "AudioAdapter", "enabled", "true", N_("The sound card") }, { "RemoteDisplay", "enabled", "true", N_("VirtualBox's remote display") },
+        { "Display", "accelerate3D", "true", N_("3D acceleration") }, { "TrustedPlatformModule", "type", "v1_2", N_("The TPM with what it holds") },
+        { "TrustedPlatformModule", "type", "v2_0", N_("The TPM with what it holds") }, { "USBController", "enabled", "true", N_("The USB controller") },
+    };
+    static const struct { const char *list, *port, *text; } ports[] = {
+        { "UART", "Port", N_("Serial ports") }, { "LPT", "Port", N_("Parallel ports") },
+    };
+    char text[64];
+
+    for (size_t i = 0; i < sizeof extras / sizeof *extras; i++) {
+        gh_xml_attr(gh_xml_child(hw, extras[i].element), extras[i].attribute, text, sizeof text);
+        if (!strcasecmp(text, extras[i].value))
+            gh_appliance_note(a, GH_DROPPED, "%s", _(extras[i].text));
+    }
+    for (size_t i = 0; i < sizeof ports / sizeof *ports; i++)
+        for (xmlNodePtr n = gh_xml_path(hw, ports[i].list, ports[i].port); n; n = gh_xml_next(n, ports[i].port)) {
+            gh_xml_attr(n, "enabled", text, sizeof text);
+            if (!strcasecmp(text, "true"))
+                gh_appliance_note(a, GH_DROPPED, "%s", _(ports[i].text));
+        }
+    if (gh_xml_path(gh_xml_child(hw, "USB"), "Controllers", "Controller"))
+        gh_appliance_note(a, GH_DROPPED, "%s", _("The USB controller"));
+    if (gh_xml_path(hw, "SharedFolders", "SharedFolder"))
+        gh_appliance_note(a, GH_DROPPED, _("Shared folders"));
 }
 
 static int take_hardware(struct reader *v, xmlNodePtr hw, struct gh_error *err)
 {
-    static const struct { const char *element, *attribute, *value, *text; } extras[] = {
-        { "AudioAdapter", "enabled", "true", N_("The sound card") }, { "RemoteDisplay", "enabled", "true", N_("VirtualBox's remote display") },
-        { "Display", "accelerate3D", "true", N_("3D acceleration") }, { "TrustedPlatformModule", "type", "v2_0", N_("The TPM with what it holds") },
-    };
     char text[64];
     int r = 0;
 
@@ -167,16 +238,11 @@ static int take_hardware(struct reader *v, xmlNodePtr hw, struct gh_error *err)
     gh_xml_attr(gh_xml_child(hw, "RTC"), "localOrUTC", text, sizeof text);
     if (!strcasecmp(text, "local"))
         strcpy(v->a->clock_base, "local");
-    take_boot(v, gh_xml_child(hw, "Boot"));
+    gh_vbox_boot_order(v->a, hw);
     for (xmlNodePtr n = gh_xml_path(hw, "Network", "Adapter"); n && !r; n = gh_xml_next(n, "Adapter"))
         r = take_adapter(v, n, err);
-    for (size_t i = 0; i < sizeof extras / sizeof *extras; i++) {
-        gh_xml_attr(gh_xml_child(hw, extras[i].element), extras[i].attribute, text, sizeof text);
-        if (!strcasecmp(text, extras[i].value))
-            gh_appliance_note(v->a, GH_DROPPED, "%s", _(extras[i].text));
-    }
-    if (gh_xml_path(hw, "SharedFolders", "SharedFolder"))
-        gh_appliance_note(v->a, GH_DROPPED, _("Shared folders"));
+    if (!r)
+        gh_vbox_note_lost(v->a, hw);
     return r;
 }
 
@@ -241,6 +307,8 @@ static int take_machine(struct reader *v, xmlNodePtr machine, struct gh_error *e
     xmlNodePtr storage = gh_xml_child(hw, "StorageControllers");
     if (!r)
         r = take_storage(v, storage ? storage : gh_xml_child(state, "StorageControllers"), err);
+    if (!r)
+        r = take_old_drives(v, state, hw, err);
     return r;
 }
 

@@ -151,6 +151,10 @@ static int take_networks(struct gh_appliance *a, struct gh_keys *k, struct gh_er
             snprintf(key, sizeof key, "ethernet%u.generatedAddress", i);
             gh_keys_text(k, key, mac, sizeof mac);
         }
+        if (!kind[0]) { /* ESXi */
+            snprintf(key, sizeof key, "ethernet%u.networkName", i);
+            gh_keys_text(k, key, kind, sizeof kind);
+        }
         /* VMware: nothing stated means bridged. */
         struct gh_appliance_network *n = gh_appliance_add_network(a, gh_appliance_adapter(a, device[0] ? device : "vlance"),
             gh_appliance_network_mode(a, kind[0] ? kind : "bridged"), mac, err);
@@ -181,10 +185,30 @@ static int take_floppies(struct gh_appliance *a, struct gh_keys *k, struct gh_er
     return 0;
 }
 
+/* "cdrom,hdd,ethernet0" */
+static void take_boot(struct gh_appliance *a, struct gh_keys *k)
+{
+    static const struct { const char *name; char letter; } letters[] = { { "hdd", 'c' }, { "cdrom", 'd' }, { "floppy", 'a' }, { "ethernet", 'n' } };
+    char text[128], order[5] = "";
+    size_t n = 0;
+
+    gh_keys_text(k, "bios.bootOrder", text, sizeof text);
+    for (const char *p = text; *p;) {
+        p += strspn(p, " ,");
+        for (size_t i = 0; i < 4; i++)
+            if (!strncasecmp(p, letters[i].name, strlen(letters[i].name)) && !strchr(order, letters[i].letter))
+                order[n++] = letters[i].letter, order[n] = 0;
+        p += strcspn(p, ",");
+    }
+    if (order[0])
+        snprintf(a->boot_order, sizeof a->boot_order, "%s", order);
+}
+
 static void extras(struct gh_appliance *a, struct gh_keys *k)
 {
     static const struct { const char *key, *text; } lost[] = {
-        { "sound.present", N_("The sound card") }, { "usb.present", N_("The USB controller") }, { "vtpm.present", N_("The TPM with what it holds") },
+        { "sound.present", N_("The sound card") }, { "usb.present", N_("The USB controller") }, { "usb_xhci.present", N_("The USB controller") },
+        { "ehci.present", N_("The USB controller") }, { "vtpm.present", N_("The TPM with what it holds") },
         { "mks.enable3d", N_("3D acceleration") }, { "sharedFolder0.present", N_("Shared folders") }, { "serial0.present", N_("Serial ports") },
         { "parallel0.present", N_("Parallel ports") }, { "uefi.secureBoot.enabled", N_("Secure Boot") },
     };
@@ -231,6 +255,7 @@ int gh_read_vmx(struct gh_package *p, struct gh_appliance *a, struct gh_error *e
             strcpy(a->firmware, "uefi");
         if (strcasestr(a->os, "win") && !gh_keys_true(&k, "rtc.utc"))
             strcpy(a->clock_base, "local");
+        take_boot(a, &k);
         r = read_vmsd(p, a, &v, err);
         if (!r && v.wanted >= 0) {
             char key[48];

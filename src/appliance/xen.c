@@ -12,6 +12,12 @@
 
 struct disk { char target[1024], vdev[32]; bool cd; };
 
+/* hda, sdb, xvda1, with what follows; not a format. */
+static bool is_place(const char *text)
+{
+    return (text[0] && strchr("hs", text[0]) && text[1] == 'd' && text[2] >= 'a' && text[2] <= 'z') || !strncmp(text, "xvd", 3);
+}
+
 /* xl's "key=value,..." or its positions: target, format, vdev, access; xm's "phy:target,vdev,access". */
 static void split_disk(const char *text, struct disk *d)
 {
@@ -47,7 +53,10 @@ static void split_disk(const char *text, struct disk *d)
                             t += strlen(prefixes[i]), again = old = true;
                 }
                 snprintf(d->target, sizeof d->target, "%s", t);
-            } else if (position == (old ? 1u : 2u)) {
+            } else if (position == 1 && is_place(part)) { /* xm, also for an empty drive: ",hdc:cdrom,r" */
+                old = true;
+                snprintf(d->vdev, sizeof d->vdev, "%.31s", part);
+            } else if (position == (old ? 1u : 2u) && !d->vdev[0]) {
                 snprintf(d->vdev, sizeof d->vdev, "%.31s", part);
             }
             position++;

@@ -64,7 +64,7 @@ try_one("VirtualBox OVA 2.0, SHA-512", samples.ova, VBOX, version=2, sha="SHA512
 try_one("VirtualBox OVA, UEFI, no manifest", samples.ova, {"firmware": "uefi", "warning": ["no manifest"]}, sha=None, firmware="EFI")
 try_one("OVA, gzip'ed disk", samples.ova, VBOX, packed=True)
 try_one("VMware OVA, SHA-1", samples.ova, dict(name="App server", memory_bytes=2 << 30, cpus=4, dialect="VMware", os_id="http://ubuntu.com/ubuntu/22.04",
-        changed=["VirtualSCSI", "VmxNet3", "bridged"]), "vmware", sha="SHA1")
+        changed=["VirtualSCSI", "VmxNet3", "VM Network"]), "vmware", sha="SHA1")
 try_one("VMware OVA, EFI", samples.ova, dict(firmware="uefi"), "vmware", firmware="efi")
 try_one("oVirt OVF", samples.ovirt, dict(name="rhv guest", memory_bytes=3 << 30, cpus=2, dialect="oVirt", os_id="http://redhat.com/rhel/8.0",
         networks=lambda r: r["networks"][0]["mac"] == "00:1a:4a:16:01:51" and r["networks"][0]["adapter"] == "virtio-net"))

@@ -1,0 +1,384 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Definitions of VirtualBox 2 to 7.2, VMware, libvirt, Xen and Quickemu in the spelling of those programs: see foreign.py."""
+import subprocess
+
+
+def uuid_of(path):
+    out = subprocess.run(["od", "-An", "-tx1", "-j392", "-N16", path], capture_output=True, text=True).stdout.split()
+    b = out
+    return "-".join(["".join(reversed(b[0:4])), "".join(reversed(b[4:6])), "".join(reversed(b[6:8])), "".join(b[8:10]), "".join(b[10:16])])
+
+
+# ---- VirtualBox ------------------------------------------------------------------------------------------------------------
+def vbox_old(folder):
+    """1.6 and 2.x: disks are named by UUID, the registry is in another file."""
+    u = uuid_of(f"{folder}/VDI/old.vdi")
+    return f'''<?xml version="1.0"?>
+<!-- Sun VirtualBox Settings -->
+<VirtualBox xmlns="http://www.innotek.de/VirtualBox-settings" version="1.3-linux">
+  <Machine uuid="{{c1d2e3f4-0000-4000-8000-1234567890ab}}" name="old one" OSType="winxp" lastStateChange="2008-06-12T11:02:33Z" snapshotFolder="Snapshots">
+    <ExtraData><ExtraDataItem name="GUI/SaveMountedAtRuntime" value="yes"/></ExtraData>
+    <Hardware>
+      <CPU count="1"><HardwareVirtEx enabled="true"/></CPU>
+      <Memory RAMSize="512"/>
+      <Boot><Order position="1" device="Floppy"/><Order position="2" device="DVD"/><Order position="3" device="HardDisk"/><Order position="4" device="None"/></Boot>
+      <Display VRAMSize="16" monitorCount="1"/>
+      <RemoteDisplay enabled="false" port="3389" authType="Null"/>
+      <BIOS><ACPI enabled="true"/><IOAPIC enabled="false"/><TimeOffset value="0"/></BIOS>
+      <DVDDrive passthrough="false"><HostDrive src="/dev/cdrom"/></DVDDrive>
+      <FloppyDrive enabled="true"/>
+      <USBController enabled="true" enabledEhci="false"/>
+      <SATAController enabled="false"/>
+      <Network><Adapter slot="0" enabled="true" MACAddress="0800274F2A11" cable="true" type="Am79C973" speed="0"><NAT/></Adapter></Network>
+      <UART><Port slot="0" enabled="true" IOBase="0x3f8" IRQ="4" hostMode="Disconnected"/></UART>
+      <LPT><Port slot="0" enabled="false"/></LPT>
+      <AudioAdapter driver="OSS" enabled="true"/>
+      <SharedFolders/><Clipboard mode="Bidirectional"/>
+    </Hardware>
+    <HardDiskAttachments><HardDiskAttachment hardDisk="{{{u}}}" bus="ide0" device="master"/></HardDiskAttachments>
+  </Machine>
+</VirtualBox>
+'''
+
+
+def vbox_32(folder):
+    """3.2: controllers, but the images are registered in VirtualBox.xml."""
+    u = uuid_of(f"{folder}/HardDisks/lenny.vdi")
+    return f'''<?xml version="1.0"?>
+<VirtualBox xmlns="http://www.innotek.de/VirtualBox-settings" version="1.9-linux">
+  <Machine uuid="{{c1d2e3f4-0000-4000-8000-1234567890ac}}" name="lenny" OSType="Debian" snapshotFolder="Snapshots" lastStateChange="2010-06-12T11:02:33Z">
+    <Hardware version="2">
+      <CPU count="1" hotplug="false"><HardwareVirtEx enabled="true" exclusive="true"/><PAE enabled="true"/></CPU><Memory RAMSize="384"/><Firmware type="BIOS"/>
+      <Boot><Order position="1" device="HardDisk"/><Order position="2" device="DVD"/><Order position="3" device="None"/><Order position="4" device="None"/></Boot>
+      <Network><Adapter slot="0" enabled="true" MACAddress="080027112233" cable="true" speed="0" type="82540EM"><BridgedInterface name="eth0"/></Adapter></Network>
+      <AudioAdapter controller="AC97" driver="ALSA" enabled="false"/><RTC localOrUTC="UTC"/>
+    </Hardware>
+    <StorageControllers>
+      <StorageController name="IDE Controller" type="PIIX4" PortCount="2" useHostIOCache="true">
+        <AttachedDevice type="DVD" passthrough="false" port="1" device="0"><Image uuid="{{aaaaaaaa-0000-4000-8000-000000000009}}"/></AttachedDevice>
+      </StorageController>
+      <StorageController name="SATA Controller" type="AHCI" PortCount="1" useHostIOCache="false" IDE0MasterEmulationPort="0">
+        <AttachedDevice type="HardDisk" port="0" device="0"><Image uuid="{{{u}}}"/></AttachedDevice>
+      </StorageController>
+    </StorageControllers>
+  </Machine>
+</VirtualBox>
+'''
+
+
+def vbox(images, controllers, version="1.16-linux", os="Ubuntu_64", machine="", hardware="", inside=False, networks=None, registry="", dvds="", floppies="", cpu=2, ram=2048,
+         name="test", boot='<Order position="1" device="DVD"/><Order position="2" device="HardDisk"/><Order position="3" device="Network"/><Order position="4" device="None"/>'):
+    """images: location and format by UUID's last digit."""
+    disks = registry or "".join(f'<HardDisk uuid="{{11111111-0000-4000-8000-00000000000{k}}}" location="{loc}" format="{fmt}" type="Normal"/>' for k, (loc, fmt) in images.items())
+    nics = networks or '<Adapter slot="0" enabled="true" MACAddress="080027D14C01" type="82540EM"><NAT localhost-reachable="true"/></Adapter>'
+    storage = f"<StorageControllers>{controllers}</StorageControllers>"
+    return f'''<?xml version="1.0"?>
+<!--
+** DO NOT EDIT THIS FILE.
+** If you make changes to this file while any VirtualBox related application
+** is running, your changes will be overwritten later, without taking effect.
+** Use VBoxManage or the VirtualBox Manager GUI to make changes.
+-->
+<VirtualBox xmlns="http://www.virtualbox.org/" version="{version}">
+  <Machine uuid="{{22222222-0000-4000-8000-000000000001}}" name="{name}" OSType="{os}" snapshotFolder="Snapshots" lastStateChange="2023-01-02T03:04:05Z" {machine}>
+    <MediaRegistry>
+      <HardDisks>{disks}</HardDisks>
+      <DVDImages>{dvds}</DVDImages>
+      <FloppyImages>{floppies}</FloppyImages>
+    </MediaRegistry>
+    <ExtraData><ExtraDataItem name="GUI/LastNormalWindowPosition" value="640,226,720,446"/></ExtraData>
+    <Hardware>
+      <CPU count="{cpu}"><PAE enabled="false"/><LongMode enabled="true"/><X2APIC enabled="true"/><HardwareVirtExLargePages enabled="true"/></CPU>
+      <Memory RAMSize="{ram}"/>
+      <Chipset type="PIIX3"/>
+      <HID Pointing="USBTablet"/>
+      <Boot>{boot}</Boot>
+      <Display controller="VMSVGA" VRAMSize="16"/>
+      <BIOS><IOAPIC enabled="true"/><SmbiosUuidLittleEndian enabled="true"/></BIOS>
+      <Network>{nics}</Network>
+      {hardware}
+      {storage if inside else ""}
+    </Hardware>
+    {"" if inside else storage}
+  </Machine>
+</VirtualBox>
+'''
+
+
+def attached(k, port=0, device=0):
+    return f'<AttachedDevice type="HardDisk" hotpluggable="false" port="{port}" device="{device}"><Image uuid="{{11111111-0000-4000-8000-00000000000{k}}}"/></AttachedDevice>'
+
+
+def controller(kind, devices, name="x"):
+    return f'<StorageController name="{name}" type="{kind}" PortCount="2" useHostIOCache="false" Bootable="true">{devices}</StorageController>'
+
+
+ISO = b"\0" * 32768 + b"\1CD001" + b"\0" * 4090
+NAT = [("e1000", "nat", "08:00:27:d1:4c:01", True)]
+DISK = [("disk", "ahci", "there")]
+
+
+def virtualbox(add):
+    add("1.3-linux, disks by UUID", "old.xml", vbox_old, {"VDI/old.vdi": "vdi"}, dict(name="old one", memory_bytes=512 << 20, cpus=1, boot_order="adc", os_id="http://microsoft.com/win/xp",
+        media=[("disk", "ide", "there"), ("cdrom", "ide", "empty"), ("floppy", "fdc", "empty")], nets=[("e1000", "nat", "08:00:27:4f:2a:11", True)], changed=["Am79C973"],
+        dropped=["USB", "sound card", "Serial", "drive of the other computer"]))
+    add("1.9, disks by UUID, medium of nobody", "lenny.xml", vbox_32, {"HardDisks/lenny.vdi": "vdi"}, dict(name="lenny", memory_bytes=384 << 20, boot_order="cd", clock_base="utc",
+        os_id="http://debian.org/debian/12", media=[("cdrom", "ide", "empty"), ("disk", "ahci", "there")], changed=["bridged"], warning=["drive is empty"]))
+    add("1.12, two controllers, floppy, host drive, three networks", "t.vbox", vbox(
+        {1: ("a.vdi", "VDI"), 2: ("b.vmdk", "VMDK")}, controller("PIIX4", attached(1) + '<AttachedDevice passthrough="true" type="DVD" port="1" device="0"><HostDrive src="/dev/sr0"/></AttachedDevice>')
+        + controller("IntelAhci", attached(2)) + controller("I82078", '<AttachedDevice type="Floppy" hotpluggable="false" port="0" device="0"><Image uuid="{33333333-0000-4000-8000-000000000001}"/></AttachedDevice>'),
+        "1.12-linux", floppies='<Image uuid="{33333333-0000-4000-8000-000000000001}" location="boot.img"/>', os="Ubuntu", hardware='<RTC localOrUTC="local"/><AudioAdapter controller="AC97" driver="ALSA" enabled="true"/>',
+        networks='<Adapter slot="0" enabled="true" MACAddress="080027D14C01" cable="true" speed="0" type="82543GC"><BridgedInterface name="eth0"/></Adapter>'
+                 '<Adapter slot="1" enabled="true" MACAddress="080027D14C02" cable="true" speed="0" type="virtio"><HostOnlyInterface name="vboxnet0"/></Adapter>'
+                 '<Adapter slot="2" enabled="true" MACAddress="080027D14C03" cable="true" speed="0" type="Am79C973"><NATNetwork name="NatNetwork"/></Adapter>'
+                 '<Adapter slot="3" enabled="true" MACAddress="080027D14C04" cable="true" speed="0" type="82540EM"/>'),
+        {"a.vdi": "vdi", "b.vmdk": "vmdk", "boot.img": bytes(1474560)}, dict(clock_base="local", media=[("disk", "ide", "there"), ("cdrom", "ide", "empty"), ("disk", "ahci", "there"), ("floppy", "fdc", "there")],
+        dropped=["drive of the other computer", "sound card"], changed=["bridged", "host-only", "NAT network", "82543GC", "Am79C973"],
+        nets=[("e1000", "nat", "08:00:27:d1:4c:01", True), ("virtio-net", "nat", "08:00:27:d1:4c:02", True), ("e1000", "nat", "08:00:27:d1:4c:03", True), ("e1000", "none", "08:00:27:d1:4c:04", True)]))
+    add("1.16, Guest Additions of the host", "t.vbox", vbox({1: ("a.vdi", "VDI")}, controller("AHCI", attached(1) + '<AttachedDevice passthrough="false" type="DVD" port="1" device="0">'
+        '<Image uuid="{44444444-0000-4000-8000-000000000001}"/></AttachedDevice>'), dvds='<Image uuid="{44444444-0000-4000-8000-000000000001}" location="/usr/share/virtualbox/VBoxGuestAdditions.iso"/>'),
+        {"a.vdi": "vdi"}, dict(media=[("disk", "ahci", "there"), ("cdrom", "ide", "missing")], nets=NAT, warning=["VBoxGuestAdditions.iso"], os_id="http://ubuntu.com/ubuntu/22.04", boot_order="dcn"))
+    add("1.16, disk by a path of its computer", "t.vbox", vbox({1: ("/home/anna/VirtualBox VMs/test/a.vdi", "VDI")}, controller("LsiLogic", attached(1))), {"a.vdi": "vdi"},
+        dict(media=DISK, changed=["LsiLogic", "lies outside"]))
+    add("1.18, SAS, virtio-scsi, USB disks", "t.vbox", vbox({1: ("a.vhd", "VHD"), 2: ("b.vdi", "VDI"), 3: ("c.vdi", "VDI")}, controller("LsiLogicSas", attached(1)) + controller("VirtioSCSI", attached(2))
+        + controller("USB", attached(3)), "1.18-windows", hardware='<USB><Controllers><Controller name="xHCI" type="XHCI"/></Controllers><DeviceFilters><DeviceFilter name="x" active="true"/></DeviceFilters></USB>'
+        '<RemoteDisplay enabled="true"/><Paravirt provider="KVM"/>', machine='currentSnapshot=""'), {"a.vhd": "vpc,force_size=on", "b.vdi": "vdi", "c.vdi": "vdi"},
+        dict(media=[("disk", "ahci", "there"), ("disk", "virtio", "there"), ("disk", "ahci", "there")], changed=["LsiLogicSas", "VirtioSCSI", "USB"], dropped=["USB controller", "remote display"]))
+    add("1.19, NVMe, EFI, TPM, NVRAM, inside the hardware", "t.vbox", vbox({1: ("a.vdi", "VDI")}, controller("NVMe", attached(1)), "1.19-linux", "Windows11_64", inside=True,
+        hardware='<Firmware type="EFI"/><TrustedPlatformModule type="v2_0" location=""/><RTC localOrUTC="local"/><BIOS><NVRAM path="w.nvram"/></BIOS>'), {"a.vdi": "vdi"},
+        dict(firmware="uefi", clock_base="local", media=[("disk", "nvme", "there")], dropped=["TPM"], kept=["UEFI"], os_id="http://microsoft.com/win/11"))
+    add("1.20, an encrypted disk", "t.vbox", vbox({}, controller("AHCI", attached(1)), "1.20-linux", registry='<HardDisk uuid="{11111111-0000-4000-8000-000000000001}" location="a.vdi" format="VDI" type="Normal">'
+        '<Property name="CRYPT/KeyId" value="test"/><Property name="CRYPT/KeyStore" value="U0NORQABQUVTLVhUUzI1Ng=="/></HardDisk>'), {"a.vdi": "vdi"}, {}, error="ApplianceEncrypted")
+    add("encrypted whole", "t.vbox", '<?xml version="1.0"?>\n<VirtualBox xmlns="http://www.virtualbox.org/" version="1.19-linux"><MachineEncrypted uuid="{x}" keyId="k" keyStore="U0NORQ==">AAAA</MachineEncrypted></VirtualBox>',
+        {}, {}, error="ApplianceEncrypted")
+    add("immutable and write-through disks", "t.vbox", vbox({}, controller("AHCI", attached(1) + attached(2, 1)), registry='<HardDisk uuid="{11111111-0000-4000-8000-000000000001}" location="a.vdi" format="VDI" type="Writethrough"/>'
+        '<HardDisk uuid="{11111111-0000-4000-8000-000000000002}" location="b.vdi" format="VDI" type="Shareable"/>'), {"a.vdi": "vdi", "b.vdi": "vdi"}, dict(media=DISK * 2))
+    add("a disk that is missing", "t.vbox", vbox({1: ("a.vdi", "VDI"), 2: ("gone.vdi", "VDI")}, controller("AHCI", attached(1) + attached(2, 1))), {"a.vdi": "vdi"},
+        dict(media=[("disk", "ahci", "there"), ("disk", "ahci", "missing")], blocker="disk is missing", warning=["gone.vdi"]))
+    add("teleporter, saved state, umlauts", "Gerät.vbox", vbox({1: ("Gerät.vdi", "VDI")}, controller("AHCI", attached(1)), name="Gerät &amp; Söhne", machine='stateFile="Snapshots/x.sav"',
+        hardware='<Teleporter enabled="true" port="6000"/>'), {"Gerät.vdi": "vdi"}, dict(name="Gerät & Söhne", dropped=["saved state"], media=DISK))
+
+
+# ---- VMware ------------------------------------------------------------------------------------------------------------------
+def vmx(lines, name="vm", guest="debian12-64", hw="20", memory="2048", cpus="2"):
+    head = ['.encoding = "UTF-8"', 'config.version = "8"', f'virtualHW.version = "{hw}"', 'pciBridge0.present = "TRUE"', 'vmci0.present = "TRUE"', 'hpet0.present = "TRUE"',
+            f'nvram = "{name}.nvram"', 'virtualHW.productCompatibility = "hosted"', f'displayName = "{name}"', f'guestOS = "{guest}"', 'floppy0.present = "FALSE"',
+            'tools.syncTime = "FALSE"', 'uuid.bios = "56 4d 5f 1e 1c 6a 1e 6f-0b 1f 8a 33 7e 10 a2 c5"', 'powerType.powerOff = "soft"']
+    head += [f'memsize = "{memory}"'] if memory else []
+    head += [f'numvcpus = "{cpus}"', f'cpuid.coresPerSocket = "{cpus}"'] if cpus else []
+    return "#!/usr/bin/vmware\n" + "\n".join(head + lines) + "\n"
+
+
+def eth(n=0, kind="nat", dev="e1000", mac="00:0c:29:10:20:30", **more):
+    out = [f'ethernet{n}.present = "TRUE"', f'ethernet{n}.addressType = "generated"', f'ethernet{n}.generatedAddress = "{mac}"', f'ethernet{n}.generatedAddressOffset = "0"']
+    out += [f'ethernet{n}.connectionType = "{kind}"'] if kind else []
+    out += [f'ethernet{n}.virtualDev = "{dev}"'] if dev else []
+    return out + [f'ethernet{n}.{k} = "{v}"' for k, v in more.items()]
+
+
+def on(bus, file, dev="", unit=0, c=0, **more):
+    out = [f'{bus}{c}.present = "TRUE"'] + ([f'{bus}{c}.virtualDev = "{dev}"'] if dev else [])
+    return out + [f'{bus}{c}:{unit}.present = "TRUE"', f'{bus}{c}:{unit}.fileName = "{file}"'] + [f'{bus}{c}:{unit}.{k} = "{v}"' for k, v in more.items()]
+
+
+CD_AUTO = ['ide1:0.present = "TRUE"', 'ide1:0.fileName = "auto detect"', 'ide1:0.deviceType = "cdrom-raw"']
+VMNET = [("e1000", "nat", "00:0c:29:10:20:30", True)]
+
+
+def child_disk(folder, raw, tool):
+    """A snapshot as VMware makes it: the machine names the child."""
+    from samples import run
+    run("qemu-img", "convert", "-f", "raw", "-O", "vmdk", raw, f"{folder}/vm.vmdk")
+    run(tool, "create", f"{folder}/vm-000001.vmdk", "4M", "--to", "vmdk", "--parent", "vm.vmdk", "--parent-format", "vmdk")
+
+
+def vmware(add):
+    sparse = {"vm.vmdk": "vmdk,subformat=monolithicSparse"}
+    add("Workstation 6, IDE, vlance", "vm.vmx", vmx(on("ide", "vm.vmdk") + CD_AUTO + eth(kind="bridged", dev="") + ['sound.present = "TRUE"', 'usb.present = "TRUE"'], hw="6", guest="winXPPro", memory="256", cpus=""),
+        sparse, dict(cpus=1, memory_bytes=256 << 20, clock_base="local", os_id="http://microsoft.com/win/xp", media=[("disk", "ide", "there"), ("cdrom", "ide", "empty")],
+                     nets=VMNET, changed=["vlance", "bridged"], dropped=["sound card", "USB"]))
+    add("Workstation 8, split disk, boot order", "vm.vmx", vmx(on("scsi", "vm.vmdk", "lsilogic") + CD_AUTO + eth() + ['bios.bootOrder = "cdrom,hdd"', 'bios.hddOrder = "scsi0:0"'], hw="8"),
+        {"vm.vmdk": "vmdk,subformat=twoGbMaxExtentSparse"}, dict(media=[("cdrom", "ide", "empty"), ("disk", "ahci", "there")], boot_order="dc", changed=["lsilogic"], nets=VMNET, os_id="http://debian.org/debian/12"))
+    add("Workstation 12, flat split, floppy image, custom network", "vm.vmx", vmx(on("sata", "vm.vmdk") + eth(kind="custom", vnet="VMnet2") + ['floppy0.fileType = "file"', 'floppy0.fileName = "a.flp"']
+        , hw="12", guest="windows9-64").replace('floppy0.present = "FALSE"', 'floppy0.present = "TRUE"'), {"vm.vmdk": "vmdk,subformat=twoGbMaxExtentFlat", "a.flp": bytes(1474560)},
+        dict(media=[("disk", "ahci", "there"), ("floppy", "fdc", "there")], changed=["custom"], os_id="http://microsoft.com/win/10"))
+    add("Workstation 17, NVMe, EFI, Secure Boot, e1000e", "vm.vmx", vmx(on("nvme", "vm.vmdk") + ['sata0.present = "TRUE"', 'sata0:1.present = "TRUE"', 'sata0:1.deviceType = "cdrom-image"', 'sata0:1.fileName = "/home/otto/iso/debian.iso"']
+        + eth(dev="e1000e") + ['firmware = "efi"', 'uefi.secureBoot.enabled = "TRUE"', 'mks.enable3d = "TRUE"', 'usb_xhci.present = "TRUE"', 'serial0.present = "TRUE"', 'serial0.fileType = "thinprint"']),
+        sparse, dict(firmware="uefi", media=[("cdrom", "ide", "missing"), ("disk", "nvme", "there")], dropped=["Secure Boot", "3D", "USB"], changed=["e1000e"], warning=["debian.iso"]))
+    add("Fusion 13, SATA, shared folders", "vm.vmx", vmx(on("sata", "Virtual Disk.vmdk") + ['sata0:1.present = "TRUE"', 'sata0:1.deviceType = "cdrom-raw"', 'sata0:1.startConnected = "FALSE"', 'sata0:1.fileName = "auto detect"']
+        + eth(dev="vmxnet3", startConnected="FALSE") + ['sharedFolder0.present = "TRUE"', 'sharedFolder0.hostPath = "/Users/otto"'], guest="ubuntu-64", hw="21"), {"Virtual Disk.vmdk": "vmdk"},
+        dict(media=[("disk", "ahci", "there"), ("cdrom", "ide", "empty")], nets=[("e1000", "nat", "00:0c:29:10:20:30", False)], dropped=["Shared folders"], changed=["vmxnet3"]))
+    add("ESXi 6.7, pvscsi, vSphere network, path of a datastore", "vm.vmx", vmx(on("scsi", "/vmfs/volumes/5c7a/vm/vm.vmdk", "pvscsi", deviceType="scsi-hardDisk") + ['sched.cpu.units = "mhz"', 'sched.mem.min = "0"', 'sched.scsi0:0.shares = "normal"']
+        + eth(kind="", dev="vmxnet3", networkName="VM Network") + ['vcpu.hotadd = "TRUE"', 'toolScripts.afterPowerOn = "TRUE"', 'tools.guest.desktop.autolock = "FALSE"', 'annotation = "first line|0Asecond line"'], hw="14", cpus="4"),
+        sparse, dict(cpus=4, media=DISK, changed=["pvscsi", "VM Network", "another computer"], description="first line\nsecond line"))
+    add("ESXi, static address, four adapters", "vm.vmx", vmx(on("scsi", "vm.vmdk", "lsisas1068") + ['ethernet0.present = "TRUE"', 'ethernet0.addressType = "static"', 'ethernet0.address = "00:50:56:00:00:07"', 'ethernet0.networkName = "A"',
+        'ethernet0.virtualDev = "e1000"'] + eth(1, "hostonly") + eth(2, "pvn", pvnID="52 bb") + eth(3, "nat", mac="zz:zz")), sparse, dict(media=DISK, changed=["lsisas1068", "hostonly", "“A”"],
+        nets=[("e1000", "nat", "00:50:56:00:00:07", True), ("e1000", "nat", "00:0c:29:10:20:30", True), ("e1000", "nat", "00:0c:29:10:20:30", True), ("e1000", "nat", "", True)]))
+    add("a snapshot's child disk", "vm.vmx", vmx(on("scsi", "vm-000001.vmdk", "lsilogic") + eth()), {"vm.vmsd": b'.encoding = "UTF-8"\nsnapshot.lastUID = "1"\nsnapshot.current = "1"\nsnapshot0.uid = "1"\n'
+        b'snapshot0.filename = "vm-Snapshot1.vmsn"\nsnapshot0.displayName = "before"\nsnapshot0.disk0.fileName = "vm.vmdk"\nsnapshot0.disk0.node = "scsi0:0"\nsnapshot0.numDisks = "1"\nsnapshot.numSnapshots = "1"\n'},
+        dict(media=DISK, dropped=["before"]), prepare=child_disk)
+    add("encrypted", "vm.vmx", '.encoding = "UTF-8"\ndisplayName = "secret"\nencryption.keySafe = "vmware:key/list/(pair/(phrase/x))"\nencryption.data = "AAAA"\n', {}, {}, error="ApplianceEncrypted")
+    add("a physical disk", "vm.vmx", vmx(on("ide", "disk.vmdk", deviceType="rawDisk") + eth()), {"disk.vmdk": "vmdk"}, {}, error="ApplianceUnsupported")
+    add("lower and upper case, spaces, CRLF, no sizes", "vm.vmx", vmx(["SCSI0.Present = \"true\"", "scsi0.virtualdev=\"lsilogic\"", "scsi0:0.PRESENT   =   \"TRUE\"", "scsi0:0.FILENAME = \"vm.vmdk\""] + eth(), memory="", cpus="").replace("\n", "\r\n"),
+        sparse, dict(memory_bytes=256 << 20, cpus=1, media=DISK))
+
+
+# ---- libvirt ----------------------------------------------------------------------------------------------------------------
+def domain(devices, os="<type arch='x86_64' machine='pc-q35-7.2'>hvm</type><boot dev='hd'/>", name="vm", head="<memory unit='KiB'>2097152</memory><currentMemory unit='KiB'>2097152</currentMemory><vcpu placement='static'>2</vcpu>",
+           attr="type='kvm'", meta="", tail="", clock="utc"):
+    return f'''<domain {attr}>
+  <name>{name}</name>
+  <uuid>4dea22b3-1d52-d8f3-2516-782e98ab3fa0</uuid>
+  {meta}
+  {head}
+  <os>{os}</os>
+  <features><acpi/><apic/><vmport state='off'/></features>
+  <cpu mode='host-passthrough' check='none' migratable='on'/>
+  <clock offset='{clock}'><timer name='rtc' tickpolicy='catchup'/><timer name='hpet' present='no'/></clock>
+  <on_poweroff>destroy</on_poweroff><on_reboot>restart</on_reboot><on_crash>destroy</on_crash>
+  <devices>
+    <emulator>/usr/bin/qemu-system-x86_64</emulator>
+    {devices}
+    <controller type='usb' index='0' model='qemu-xhci' ports='15'/>
+    <console type='pty'><target type='serial' port='0'/></console>
+    <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
+    <input type='tablet' bus='usb'/><graphics type='spice' autoport='yes'/><video><model type='virtio'/></video><memballoon model='virtio'/><rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>
+  </devices>
+  {tail}
+</domain>
+'''
+
+
+def vdisk(file="disk.qcow2", bus="virtio", dev="vda", fmt="qcow2", inside="", kind="disk", src="file"):
+    source = f"<source {src}='{file}'/>" if file else ""
+    return f"<disk type='{'block' if src == 'dev' else 'file'}' device='{kind}'><driver name='qemu' type='{fmt}' discard='unmap'/>{source}<target dev='{dev}' bus='{bus}'/>{inside}</disk>"
+
+
+def viface(kind="network", source="network='default'", model="virtio", mac="52:54:00:6b:3c:58", inside=""):
+    return f"<interface type='{kind}'><mac address='{mac}'/>" + (f"<source {source}/>" if source else "") + (f"<model type='{model}'/>" if model else "") + inside + "</interface>"
+
+
+OSINFO = "<metadata><libosinfo:libosinfo xmlns:libosinfo='http://libosinfo.org/xmlns/libvirt/domain/1.0'><libosinfo:os id='http://debian.org/debian/12'/></libosinfo:libosinfo></metadata>"
+VNET = [("virtio-net", "nat", "52:54:00:6b:3c:58", True)]
+VDISK = [("disk", "virtio", "there")]
+
+
+def chain(folder, raw, tool):
+    from samples import run
+    run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, f"{folder}/base.qcow2")
+    run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", "base.qcow2", f"{folder}/mid.qcow2")
+    run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", "mid.qcow2", f"{folder}/disk.qcow2")
+
+
+def libvirt(add):
+    q = {"disk.qcow2": "qcow2"}
+    add("virt-manager, q35, BIOS", "vm.xml", "<!--\nWARNING: THIS IS AN AUTO-GENERATED FILE. CHANGES TO IT ARE LIKELY TO BE\nOVERWRITTEN AND LOST.\n-->\n\n" + domain(vdisk() + vdisk("", "sata", "sda", "raw", "<readonly/>", "cdrom") + viface(), meta=OSINFO), q,
+        dict(memory_bytes=2 << 30, cpus=2, boot_order="c", os_id="http://debian.org/debian/12", media=VDISK + [("cdrom", "ide", "empty")], nets=VNET))
+    add("boot order of the devices", "vm.xml", domain(vdisk("", "sata", "sda", "raw", "<readonly/><boot order='2'/>", "cdrom") + vdisk(inside="<boot order='1'/>") + viface(inside="<boot order='3'/>"),
+        os="<type arch='x86_64' machine='pc-i440fx-8.0'>hvm</type>"), q, dict(boot_order="cdn", media=[("cdrom", "ide", "empty")] + VDISK))
+    add("OVMF by firmware='efi', TPM, Secure Boot", "vm.xml", domain(vdisk() + viface() + "<tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm>", clock="localtime",
+        os="<type arch='x86_64' machine='pc-q35-9.0'>hvm</type><firmware><feature enabled='yes' name='enrolled-keys'/><feature enabled='yes' name='secure-boot'/></firmware>"
+           "<loader readonly='yes' secure='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE_4M.ms.fd</loader><nvram template='/usr/share/OVMF/OVMF_VARS_4M.ms.fd'>/var/lib/libvirt/qemu/nvram/vm_VARS.fd</nvram>").replace("<os>", "<os firmware='efi'>"),
+        q, dict(firmware="uefi", clock_base="local", dropped=["TPM", "Secure Boot"], media=VDISK))
+    add("OVMF by an old loader line", "vm.xml", domain(vdisk() + viface(), os="<type arch='x86_64' machine='pc'>hvm</type><loader>/usr/share/ovmf/OVMF.fd</loader><boot dev='hd'/>"), q, dict(firmware="uefi", media=VDISK))
+    add("GNOME Boxes", "vm.xml", domain(vdisk(inside="<boot order='1'/>") + vdisk("", "sata", "hdc", "raw", "<readonly/><boot order='2'/>", "cdrom")
+        + viface("bridge", "bridge='virbr0'") + "<smartcard mode='passthrough' type='spicevmc'/><redirdev bus='usb' type='spicevmc'/><sound model='ich9'/>", name="debian12",
+        meta="<title>Debian 12</title><metadata><boxes:gnome-boxes xmlns:boxes='https://wiki.gnome.org/Apps/Boxes'><os-state>installed</os-state><media-id>http://debian.org/debian/12:0</media-id></boxes:gnome-boxes>"
+             "<libosinfo:libosinfo xmlns:libosinfo='http://libosinfo.org/xmlns/libvirt/domain/1.0'><libosinfo:os id='http://debian.org/debian/12'/></libosinfo:libosinfo></metadata>"), q,
+        dict(name="Debian 12", boot_order="cd", dropped=["sound card", "smart card", "USB redirection"], changed=["bridge"], media=VDISK + [("cdrom", "ide", "empty")]))
+    add("all buses", "vm.xml", domain(vdisk("a.qcow2", "ide", "hda") + vdisk("b.img", "sata", "sda", "raw") + vdisk("c.qcow2", "scsi", "sdb") + vdisk("d.vmdk", "usb", "sdc", "vmdk") + vdisk("e.qcow2", "virtio", "vda")
+        + "<controller type='scsi' index='0' model='virtio-scsi'/>" + viface("user", "", "e1000e") + viface("direct", "dev='eth0' mode='bridge'", "rtl8139", "52:54:00:00:00:02") + viface("network", "network='isolated'", "", "52:54:00:00:00:03", "<link state='down'/>")),
+        {"a.qcow2": "qcow2", "b.img": "raw", "c.qcow2": "qcow2", "d.vmdk": "vmdk", "e.qcow2": "qcow2"}, dict(media=[("disk", "ide", "there"), ("disk", "ahci", "there"), ("disk", "virtio", "there"), ("disk", "ahci", "there"), ("disk", "virtio", "there")],
+        changed=["e1000e", "direct", "rtl8139", "isolated", "usb"], nets=[("e1000", "nat", "52:54:00:6b:3c:58", True), ("e1000", "nat", "52:54:00:00:00:02", True), ("e1000", "nat", "52:54:00:00:00:03", False)]))
+    add("a backing chain, a disk by its path at home", "vm.xml", domain(vdisk("/var/lib/libvirt/images/disk.qcow2", inside="<backingStore type='file'><format type='qcow2'/><source file='/var/lib/libvirt/images/mid.qcow2'/></backingStore>") + viface()),
+        {}, dict(media=VDISK, changed=["lies outside"]), prepare=chain)
+    add("QEMU's own arguments, host devices, threads", "vm.xml", domain(vdisk() + viface() + "<hostdev mode='subsystem' type='pci' managed='yes'><source><address domain='0x0000' bus='0x01' slot='0x00' function='0x0'/></source></hostdev>"
+        "<filesystem type='mount'><source dir='/srv'/><target dir='srv'/></filesystem><serial type='pty'/><parallel type='pty'/>",
+        attr="type='kvm' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'", tail="<qemu:commandline><qemu:arg value='-fw_cfg'/><qemu:arg value='name=opt/x,string=y'/></qemu:commandline>",
+        head="<memory unit='GiB'>4</memory><vcpu placement='static' current='2'>8</vcpu><cputune/>"), q, dict(memory_bytes=4 << 30, cpus=2, dropped=["device of the other computer", "Shared folders", "command line", "Parallel"], media=VDISK))
+    add("a CD image at another place", "vm.xml", domain(vdisk() + vdisk("/home/otto/Downloads/debian-12.iso", "sata", "sda", "raw", "<readonly/>", "cdrom") + viface()), q,
+        dict(media=VDISK + [("cdrom", "ide", "missing")], warning=["debian-12.iso"]))
+    add("status file of a running machine", "vm.xml", "<domstatus state='running' reason='booted' pid='4711'><monitor path='/var/lib/libvirt/x' type='unix'/>" + domain(vdisk() + viface()) + "</domstatus>", q, dict(media=VDISK, nets=VNET))
+    add("ARM", "vm.xml", domain(vdisk() + viface(), os="<type arch='aarch64' machine='virt-7.2'>hvm</type><boot dev='hd'/>"), q, dict(media=VDISK, blocker="another processor"))
+    add("a disk over the network", "vm.xml", domain("<disk type='network' device='disk'><source protocol='rbd' name='pool/image'><host name='mon1'/></source><target dev='vda' bus='virtio'/></disk>" + viface()), {}, {}, error="ApplianceUnsupported")
+
+
+# ---- Xen --------------------------------------------------------------------------------------------------------------------
+XM = '''#  -*- mode: python; -*-
+#============================================================================
+# Python configuration setup for 'xm create'.
+#============================================================================
+import os, re
+arch = os.uname()[4]
+if re.search('64', arch):
+    arch_libdir = 'lib64'
+else:
+    arch_libdir = 'lib'
+
+kernel = "/usr/lib/xen/boot/hvmloader"
+builder='hvm'
+memory = 768
+shadow_memory = 8
+name = "ExampleHVMDomain"
+vcpus=2
+vif = [ 'type=ioemu, mac=00:16:3e:00:00:11, bridge=xenbr0, model=e1000' ]
+disk = [ 'file:%s/main.img,hda,w', ',hdc:cdrom,r' ]
+device_model = '/usr/' + arch_libdir + '/xen/bin/qemu-dm'
+boot="dca"
+sdl=0
+vnc=1
+stdvga=0
+serial='pty'
+usbdevice='tablet'
+localtime=1
+on_poweroff = 'destroy'
+on_reboot   = 'restart'
+on_crash    = 'restart'
+'''
+
+
+def xen(add):
+    raw = {"main.img": "raw"}
+    xnet = [("e1000", "nat", "00:16:3e:00:00:11", True)]
+    add("xm, HVM, Python", "vm.cfg", lambda d: XM.replace("%s", d), raw, dict(name="ExampleHVMDomain", memory_bytes=768 << 20, cpus=2, boot_order="dca", clock_base="local", media=[("disk", "ide", "there"), ("cdrom", "ide", "empty")], nets=xnet,
+        dropped=["usbdevice"]))
+    add("xl, HVM, qcow2 by position", "vm.cfg", 'type = "hvm"\nname = "web"\nuuid = "x"\nmemory = 1024\nmaxmem = 2048\nvcpus = 2\nmaxvcpus = 4\nfirmware = "ovmf"\n'
+        'disk = [ "disk.qcow2,qcow2,xvda,rw", "/srv/iso/debian.iso,raw,hdc,ro,cdrom" ]\nvif = [ "mac=00:16:3e:00:00:11,model=e1000,bridge=xenbr0" ]\nboot = "cd"\n', {"disk.qcow2": "qcow2"},
+        dict(firmware="uefi", memory_bytes=1 << 30, media=VDISK + [("cdrom", "ide", "missing")], nets=xnet, warning=["debian.iso"], boot_order="cd", changed=["xvd"]))
+    add("xl, keys", "vm.cfg", "name='k'\nbuilder='hvm'\nmemory='512'\ndisk=['format=qcow2, vdev=hda, access=rw, target=disk.qcow2', 'format=raw, vdev=hdb, devtype=cdrom, access=ro, target=cd.iso']\nvif=['']\n",
+        {"disk.qcow2": "qcow2", "cd.iso": ISO}, dict(name="k", memory_bytes=512 << 20, cpus=1, media=[("disk", "ide", "there"), ("cdrom", "ide", "there")], nets=[("e1000", "nat", "", True)]))
+    add("tap:qcow2: and a list over lines", "vm.cfg", lambda d: f"name = 't'\nmemory = 256\nbuilder = 'hvm'\ndisk = [\n    'tap:qcow2:{d}/disk.qcow2,hda,w',   # root\n    'tap:aio:{d}/main.img,hdb,w',\n]\nvif = [ 'mac=00:16:3e:00:00:11, model=e1000' ]\n",
+        raw | {"disk.qcow2": "qcow2"}, dict(media=[("disk", "ide", "there")] * 2, nets=xnet))
+    add("PV with pygrub", "vm.cfg", lambda d: f"bootloader = 'pygrub'\nname = 'pv'\nmemory = '256'\nvcpus = '1'\nroot = '/dev/xvda2 ro'\nextra = 'elevator=noop'\ndisk = [ 'file:{d}/main.img,xvda2,w' ]\nvif = [ 'ip=10.0.0.2,mac=00:16:3E:00:00:11' ]\n", raw,
+        dict(blocker="paravirtualized", media=VDISK, dropped=["kernel"], nets=[("e1000", "nat", "00:16:3e:00:00:11", True)]))
+    add("PV, kernel given, PVH type", "vm.cfg", lambda d: f'type = "pvh"\nkernel = "/boot/vmlinuz-6.1"\nramdisk = "/boot/initrd.img"\nname = "pvh"\nmemory = 512\ndisk = [ "{d}/main.img,raw,xvda,w" ]\n', raw, dict(blocker="paravirtualized", media=VDISK, nets=[]))
+    add("a volume of the host", "vm.cfg", "name = 'lv'\nbuilder='hvm'\nmemory = 256\ndisk = [ 'phy:/dev/vg0/lv-disk,hda,w' ]\n", {}, {}, error="DiskReferenceRefused")
+
+
+# ---- Quickemu ---------------------------------------------------------------------------------------------------------------
+def quickemu(add):
+    qn = [("virtio-net", "nat", "", True)]
+    add("quickget's Ubuntu, not started yet", "ubuntu-22.04.conf", '#!/usr/bin/quickemu --vm\nguest_os="linux"\ndisk_img="ubuntu-22.04/disk.qcow2"\niso="ubuntu-22.04/ubuntu-22.04.3-desktop-amd64.iso"\ndisk_size="20G"\n', {"ubuntu-22.04/ubuntu-22.04.3-desktop-amd64.iso": ISO},
+        dict(name="ubuntu-22.04", firmware="uefi", os_id="http://ubuntu.com/ubuntu/22.04", media=[("disk", "virtio", "there"), ("cdrom", "ide", "there")], nets=qn, changed=["new, empty disk"]), disks=1, sizes=[20 << 30])
+    add("Ubuntu with its disk", "u.conf", '#!/usr/bin/quickemu --vm\nguest_os="linux"\ndisk_img="u/disk.qcow2"\ncpu_cores="4"\nram="8G"\nboot="legacy"\nport_forwards=("8123:8123" "8888:80")\n', {"u/disk.qcow2": "qcow2"},
+        dict(cpus=4, memory_bytes=8 << 30, firmware="bios", media=VDISK, nets=qn, dropped=["port_forwards"]))
+    add("Windows 11", "windows-11.conf", '#!/usr/bin/quickemu --vm\nguest_os="windows"\ndisk_img="windows-11/disk.qcow2"\niso="windows-11/windows-11.iso"\nfixed_iso="windows-11/virtio-win.iso"\ntpm="on"\nsecureboot="off"\nram="4G"\n',
+        {"windows-11/disk.qcow2": "qcow2", "windows-11/virtio-win.iso": ISO}, dict(os_id="http://microsoft.com/win/11", clock_base="local", firmware="uefi", dropped=["tpm"], media=VDISK + [("cdrom", "ide", "missing"), ("cdrom", "ide", "there")], not_=[]))
+    add("macOS", "macos-monterey.conf", '#!/usr/bin/quickemu --vm\nguest_os="macos"\nimg="macos-monterey/RecoveryImage.img"\ndisk_img="macos-monterey/disk.qcow2"\nmacos_release="monterey"\n', {"macos-monterey/disk.qcow2": "qcow2"},
+        dict(blocker="macOS", media=VDISK, dropped=["macos_release"]))
+    add("without network", "k.conf", "guest_os=linux\ndisk_img=k/disk.qcow2   # the disk\nnetwork='none'\nfloppy=\"k/a.img\"\nram=512M\n", {"k/disk.qcow2": "qcow2", "k/a.img": bytes(1474560)},
+        dict(memory_bytes=512 << 20, nets=[], media=VDISK + [("floppy", "fdc", "there")]))
+    add("bridge, computed values", "b.conf", 'guest_os="linux"\ndisk_img="b/disk.qcow2"\nnetwork="br0"\nram="$((2*1024))M"\nextra_args="-device x"\nusb_devices=("1:2")\n', {"b/disk.qcow2": "qcow2"},
+        dict(memory_bytes=4 << 30, dropped=["ram", "extra_args", "usb_devices"], changed=["br0"], nets=qn, media=VDISK))
+    add("FreeBSD, KolibriOS floppy only", "kolibri.conf", 'guest_os="kolibrios"\nboot="legacy"\nram="128M"\ndisk_img="kolibri/disk.qcow2"\ndisk_size="2G"\niso="kolibri/kolibri.iso"\n', {"kolibri/kolibri.iso": ISO},
+        dict(memory_bytes=128 << 20, media=[("disk", "virtio", "there"), ("cdrom", "ide", "there")], changed=["new, empty disk"]), disks=1, sizes=[2 << 30])
+
+
+def cases():
+    out = []
+    for part, label in ((virtualbox, ".vbox "), (vmware, ".vmx "), (libvirt, "libvirt "), (xen, "Xen "), (quickemu, "Quickemu ")):
+        def add(what, name, text, files, want, label=label, **more):
+            want = {k: v for k, v in want.items() if k != "not_"}
+            out.append(dict(label=label + what, name=name, text=text, files=files, want=want, **more))
+        part(add)
+    return out
