@@ -292,7 +292,7 @@ int gh_image_copy(struct gh_image *src, struct gh_image *dst, bool blank, const 
         return gh_error_set(err, r, "Cancelled", "Copying “%s” was cancelled.", src->label);
     if (r < 0)
         return gh_error_set(err, r, "DiskCopyFailed", "“%s” could not be %s: %s.", c.read_side ? src->label : dst->label,
-                            c.read_side ? GH_WORD("read") : GH_WORD("written"), strerror(-r));
+                            c.read_side ? GH_WORD("read") : GH_WORD("written"), gh_image_reason(r));
     tell(progress, c.bytes, c.bytes);
     return 0;
 }

@@ -138,6 +138,8 @@ uint64_t gh_parent_name_hash(const char *name);
 bool gh_is_zero(const void *data, size_t len);                          /* ops.c */
 /* Is this part known to read as zeros without reading it? *n: how far the answer goes. */
 int  gh_image_known_zero(struct gh_image *img, uint64_t off, uint64_t len, bool *zero, uint64_t *n);
+/* strerror, but for damage, which the C library has no words for. */
+const char *gh_image_reason(int r);
 uint64_t gh_round_up(uint64_t v, uint64_t unit);
 static inline uint64_t gh_min_u64(uint64_t a, uint64_t b) { return a < b ? a : b; }
 static inline bool gh_is_pow2(uint64_t v) { return v && !(v & (v - 1)); }

@@ -265,5 +265,5 @@ int gh_image_hash(struct gh_image *img, bool plain, uint8_t ret[GH_IMAGE_HASH_BY
     }
     if (r == -ECANCELED)
         return gh_error_set(err, r, "Cancelled", "Reading “%s” was cancelled.", img->label);
-    return r < 0 ? gh_error_set(err, r, "DiskReadFailed", "“%s” could not be read: %s.", img->label, strerror(-r)) : 0;
+    return r < 0 ? gh_error_set(err, r, "DiskReadFailed", "“%s” could not be read: %s.", img->label, gh_image_reason(r)) : 0;
 }

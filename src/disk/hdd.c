@@ -64,7 +64,34 @@ static int hdd_map(struct gh_image *img, uint64_t off, uint64_t len, struct gh_e
     return 0;
 }
 
+static int hdd_check(struct gh_image *img, bool repair, struct gh_check_report *rep, struct gh_error *err)
+{
+    struct hdd *d = img->state;
+    uint64_t places = gh_file_bytes(img->file) / d->unit + 1, count = d->cluster / d->unit;
+    uint8_t *seen = gh_file_memory(places / 8 + 1, TABLE_MAX_BYTES);
+    if (!seen)
+        return -ENOMEM;
+    for (uint64_t i = 0; i < d->entries; i++) {
+        uint64_t e = le32toh(d->table[i]), at = e / count;
+        rep->checked++;
+        if (!e)
+            continue;
+        rep->allocated++;
+        if (e * d->unit < HEADER + d->entries * 4 || e * d->unit >= gh_file_bytes(img->file)) {
+            rep->errors++;
+            gh_check_note(rep, "cluster %llu lies outside the file, or on its table", (unsigned long long)i);
+        } else if (seen[at / 8] >> at % 8 & 1) {
+            rep->errors++;
+            gh_check_note(rep, "two clusters lie at one place, one is cluster %llu", (unsigned long long)i);
+        } else {
+            seen[at / 8] |= (uint8_t)(1 << at % 8);
+        }
+    }
+    free(seen);
+    return 0;
+}
+
 const struct gh_image_driver gh_image_hdd = {
     .format = { "hdd", "Parallels disk", NULL, false, false, false, "hdd" },
-    .probe = hdd_probe, .open = hdd_open, .close = hdd_close, .map = hdd_map,
+    .probe = hdd_probe, .open = hdd_open, .close = hdd_close, .map = hdd_map, .check = hdd_check,
 };

@@ -16,6 +16,8 @@ const char *gh_image_label(const struct gh_image *img) { return img->label; }
 struct gh_image *gh_image_parent(struct gh_image *img) { return img->parent; }
 bool gh_image_writable(const struct gh_image *img) { return img->writable; }
 
+const char *gh_image_reason(int r) { return r == -EUCLEAN ? GH_WORD("its content is damaged") : strerror(-r); }
+
 uint64_t gh_round_up(uint64_t v, uint64_t unit)
 {
     uint64_t rest = unit ? v % unit : 0;
@@ -364,7 +366,7 @@ int gh_image_resize(struct gh_image *img, uint64_t bytes, bool allow_shrink, str
     if (!r && bytes > before)
         r = clear_gained(img, before);
     if (r < 0)
-        gh_error_set(err, r, "DiskResizeFailed", "“%s” could not be resized: %s.", img->label, strerror(-r));
+        gh_error_set(err, r, "DiskResizeFailed", "“%s” could not be resized: %s.", img->label, gh_image_reason(r));
     return r;
 }
 
@@ -381,7 +383,7 @@ int gh_image_check(struct gh_image *img, bool repair, struct gh_check_report *re
         r = gh_image_flush_locked(img);
     pthread_rwlock_unlock(&img->lock);
     if (r < 0)
-        gh_error_set(err, r, "DiskCheckFailed", "“%s” could not be checked: %s.", img->label, strerror(-r));
+        gh_error_set(err, r, "DiskCheckFailed", "“%s” could not be checked: %s.", img->label, gh_image_reason(r));
     return r;
 }
 

@@ -125,7 +125,7 @@ int gh_image_compare(struct gh_image *a, struct gh_image *b, uint64_t *ret_off, 
     free(two);
     if (r < 0)
         gh_error_set(err, r, r == -ECANCELED ? "Cancelled" : "DiskCompareFailed", "“%s” and “%s” could not be compared: %s.",
-                     a->label, b->label, strerror(-r));
+                     a->label, b->label, gh_image_reason(r));
     return r;
 }
 
@@ -171,7 +171,7 @@ int gh_image_commit(struct gh_image *top, struct gh_image *base, const struct gh
     free(buf);
     if (r < 0)
         gh_error_set(err, r, r == -ECANCELED ? "Cancelled" : "DiskCommitFailed", "“%s” could not be merged into “%s”: %s.",
-                     top->label, base->label, strerror(-r));
+                     top->label, base->label, gh_image_reason(r));
     return r;
 }
 
@@ -204,6 +204,6 @@ int gh_image_copy_difference(struct gh_image *src, struct gh_image *dst, const s
     free(have);
     if (r < 0)
         gh_error_set(err, r, r == -ECANCELED ? "Cancelled" : "DiskCopyFailed", "“%s” could not be copied to “%s”: %s.",
-                     src->label, dst->label, strerror(-r));
+                     src->label, dst->label, gh_image_reason(r));
     return r;
 }

@@ -110,5 +110,5 @@ int gh_image_copy_packed(struct gh_image *src, struct gh_image *dst, const struc
     int r = p.result ? p.result : gh_image_flush(dst);
     if (r == -ECANCELED)
         return gh_error_set(err, r, "Cancelled", "Copying “%s” was cancelled.", src->label);
-    return r < 0 ? gh_error_set(err, r, "DiskCopyFailed", "“%s” could not be copied to “%s”: %s.", src->label, dst->label, strerror(-r)) : 0;
+    return r < 0 ? gh_error_set(err, r, "DiskCopyFailed", "“%s” could not be copied to “%s”: %s.", src->label, dst->label, gh_image_reason(r)) : 0;
 }

@@ -313,7 +313,7 @@ static int qcow2_resize(struct gh_image *img, uint64_t bytes, struct gh_error *e
         /* The lost end must not come back when the disk grows again. */
         uint64_t from = gh_round_up(bytes, q->cluster);
         if (from < img->bytes)
-            r = qcow2_zero(img, from, img->bytes - from, true);
+            r = qcow2_cut(img, from, img->bytes - from);
     } else if (need > q->l1_size) {
         r = grow_l1(q, need);
     }

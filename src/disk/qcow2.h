@@ -76,6 +76,7 @@ int  qcow2_link(struct gh_image *img, uint64_t off, uint64_t file_off);
 int  qcow2_link_run(struct gh_image *img, uint64_t off, uint64_t file_off, unsigned n, unsigned *done);
 void qcow2_unreserve(struct gh_image *img, uint64_t off, uint64_t file_off);
 int  qcow2_zero(struct gh_image *img, uint64_t off, uint64_t len, bool discard);
+int qcow2_cut(struct gh_image *img, uint64_t off, uint64_t len);
 int  qcow2_link_packed(struct gh_image *img, uint64_t off, uint64_t host, size_t n);
 void qcow2_packed_range(const struct qcow2 *q, uint64_t entry, uint64_t *host, uint64_t *bytes);
 

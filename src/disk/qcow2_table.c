@@ -316,12 +316,11 @@ void qcow2_unreserve(struct gh_image *img, uint64_t off, uint64_t host)
     qcow2_unref(q, host, q->cluster, false);
 }
 
-/* All clusters of [off, off+len) that one table holds. */
-static int zero_in_table(struct gh_image *img, uint64_t off, uint64_t len, bool discard)
+/* All clusters of [off, off+len) that one table holds. hide: they hide a parent's. */
+static int zero_in_table(struct gh_image *img, uint64_t off, uint64_t len, bool discard, bool hide)
 {
     struct qcow2 *q = img->state;
     uint32_t i1 = (uint32_t)(off / q->l2_span);
-    bool hide = img->parent || img->needs_parent;
     struct qcow2_l2 *t = NULL;
     uint64_t first = 0, n = (len + q->cluster - 1) / q->cluster, changed = 0;
     if (i1 >= q->l1_size)
@@ -355,16 +354,23 @@ static int zero_in_table(struct gh_image *img, uint64_t off, uint64_t len, bool 
     return r;
 }
 
-int qcow2_zero(struct gh_image *img, uint64_t off, uint64_t len, bool discard)
+static int zero_range(struct gh_image *img, uint64_t off, uint64_t len, bool discard, bool hide)
 {
     struct qcow2 *q = img->state;
     int r = 0;
     pthread_mutex_lock(&q->cache_lock);
     for (uint64_t done = 0; done < len && !r;) {
         uint64_t step = gh_min_u64(len - done, q->l2_span - (off + done) % q->l2_span);
-        r = zero_in_table(img, off + done, step, discard);
+        r = zero_in_table(img, off + done, step, discard, hide);
         done += step;
     }
     pthread_mutex_unlock(&q->cache_lock);
     return r;
 }
+
+int qcow2_zero(struct gh_image *img, uint64_t off, uint64_t len, bool discard)
+{ return zero_range(img, off, len, discard, img->parent || img->needs_parent); }
+
+/* What lies behind the new end. Version 2 cannot hide the parent's content, but nobody will see it. */
+int qcow2_cut(struct gh_image *img, uint64_t off, uint64_t len)
+{ return zero_range(img, off, len, true, ((struct qcow2 *)img->state)->version > 2 && (img->parent || img->needs_parent)); }

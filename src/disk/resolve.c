@@ -70,7 +70,9 @@ static int follow(const char *from, const char *name, const char *root, const ch
     char joined[PATH_MAX];
     const char *colon = strchr(name, ':'), *slash = strchr(name, '/');
     char dir[PATH_MAX];
-    if (!name[0] || (colon && (!slash || colon < slash)))
+    if (!name[0])
+        return gh_error_set(err, -ENOENT, "DiskParentMissing", "“%s” builds on another disk, but does not say on which. Its program may tell.", from);
+    if ((colon && (!slash || colon < slash)))
         return gh_error_set(err, -EPERM, "DiskReferenceRefused", "“%s” refers to “%s”, which is not a plain file name.", from, name);
     snprintf(dir, sizeof dir, "%s", from);
     char *end = strrchr(dir, '/');
@@ -188,6 +190,36 @@ static int look_behind(struct link *l, struct gh_image_info *info, struct gh_err
     return 0;
 }
 
+/* Parallels keeps a disk as a folder, or points to it by the description in it: the one image inside is meant. path: a real one. */
+static int enter_bundle(char *path, struct gh_error *err)
+{
+    char folder[PATH_MAX], found[PATH_MAX] = "";
+    struct stat st;
+    unsigned count = 0;
+    snprintf(folder, sizeof folder, "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (!strcasecmp(slash + 1, "DiskDescriptor.xml"))
+        *slash = 0;
+    else if (stat(folder, &st) || !S_ISDIR(st.st_mode))
+        return 0;
+    DIR *d = opendir(folder);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        const char *dot = strrchr(e->d_name, '.');
+        if (dot && !strcasecmp(dot, ".hds") && !count++ && snprintf(found, sizeof found, "%s/%s", folder, e->d_name) >= (int)sizeof found)
+            count = 0;
+    }
+    if (d)
+        closedir(d);
+    if (count > 1)
+        return gh_error_set(err, -ENOTSUP, "DiskUnsupported", "“%s” is a Parallels disk of %u files. Merge its snapshots, or join its parts, in Parallels first.",
+                            folder, count);
+    if (count == 1 && (lstat(found, &st) || !S_ISREG(st.st_mode)))
+        count = 0;
+    if (count == 1)
+        snprintf(path, PATH_MAX, "%s", found);
+    return 0;
+}
+
 /* Opens the files from path down into chain; on failure some are there too. */
 static int gather(const char *path, const struct gh_image_open_how *how, struct link **chain, unsigned *ret_count, struct gh_error *err)
 {
@@ -200,6 +232,9 @@ static int gather(const char *path, const struct gh_image_open_how *how, struct 
             close(r);
         return r < 0 ? r : -ENOENT;
     }
+    r = enter_bundle(next, err);
+    if (r < 0)
+        return r;
     snprintf(root, sizeof root, "%s", next);
     char *slash = strrchr(root, '/');
     slash[slash == root] = 0;

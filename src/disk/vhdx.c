@@ -229,6 +229,7 @@ static void vhdx_close(struct gh_image *img)
     if (v) {
         free(v->bat);
         free(v->page);
+        free(v->page_index);
     }
     free(v);
     img->state = NULL;

@@ -27,7 +27,8 @@ struct vhdx {
     uint8_t  header[VHDX_PAGE];               /* the current one */
     unsigned current;                         /* 0 or 1 */
     struct vhdx_page *page;                   /* what the log says, when it could not be written back */
-    size_t   pages;
+    size_t   pages, page_room;
+    uint32_t *page_index;                     /* by hash: number in page, from 1; 0: none */
 };
 
 uint32_t vhdx_crc32c(const uint8_t *p, size_t len, size_t zero_at);  /* the 4 bytes at zero_at count as 0 */

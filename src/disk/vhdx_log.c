@@ -10,6 +10,8 @@
 
 #define LOG_MAX_BYTES (64ull << 20)
 #define PAGES_MAX 65536
+#define PAGE_PLACES (2 * PAGES_MAX)              /* 2^17: find_page takes the topmost 17 bits */
+#define WORK_MAX (16ull * PAGES_MAX)           /* pages that a log may write, again and again */
 
 static uint32_t crc_table[256];
 static void fill_table(void)
@@ -34,40 +36,76 @@ uint32_t vhdx_crc32c(const uint8_t *p, size_t len, size_t zero_at)
     return ~c;
 }
 
-struct log { const uint8_t *ring; uint64_t bytes; const uint8_t *guid; uint8_t *entry; };
+/* What begins at a page of the ring, once it was looked at. */
+struct place { uint64_t seq; uint32_t bytes, tail; bool known; };
+struct log {
+    const uint8_t *ring;
+    uint64_t bytes;
+    const uint8_t *guid;
+    uint8_t *entry;
+    struct place *place;
+    uint64_t budget;                           /* bytes that may still be summed: entries of a made-up log can overlap */
+};
 
 /* Copies the entry at this place in one piece; its length, or 0: none is whole here. */
-static uint64_t take_entry(const struct log *l, uint64_t at)
+static uint64_t take_entry(struct log *l, uint64_t at)
 {
     const uint8_t *h = l->ring + at;
     uint64_t bytes = gh_le32_get(h + 8), count = gh_le32_get(h + 24);
-    if (gh_le32_get(h) != 0x65676f6c || bytes < VHDX_PAGE || bytes % VHDX_PAGE || bytes > l->bytes ||
+    if (gh_le32_get(h) != 0x65676f6c || bytes < VHDX_PAGE || bytes % VHDX_PAGE || bytes > l->bytes || bytes > l->budget ||
         gh_le32_get(h + 12) % VHDX_PAGE || gh_le32_get(h + 12) >= l->bytes || !gh_le64_get(h + 16) ||
         count > (bytes - 64) / 32 || memcmp(h + 32, l->guid, 16))
         return 0;
+    l->budget -= bytes;
     uint64_t first = gh_min_u64(bytes, l->bytes - at);
     memcpy(l->entry, h, first);
     memcpy(l->entry + first, l->ring, bytes - first);
     return vhdx_crc32c(l->entry, bytes, 4) == gh_le32_get(l->entry + 4) ? bytes : 0;
 }
 
+static const struct place *look_at(struct log *l, uint64_t at)
+{
+    struct place *p = &l->place[at / VHDX_PAGE];
+    if (!p->known) {
+        p->bytes = (uint32_t)take_entry(l, at);
+        p->seq = gh_le64_get(l->ring + at + 16);
+        p->tail = gh_le32_get(l->ring + at + 12);
+        p->known = true;
+    }
+    return p;
+}
+
+/* The page of the file at at: where its number is in the table of pages, or the free place for it. */
+static uint32_t *find_page(const struct vhdx *v, uint64_t at)
+{
+    uint64_t i = (at / VHDX_PAGE * 0x9e3779b97f4a7c15ull) >> 47;
+    while (v->page_index[i] && v->page[v->page_index[i] - 1].at != at)
+        i = (i + 1) % PAGE_PLACES;
+    return &v->page_index[i];
+}
+
 static int add_page(struct vhdx *v, uint64_t at, const uint8_t *data)
 {
-    for (size_t i = 0; i < v->pages; i++)
-        if (v->page[i].at == at) {
-            memcpy(v->page[i].data, data, VHDX_PAGE);
-            return 0;
-        }
-    struct vhdx_page *more = v->pages < PAGES_MAX ? realloc(v->page, (v->pages + 1) * sizeof *more) : NULL;
-    if (!more)
+    if (!v->page_index && !(v->page_index = calloc(PAGE_PLACES, sizeof *v->page_index)))
         return -ENOMEM;
-    v->page = more;
-    v->page[v->pages].at = at;
-    memcpy(v->page[v->pages++].data, data, VHDX_PAGE);
+    uint32_t *number = find_page(v, at);
+    if (!*number) {
+        if (v->pages == v->page_room) {
+            size_t room = v->page_room ? v->page_room * 2 : 64;
+            struct vhdx_page *more = v->pages < PAGES_MAX ? realloc(v->page, room * sizeof *more) : NULL;
+            if (!more)
+                return -ENOMEM;
+            v->page = more;
+            v->page_room = room;
+        }
+        v->page[v->pages].at = at;
+        *number = (uint32_t)++v->pages;
+    }
+    memcpy(v->page[*number - 1].data, data, VHDX_PAGE);
     return 0;
 }
 
-static int apply_entry(struct gh_image *img, const uint8_t *e, uint64_t bytes)
+static int apply_entry(struct gh_image *img, const uint8_t *e, uint64_t bytes, uint64_t *work)
 {
     struct vhdx *v = img->state;
     uint64_t count = gh_le32_get(e + 24), seq = gh_le64_get(e + 16);
@@ -81,8 +119,9 @@ static int apply_entry(struct gh_image *img, const uint8_t *e, uint64_t bytes)
         if (gh_le32_get(d) == 0x6f72657a) {
             uint64_t len = gh_le64_get(d + 8);
             memset(page, 0, sizeof page);
-            if (len % VHDX_PAGE || len / VHDX_PAGE > PAGES_MAX)
+            if (len % VHDX_PAGE || len / VHDX_PAGE > PAGES_MAX || len / VHDX_PAGE > *work)
                 return -EUCLEAN;
+            *work -= len / VHDX_PAGE;
             for (uint64_t k = 0; k < len; k += VHDX_PAGE) {
                 int r = add_page(v, at + k, page);
                 if (r < 0)
@@ -109,29 +148,25 @@ static int apply_entry(struct gh_image *img, const uint8_t *e, uint64_t bytes)
 }
 
 /* The start of the newest complete sequence and its number of entries. */
-static unsigned find_sequence(const struct log *l, uint64_t *ret_start)
+static unsigned find_sequence(struct log *l, uint64_t *ret_start)
 {
     unsigned best_count = 0;
     uint64_t best_seq = 0;
     for (uint64_t start = 0; start < l->bytes; start += VHDX_PAGE) {
-        uint64_t at = start, seq = 0, bytes, used = 0, tail = 0;
+        const struct place *p = look_at(l, start), *last = NULL;
+        uint64_t at = start, used = 0;
         unsigned count = 0;
-        while (used < l->bytes && (bytes = take_entry(l, at))) {
-            uint64_t s = gh_le64_get(l->entry + 16);
-            if (count && s != seq + 1)
-                break;
-            seq = s;
-            tail = gh_le32_get(l->entry + 12);
-            at = (at + bytes) % l->bytes;
-            used += bytes;
-            count++;
+        if (!p->bytes)
+            continue;
+        for (; used < l->bytes && p->bytes && (!last || p->seq == last->seq + 1); p = look_at(l, at), count++) {
+            last = p;
+            at = (at + p->bytes) % l->bytes;
+            used += p->bytes;
         }
-        if (!count || seq <= best_seq)
-            continue;
         /* The sequence must begin at the tail that its last entry states. */
-        if (tail != start)
+        if (last->seq <= best_seq || last->tail != start)
             continue;
-        best_seq = seq;
+        best_seq = last->seq;
         best_count = count;
         *ret_start = start;
     }
@@ -147,16 +182,19 @@ int vhdx_log_replay(struct gh_image *img, struct gh_error *err)
     if (!bytes || bytes % VHDX_MIB || bytes > LOG_MAX_BYTES || offset % VHDX_MIB || offset < VHDX_MIB)
         return gh_image_bad(img, err, "its log has %llu bytes", (unsigned long long)bytes);
     uint8_t *ring = gh_file_memory(bytes, LOG_MAX_BYTES), *entry = gh_file_memory(bytes, LOG_MAX_BYTES);
-    int r = ring && entry ? gh_file_read(img->file, offset, ring, bytes) : -ENOMEM;
-    struct log l = { ring, bytes, v->header + 48, entry };
+    struct log l = { ring, bytes, v->header + 48, entry, calloc(bytes / VHDX_PAGE, sizeof *l.place), 8 * bytes };
+    uint64_t work = WORK_MAX;
+    int r = ring && entry && l.place ? gh_file_read(img->file, offset, ring, bytes) : -ENOMEM;
     unsigned count = r ? 0 : find_sequence(&l, &start);
+    l.budget = bytes;
     for (uint64_t at = start; count && !r; count--) {
         uint64_t n = take_entry(&l, at);
-        r = n ? apply_entry(img, entry, n) : -EUCLEAN;
+        r = n ? apply_entry(img, entry, n, &work) : -EUCLEAN;
         at = (at + n) % bytes;
     }
     free(ring);
     free(entry);
+    free(l.place);
     if (r == -EUCLEAN)
         return gh_image_bad(img, err, "its log is damaged");
     if (r < 0 || !img->writable)
@@ -179,11 +217,11 @@ int vhdx_read(struct gh_image *img, uint64_t at, void *buf, size_t len)
 {
     struct vhdx *v = img->state;
     int r = gh_file_read(img->file, at, buf, len);
-    for (size_t i = 0; i < v->pages && !r; i++) {
-        uint64_t from = v->page[i].at > at ? v->page[i].at : at;
-        uint64_t to = gh_min_u64(v->page[i].at + VHDX_PAGE, at + len);
-        if (from < to)
-            memcpy((uint8_t *)buf + (from - at), v->page[i].data + (from - v->page[i].at), to - from);
+    for (uint64_t page = at - at % VHDX_PAGE; !r && v->pages && page < at + len; page += VHDX_PAGE) {
+        uint32_t number = *find_page(v, page);
+        uint64_t from = page > at ? page : at, to = gh_min_u64(page + VHDX_PAGE, at + len);
+        if (number)
+            memcpy((uint8_t *)buf + (from - at), v->page[number - 1].data + (from - page), to - from);
     }
     return r;
 }

@@ -29,7 +29,7 @@ static int extent_line(struct vmdk_text *t, const char *line)
 {
     char access[16], type[24], rest[600] = "";
     unsigned long long sectors, offset = 0;
-    if (sscanf(line, "%15s %llu %23s %599[^\n]", access, &sectors, type, rest) < 3)
+    if (sscanf(line, "%15s %llu %23s %599[^\n]", access, &sectors, type, rest) < 3) /* a blank there is any blanks */
         return -EUCLEAN;
     if (t->lines >= VMDK_MAX_EXTENTS)
         return -E2BIG;
@@ -78,8 +78,11 @@ int vmdk_text_parse(const char *text, size_t len, struct vmdk_text *t)
         line[n] = 0;
         size_t begin = at;
         at += n + 1;
-        if (!strncmp(line, "RW ", 3) || !strncmp(line, "RDONLY ", 7) || !strncmp(line, "NOACCESS ", 9)) {
-            r = extent_line(t, line);
+        const char *word = line + strspn(line, " \t");
+        size_t letters = strcspn(word, " \t");
+        if (word[letters] && ((letters == 2 && !memcmp(word, "RW", 2)) || (letters == 6 && !memcmp(word, "RDONLY", 6)) ||
+                              (letters == 8 && !memcmp(word, "NOACCESS", 8)))) {
+            r = extent_line(t, word);
             continue;
         }
         char *eq = strchr(line, '=');

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Images that want to do harm: references out of the folder, truncation, flipped bytes, bombs, confused
 formats; and images no tool here makes (DMG, a VHDX with a log). hostile.py GASTHAUS_IMAGE [--count N]"""
-import base64, json, os, random, re, resource, shutil, struct, subprocess, sys, tempfile, zlib
+import time, base64, json, os, random, re, resource, shutil, struct, subprocess, sys, tempfile, zlib
 
 tool = sys.argv[1]
 count = int(sys.argv[sys.argv.index('--count') + 1]) if '--count' in sys.argv else 12
@@ -182,6 +182,39 @@ def vhdx_log(d):
         check('qemu reads the replayed image', p.returncode == 0, p.stdout)
 
 
+def vhdx_log_bombs(d):
+    """Logs that would be summed, or written, for hours: entries that overlap, and the same zeros over and over."""
+    run(tool, 'create', f'{d}/b.vhdx', '32M', '--to', 'vhdx')
+    plain = open(f'{d}/b.vhdx', 'rb').read()
+    plain += bytes(-len(plain) % (1 << 20))
+    guid = rnd.randbytes(16)
+
+    def write(name, ring):
+        f = bytearray(plain + ring)
+        for at in (65536, 131072):
+            f[at + 48:at + 64] = guid
+            struct.pack_into('<IQ', f, at + 68, len(ring), len(plain))
+            struct.pack_into('<I', f, at + 4, 0)
+            struct.pack_into('<I', f, at + 4, crc32c(f[at:at + 4096]))
+        open(f'{d}/{name}.vhdx', 'wb').write(f)
+        began = time.monotonic()
+        p = run(tool, 'map', f'{d}/{name}.vhdx')
+        check(f'{name} ends', p.returncode in (0, 1) and time.monotonic() - began < 60, f'{p.returncode} {time.monotonic() - began} {p.stdout}')
+
+    page = bytearray(4096)
+    struct.pack_into('<4sIIIQII', page, 0, b'loge', 1, 64 << 20, 0, 7, 1, 0)
+    page[32:48] = guid
+    write('overlapping-log', bytes(page) * (64 << 8))
+    count = 4000
+    entry = bytearray(4096 * 32)
+    struct.pack_into('<4sIIIQII', entry, 0, b'loge', 0, len(entry), 0, 7, count, 0)
+    entry[32:48] = guid
+    for i in range(count):
+        struct.pack_into('<4sIQQQ', entry, 64 + i * 32, b'zero', 0, 256 << 20, 4 << 20, 7)
+    struct.pack_into('<I', entry, 4, crc32c(entry))
+    write('zeroing-log', bytes(entry).ljust(1 << 20, b'\0'))
+
+
 def vdi_tree(d):
     """A VirtualBox tree: the child names its parent by UUID, from a folder Snapshots."""
     os.makedirs(f'{d}/vm/Snapshots')
@@ -259,6 +292,7 @@ with tempfile.TemporaryDirectory(prefix='gh-hostile-', dir=os.environ.get('TMPDI
     confusion(d)
     everything = samples(d)
     vhdx_log(d)
+    vhdx_log_bombs(d)
     vdi_tree(d)
     bombs(d)
     qed_beyond(d)

@@ -174,6 +174,13 @@ def gained():
         made("resize", "g2.qcow2", "6M")
         out = io("g2.qcow2", "qcow2", "read -P 13 0 4999K", "read -P 0 4999K 1145K")
         check("failed" not in out, f"{cluster}: what was cut off stays away: {out}")
+    os.unlink("g.qcow2")
+    qemu("qemu-img", "create", "-q", "-f", "qcow2", "-o", "compat=0.10", "-b", "g.raw", "-F", "raw", "g.qcow2", "18M")
+    io("g.qcow2", "qcow2", "write -P 12 2M 16M")
+    check(made("resize", "g.qcow2", "3M", "--shrink")["bytes"] == 3 * MIB, "version 2 above a parent shrinks")
+    made("resize", "g.qcow2", "8M")
+    out = io("g.qcow2", "qcow2", "read -P 11 0 2M", "read -P 12 2M 1M", "read -P 0 3M 5M")
+    check("failed" not in out and "No errors" in qemu("qemu-img", "check", "g.qcow2"), f"version 2: {out}")
 
 
 def chains():
@@ -205,10 +212,43 @@ def thin():
     io("l.vhdx", "vhdx", "read -P 5 7T 1M", "read -P 6 100G 4k", "read -P 0 1T 1M")
 
 
+def others():
+    """As other programs, and people, write them."""
+    data = os.urandom(2 * MIB)
+    with open("o-flat.vmdk", "wb") as f:
+        f.write(data)
+    for name, line in (("blanks", "  RW   4096\tFLAT  \"o-flat.vmdk\"   0 "), ("tabs", "RW\t4096\tFLAT\t\"o-flat.vmdk\"\t0"), ("vmfs", "RW 4096 VMFS \"o-flat.vmdk\"")):
+        with open(f"o-{name}.vmdk", "w") as f:
+            f.write(f'# Disk DescriptorFile\r\nversion=1\r\nCID=12345678\r\nparentCID=ffffffff\r\ncreateType="monolithicFlat"\r\n{line}\r\n')
+        check(run("compare", f"o-{name}.vmdk", "o-flat.vmdk", "--to", "raw")[0] == 0, f"description with {name}")
+    with open("o-child.vmdk", "w") as f:
+        f.write('# Disk DescriptorFile\nCID=12345678\nparentCID=00000001\ncreateType="monolithicFlat"\nRW 4096 FLAT "o-flat.vmdk" 0\n')
+    check(refused("DiskParentMissing", "convert", "o-child.vmdk", "o.out"), "a parent without a name is missing")
+    # Parallels' folders, and what is wrong inside an image.
+    os.mkdir("o.hdd")
+    name = "o.hdd/o.hdd.0.{5fbaabe3-6958-40ff-92a7-860e329aab41}.hds"
+    qemu("qemu-img", "convert", "-f", "raw", "-O", "parallels", "o-flat.vmdk", name)
+    with open("o.hdd/DiskDescriptor.xml", "w") as f:
+        f.write("<Parallels_disk_image/>")
+    for path in ("o.hdd", "o.hdd/DiskDescriptor.xml", name):
+        check(run("compare", path, "o-flat.vmdk", "--to", "raw")[0] == 0 and run("check", path)[0] == 0, f"{path}: read")
+    with open("o.hdd/second.hds", "wb") as f:
+        f.write(b"x")
+    check(refused("DiskUnsupported", "info", "o.hdd"), "a folder of several is refused")
+    with open(name, "r+b") as f:
+        f.seek(64)
+        f.write(b"\xff\xff\0\0")
+    check(run("check", name)[0] == 1, "a cluster outside the file is found")
+    qemu("qemu-img", "convert", "-f", "raw", "-O", "vmdk", "-o", "subformat=streamOptimized", "o-flat.vmdk", "o-so.vmdk")
+    os.truncate("o-so.vmdk", os.path.getsize("o-so.vmdk") // 2)
+    code, _, err = run("convert", "o-so.vmdk", "o.out")
+    check(code == 1 and "damaged" in err and not os.path.exists("o.out"), f"what is damaged says so: {err}")
+
+
 folder = tempfile.mkdtemp(prefix="gasthaus-tool-")
 try:
     os.chdir(folder)
-    for part in (sizes, names, json_everywhere, resizes, other_size, gained, chains, thin):
+    for part in (sizes, names, json_everywhere, resizes, other_size, gained, chains, thin, others):
         part()
 finally:
     os.chdir("/")
