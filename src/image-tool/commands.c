@@ -42,6 +42,19 @@ void tool_tell_space(struct tool *t, struct gh_image *img)
     tool_note(t, &note);
 }
 
+int tool_check_options(const struct tool *t, const char *format, struct gh_error *err)
+{
+    bool qcow2 = !strcmp(format, "qcow2"), stream = t->variant && !strcmp(t->variant, "stream-optimized");
+    if (t->cluster && !qcow2 && strcmp(format, "vhdx"))
+        return gh_error_set(err, -EINVAL, "DiskClusterInvalid", "The size of clusters can be chosen for qcow2 and vhdx only, not for %s.", format);
+    if (t->compression && strcmp(t->compression, "zlib") && strcmp(t->compression, "zstd"))
+        return gh_error_set(err, -EINVAL, "DiskNoCompression", "“%s” is not a compression that is known here. Use zlib or zstd.", t->compression);
+    if (t->compression && !qcow2 && !(stream && !strcmp(format, "vmdk") && !strcmp(t->compression, "zlib")))
+        return gh_error_set(err, -ENOTSUP, "DiskNoCompression", "A %s image cannot hold compressed clusters. Use qcow2, or vmdk with the variant stream-optimized.",
+                            format);
+    return 0;
+}
+
 int tool_create(struct tool *t)
 {
     struct gh_error err = { 0 };
@@ -49,6 +62,8 @@ int tool_create(struct tool *t)
         .cluster_bytes = t->cluster, .compression = t->compression, .parent_name = t->parent, .parent_format = t->parent_format };
     if (!tool_size(t->arg[1], &how.bytes))
         return tool_wrong_size(t, t->arg[1]);
+    if (tool_check_options(t, how.format, &err) < 0)
+        return tool_fail(t, &err);
     how.bytes = (how.bytes + 511) / 512 * 512;
     struct gh_image_info info = { 0 };
     if (t->parent) {

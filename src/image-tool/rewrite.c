@@ -119,6 +119,8 @@ int tool_convert(struct tool *t)
     uint64_t bytes = 0;
     if (t->size && !tool_size(t->size, &bytes))
         return tool_wrong_size(t, t->size);
+    if (tool_check_options(t, how.format, &err) < 0)
+        return tool_fail(t, &err);
     if (same_file(t->arg[0], t->arg[1])) {
         gh_error_set(&err, -EINVAL, "FileSame", "“%s” cannot be converted onto itself.", t->arg[0]);
         return tool_fail(t, &err);
@@ -129,7 +131,7 @@ int tool_convert(struct tool *t)
     how.bytes = (gh_image_bytes(src) + 511) / 512 * 512;
     int r = t->size ? take_size(src, (bytes + 511) / 512 * 512, t->shrink, &how, &err) : 0;
     if (!r)
-        r = copy_to(t, src, t->arg[1], &how, t->force ? GH_DRAFT_OVER : GH_DRAFT_NEW, how.compression != NULL, t->verify, &err);
+        r = copy_to(t, src, t->arg[1], &how, t->force ? GH_DRAFT_OVER : GH_DRAFT_NEW, how.compression && !strcmp(how.format, "qcow2"), t->verify, &err);
     gh_image_close(src);
     return r < 0 ? tool_fail(t, &err) : tool_done(t, t->arg[1], how.format);
 }

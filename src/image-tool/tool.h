@@ -24,6 +24,8 @@ struct gh_image *tool_open(struct tool *t, const char *path, const char *format,
 int  tool_wrong_size(struct tool *t, const char *text);
 void tool_tell_space(struct tool *t, struct gh_image *img);       /* a note if it may outgrow its file system */
 int  tool_done(struct tool *t, const char *path, const char *format); /* with --json: what there is now. 0 */
+/* --cluster and --compression where the format has no such choice are refused, not ignored. */
+int  tool_check_options(const struct tool *t, const char *format, struct gh_error *err);
 bool tool_size(const char *text, uint64_t *ret);                  /* "20G"; false: not a size */
 
 int tool_create(struct tool *t);

@@ -146,6 +146,18 @@ def resizes():
     qemu("qemu-img", "check", "-f", "vdi", "r-far.vdi")
 
 
+def options():
+    """What a format cannot do is refused, not left out."""
+    made("create", "p.qcow2", "8M", "--cluster", "4k", "--compression", "zstd")
+    for more in (("--to", "vdi", "--compression", "zlib"), ("--compression", "lzo"), ("--to", "raw", "--compression", "zstd"),
+                 ("--to", "vmdk", "--variant", "stream-optimized", "--compression", "zstd")):
+        check(refused("DiskNoCompression", "create", "p.new", "8M", *more) and refused("DiskNoCompression", "convert", "p.qcow2", "p.new", *more), f"{more}")
+    for more in (("--to", "vdi", "--cluster", "4M"), ("--to", "raw", "--cluster", "4k"), ("--to", "qcow2", "--cluster", "3k")):
+        check(refused("DiskClusterInvalid", "create", "p.new", "8M", *more), f"{more}")
+    check(made("convert", "p.qcow2", "p.vmdk", "--to", "vmdk", "--variant", "stream-optimized", "--compression", "zlib")["variant"] == "streamOptimized", "a stream is")
+    check(made("create", "p.vhdx", "8M", "--to", "vhdx", "--cluster", "8M")["cluster_bytes"] == 8 * MIB, "blocks of vhdx")
+
+
 def other_size():
     made("create", "s.qcow2", "16M")
     io("s.qcow2", "qcow2", "write -P 5 0 16M")
@@ -248,7 +260,7 @@ def others():
 folder = tempfile.mkdtemp(prefix="gasthaus-tool-")
 try:
     os.chdir(folder)
-    for part in (sizes, names, json_everywhere, resizes, other_size, gained, chains, thin, others):
+    for part in (sizes, names, json_everywhere, resizes, options, other_size, gained, chains, thin, others):
         part()
 finally:
     os.chdir("/")
