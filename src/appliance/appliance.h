@@ -30,9 +30,12 @@ struct gh_appliance_medium {
     uint64_t at, bytes;                    /* place in the package */
     uint64_t virtual_bytes;                /* what the guest sees */
     uint64_t needed_bytes;                 /* on the host, when copied */
+    char     mode[16];                     /* "", "immutable", "write-through", "read-only": as machine.xml has them */
     bool     packed;                       /* gzip around the image */
     uint64_t piece_bytes;                  /* cut into files of so many bytes, NAME.000000000 and so on; 0: it is not */
     uint32_t pieces;
+    uint64_t seen_bytes;                   /* the file's size and change time (ns) when it was looked at */
+    int64_t  seen_ns;
     bool     is_new;                       /* of virtual_bytes and empty, where the file is missing */
     char     uuid[40];                     /* the file is known by this alone */
     bool     missing;                      /* named, but not there: skipped */
@@ -85,6 +88,8 @@ struct gh_appliance_network *gh_appliance_add_network(struct gh_appliance *a, co
 /* NULL: there are too many, which is said. memory: it keeps what was in memory too. One that was asked for gets its line from
  * gh_appliance_from_snapshot, which fails (SnapshotUnknown) when it was not among them. */
 struct gh_appliance_snapshot *gh_appliance_add_snapshot(struct gh_appliance *a, const char *name, const char *id, const char *time);
+/* How a disk is used, when not as any other; noted. */
+void gh_appliance_set_mode(struct gh_appliance *a, struct gh_appliance_medium *m, const char *mode);
 bool gh_appliance_wants(const struct gh_appliance *a, const char *name, const char *id);
 int  gh_appliance_from_snapshot(struct gh_appliance *a, bool found, bool memory, const char *path, struct gh_error *err);
 /* Copies what is printable and fits. */

@@ -24,6 +24,8 @@ static int refused(struct gh_error *err, struct gh_package *p, const char *sourc
     return gh_error_set(err, -EPERM, "DiskReferenceRefused", "The disk “%s” of “%s” refers to “%s”, which is not part of the appliance.", source, p->path, to);
 }
 
+static int64_t changed_ns(const struct stat *st) { return st->st_mtim.tv_sec * 1000000000ll + st->st_mtim.tv_nsec; }
+
 struct first_name { char name[256]; };
 static void note_name(void *opaque, const char *name)
 {
@@ -390,6 +392,32 @@ static int find_file(struct gh_package *p, struct gh_appliance_medium *m, struct
     return r;
 }
 
+static void remember(struct gh_appliance_medium *m)
+{
+    struct stat st;
+
+    if (m->path && !stat(m->path, &st)) {
+        m->seen_bytes = (uint64_t)st.st_size;
+        m->seen_ns = changed_ns(&st);
+    }
+}
+
+int gh_package_unchanged(struct gh_package *p, const struct gh_appliance *a, struct gh_error *err)
+{
+    const char *changed = NULL;
+    struct stat st;
+
+    if (p->fd >= 0 && !fstat(p->fd, &st) && ((uint64_t)st.st_size != p->bytes || changed_ns(&st) != p->seen_ns))
+        changed = p->path;
+    for (unsigned i = 0; i < a->media_count && !changed; i++) {
+        const struct gh_appliance_medium *m = &a->media[i];
+        if (m->path && m->seen_ns && m->target[0] && !stat(m->path, &st) && ((uint64_t)st.st_size != m->seen_bytes || changed_ns(&st) != m->seen_ns))
+            changed = m->path;
+    }
+    return changed ? gh_error_set(err, -EBUSY, "FileChanged", "“%s” was changed while it was imported; something still writes it. Import it again when that has "
+                                  "ended. Nothing was imported.", changed) : 0;
+}
+
 int gh_media_locate(struct gh_package *p, struct gh_appliance *a, struct gh_error *err)
 {
     unsigned disks = 0, others = 0, found = 0, lost = 0;
@@ -447,6 +475,7 @@ int gh_media_locate(struct gh_package *p, struct gh_appliance *a, struct gh_erro
         if (r)
             break;
         found += disk;
+        remember(m);
         if (disk) {
             r = examine_disk(p, a, m, disks++, err);
         } else if (!m->path) { /* from the archive: has to be taken out */

@@ -34,6 +34,7 @@ struct job {
     const struct gh_export *e;
     struct gh_error *err;
     char stem[PATH_MAX], base[100];            /* OUT without its ending; its last part */
+    char plain[100];                           /* base in letters that every reader takes in a reference */
     struct gh_export_disk disk[DISKS_MAX];
     char sum[DISKS_MAX][GH_DIGEST_TEXT];
     uint64_t at[DISKS_MAX];                    /* in the archive */
@@ -69,7 +70,7 @@ static int open_sources(struct job *j)
         j->source[k] = img;
         j->medium[k] = m;
         j->disk[k].virtual_bytes = (gh_image_bytes(img) + 511) / 512 * 512;
-        snprintf(j->disk[k].name, sizeof j->disk[k].name, "%s-disk%03u.vmdk", j->base, k + 1);
+        snprintf(j->disk[k].name, sizeof j->disk[k].name, "%s-disk%03u.vmdk", j->plain, k + 1);
         j->total += j->disk[k].virtual_bytes;
     }
     return 0;
@@ -233,7 +234,7 @@ static int free_name(struct job *j, const char *folder, unsigned k)
         char number[16] = "";
         if (i > 1)
             snprintf(number, sizeof number, "-%u", i);
-        snprintf(j->disk[k].name, sizeof j->disk[k].name, "%.90s-disk%03u%s.vmdk", j->base, k + 1, number);
+        snprintf(j->disk[k].name, sizeof j->disk[k].name, "%.90s-disk%03u%s.vmdk", j->plain, k + 1, number);
         if (snprintf(path, sizeof path, "%s%s", folder, j->disk[k].name) >= (int)sizeof path)
             return -ENAMETOOLONG;
         if (access(path, F_OK) < 0)
@@ -246,7 +247,7 @@ static int free_name(struct job *j, const char *folder, unsigned k)
 static void remove_old_disks(struct job *j, const char *folder, const char *old_text)
 {
     g_autoptr(GDir) dir = old_text ? g_dir_open(folder, 0, NULL) : NULL;
-    g_autofree char *begins = g_strdup_printf("%s-disk", j->base);
+    g_autofree char *begins = g_strdup_printf("%s-disk", j->plain);
 
     for (const char *name; dir && (name = g_dir_read_name(dir));) {
         g_autofree char *quoted = g_strdup_printf("\"%s\"", name), *path = g_build_filename(folder, name, NULL);
@@ -349,6 +350,17 @@ static int export_folder(struct job *j)
     return r;
 }
 
+/* References are URIs, which VMware decodes and VirtualBox does not: without blanks and umlauts both find the disk. */
+static void plain_name(char *out, size_t size, const char *name)
+{
+    g_autofree char *valid = g_utf8_make_valid(name, -1), *ascii = g_str_to_ascii(valid, NULL);
+
+    g_strlcpy(out, ascii, size);
+    for (char *p = out; *p; p++)
+        if (!g_ascii_isalnum(*p) && !strchr("-._", *p))
+            *p = '_';
+}
+
 int gh_export_run(const struct gh_export *e, struct gh_error *err)
 {
     struct job *j = calloc(1, sizeof *j);
@@ -365,6 +377,7 @@ int gh_export_run(const struct gh_export *e, struct gh_error *err)
         j->err = err;
         snprintf(j->stem, sizeof j->stem, "%.*s", (int)(dot - e->out), e->out);
         snprintf(j->base, sizeof j->base, "%.*s", (int)(dot - slash - 1), slash + 1);
+        plain_name(j->plain, sizeof j->plain, j->base);
         r = open_sources(j);
     }
     if (!r)

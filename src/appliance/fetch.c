@@ -261,7 +261,10 @@ int gh_media_fetch(struct gh_package *p, struct gh_appliance *a, const char *fol
         s.mine = m->needed_bytes;
         r = fetch_one(p, m, folder, &s, err);
         s.before += s.mine;
-        for (unsigned k = 0; r < 0 && k < i; k++) {
+        bool made = !r;
+        if (!r)
+            r = gh_package_unchanged(p, a, err);
+        for (unsigned k = 0; r < 0 && k < i + made; k++) {
             char path[PATH_MAX];
             if (a->media[k].target[0] && snprintf(path, sizeof path, "%s/%s", folder, a->media[k].target) < (int)sizeof path)
                 unlink(path);

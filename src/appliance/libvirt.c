@@ -63,12 +63,13 @@ static int take_disk(struct gh_package *p, struct gh_appliance *a, xmlNodePtr n,
         return gh_error_set(err, -ENOTSUP, "ApplianceUnsupported", "“%s” hands a whole SCSI device to the guest, which cannot be imported.", p->path);
     if (!file[0] && !strcmp(kind, "disk"))
         return 0;
-    if (gh_xml_child(n, "transient"))
-        gh_appliance_note(a, GH_CHANGED, _("A disk that forgot its changes becomes a normal one."));
     if (gh_xml_child(n, "encryption") || gh_xml_child(source, "encryption"))
         return gh_error_set(err, -ENOTSUP, "ApplianceEncrypted", "A disk of “%s” is encrypted; decrypt it first.", p->path);
     const char *theirs = !strcmp(bus, "scsi") && has_virtio_scsi(n->parent) ? "virtio-scsi" : bus;
-    return gh_appliance_add_medium(a, kind, strcmp(kind, "disk") ? "ide" : gh_appliance_bus(a, theirs), file, err) ? 0 : -E2BIG;
+    struct gh_appliance_medium *m = gh_appliance_add_medium(a, kind, strcmp(kind, "disk") ? "ide" : gh_appliance_bus(a, theirs), file, err);
+    if (m && !strcmp(kind, "disk") && (gh_xml_child(n, "transient") || gh_xml_child(n, "readonly")))
+        gh_appliance_set_mode(a, m, gh_xml_child(n, "readonly") ? "read-only" : "immutable");
+    return m ? 0 : -E2BIG;
 }
 
 static int take_interface(struct gh_appliance *a, xmlNodePtr n, struct gh_error *err)

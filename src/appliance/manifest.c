@@ -12,12 +12,13 @@
 #include <unistd.h>
 
 #include "appliance/digest.h"
+#include "appliance/i18n.h"
 #include "appliance/package.h"
 #include "base/cleanup.h"
 
 enum { MANIFEST_BYTES_MAX = 1 << 20, LINES_MAX = 256 };
 
-struct work { struct gh_package *p; bool (*progress)(void *, uint64_t, uint64_t); void *opaque; uint64_t done, total; };
+struct work { struct gh_package *p; struct gh_appliance *a; bool described; uint32_t covered; bool (*progress)(void *, uint64_t, uint64_t); void *opaque; uint64_t done, total; };
 
 static int invalid(struct gh_package *p, struct gh_error *err, const char *why)
 { return gh_error_set(err, -EINVAL, "ManifestInvalid", "The manifest of “%s” makes no sense: %s. Nothing was imported.", p->path, why); }
@@ -58,6 +59,43 @@ static bool tell(void *opaque, uint64_t more)
     return !w->progress || w->progress(w->opaque, w->done, w->total);
 }
 
+static const char *description_name(const struct gh_package *p)
+{
+    const char *slash = strrchr(p->path, '/');
+
+    return p->description ? p->description->name : slash ? slash + 1 : p->path;
+}
+
+/* Which of the appliance's files this line is about. */
+static bool cover(struct work *w, const char *name)
+{
+    bool known = !strcmp(name, description_name(w->p));
+
+    w->described |= known;
+    for (unsigned i = 0; w->a && i < w->a->media_count; i++) {
+        const char *source = w->a->media[i].source;
+        size_t n = source ? strlen(source) : 0;
+        if (!n || strncmp(name, source, n) || (name[n] && !(w->a->media[i].pieces && name[n] == '.')))
+            continue;
+        w->covered |= 1u << i;
+        known = true;
+    }
+    return known;
+}
+
+static void note_uncovered(struct work *w)
+{
+    static const char text[] = N_("The manifest says nothing of “%.200s”: whether it is complete and unchanged cannot be checked.");
+
+    if (!w->described)
+        gh_appliance_note(w->a, GH_WARNING, _(text), description_name(w->p));
+    for (unsigned i = 0; i < w->a->media_count; i++) {
+        const struct gh_appliance_medium *m = &w->a->media[i];
+        if (m->source && !m->missing && strcmp(m->format, "empty") && !(w->covered >> i & 1))
+            gh_appliance_note(w->a, GH_WARNING, _(text), m->source);
+    }
+}
+
 static int check_line(struct work *w, char *line, struct gh_error *err)
 {
     struct gh_package *p = w->p;
@@ -87,8 +125,12 @@ static int check_line(struct work *w, char *line, struct gh_error *err)
     if (strlen(hex) != (size_t)g_checksum_type_get_length(type) * 2 || hex[strspn(hex, "0123456789abcdefABCDEF")])
         return invalid(p, err, "a digest has the wrong length");
     int r = locate(p, open_ + 1, &fd, &at, &bytes, err);
-    if (r == -ENOENT) /* a missing disk is told elsewhere */
+    bool known = cover(w, open_ + 1);
+    if (r == -ENOENT) {
+        if (w->a && !known) /* a missing disk is told elsewhere */
+            gh_appliance_note(w->a, GH_WARNING, _("The manifest names “%.200s”, which is not in the package."), open_ + 1);
         return 0;
+    }
     if (!r)
         r = gh_digest(type, fd, at, bytes, tell, w, found);
     if (r == -ECANCELED)
@@ -137,10 +179,37 @@ static int load(struct gh_package *p, char **ret, struct gh_error *err)
     return 0;
 }
 
-int gh_manifest_check(struct gh_package *p, bool *ret_found, bool (*progress)(void *, uint64_t, uint64_t), void *opaque,
+bool gh_manifest_find(struct gh_package *p, struct gh_appliance *a, uint64_t *ret_bytes)
+{
+    struct gh_error ignored = { 0 };
+    gh_autofree char *text = NULL;
+    char path[PATH_MAX];
+    struct stat st;
+    bool signature = false;
+
+    *ret_bytes = p->bytes;
+    for (unsigned i = 0; i < p->tar.count; i++) {
+        size_t n = strlen(p->tar.member[i].name);
+        signature |= n > 5 && !strcasecmp(p->tar.member[i].name + n - 5, ".cert");
+    }
+    if (p->kind == GH_PACKAGE_OVF) {
+        if (snprintf(path, sizeof path, "%s/%s.cert", p->folder, p->stem) < (int)sizeof path)
+            signature = !stat(path, &st);
+        for (unsigned i = 0; i < a->media_count; i++)
+            if (a->media[i].path && !stat(a->media[i].path, &st))
+                *ret_bytes += (uint64_t)st.st_size;
+            else
+                *ret_bytes += a->media[i].bytes;
+    }
+    if (signature)
+        gh_appliance_note(a, GH_DROPPED, _("The signature is not checked"));
+    return load(p, &text, &ignored) == 0 && text;
+}
+
+int gh_manifest_check(struct gh_package *p, struct gh_appliance *a, bool *ret_found, bool (*progress)(void *, uint64_t, uint64_t), void *opaque,
                       struct gh_error *err)
 {
-    struct work w = { .p = p, .progress = progress, .opaque = opaque };
+    struct work w = { .p = p, .a = a, .progress = progress, .opaque = opaque };
     gh_autofree char *text = NULL;
     unsigned lines = 0;
     int r = load(p, &text, err);
@@ -159,5 +228,7 @@ int gh_manifest_check(struct gh_package *p, bool *ret_found, bool (*progress)(vo
             return invalid(p, err, "it has too many lines");
         r = check_line(&w, line, err);
     }
+    if (!r && a)
+        note_uncovered(&w);
     return r;
 }

@@ -27,6 +27,7 @@ static const struct gh_schema_field medium_fields[] = {
     GH_S_TEXT(struct gh_appliance_medium, path, "path", false, PATH_BYTES_MAX, "where it is on this host"),
     GH_S_STRING(struct gh_appliance_medium, format, "format", false, "as found"),
     GH_S_STRING(struct gh_appliance_medium, target, "target", false, "file in the machine's folder"),
+    GH_S_STRING(struct gh_appliance_medium, mode, "mode", false, "how it is used, as machine.xml has it"),
     GH_S_U64(struct gh_appliance_medium, at, "at", false, 0, INT64_MAX, "byte in the package"),
     GH_S_U64(struct gh_appliance_medium, bytes, "bytes", false, 0, INT64_MAX, "size in the package"),
     GH_S_U64(struct gh_appliance_medium, virtual_bytes, "virtual_bytes", false, 0, INT64_MAX, "what the guest sees"),
@@ -247,6 +248,12 @@ struct gh_appliance_medium *gh_appliance_add_medium(struct gh_appliance *a, cons
     return m;
 }
 
+void gh_appliance_set_mode(struct gh_appliance *a, struct gh_appliance_medium *m, const char *mode)
+{
+    snprintf(m->mode, sizeof m->mode, "%s", mode);
+    gh_appliance_note(a, GH_KEPT, _("How the disk “%.80s” is used: %s"), m->source ? m->source : "", mode);
+}
+
 static bool mac_is_good(const char *mac)
 {
     unsigned b[6];
@@ -410,7 +417,7 @@ static void limits(struct gh_appliance *a)
     }
 }
 
-/* Four IDE places and two floppies are all there is. */
+/* Four IDE places and two floppies are all there is; AHCI has room for more CD drives. */
 static void places(struct gh_appliance *a)
 {
     unsigned ide = 0, floppies = 0;
@@ -422,7 +429,9 @@ static void places(struct gh_appliance *a)
     }
     for (unsigned i = 0; i < a->media_count; i++) {
         struct gh_appliance_medium *m = &a->media[i];
-        bool drop = (!strcmp(m->bus, "fdc") && ++floppies > 2) || (!strcmp(m->kind, "cdrom") && ide >= 4);
+        bool drop = !strcmp(m->bus, "fdc") && ++floppies > 2;
+        if (!strcmp(m->kind, "cdrom") && ide >= 4)
+            snprintf(m->bus, sizeof m->bus, "ahci");
         if (!drop && !strcmp(m->bus, "ide") && ++ide > 4) {
             gh_appliance_note(a, GH_CHANGED, _("IDE has room for four drives; “%.80s” goes to virtio."), m->source ? m->source : "");
             snprintf(m->bus, sizeof m->bus, "virtio");
@@ -437,6 +446,27 @@ static void places(struct gh_appliance *a)
     }
 }
 
+/* The names of internal networks are simple here; machines of one network keep meeting in it, as all are changed alike. */
+static void network_names(struct gh_appliance *a)
+{
+    for (unsigned i = 0; i < a->network_count; i++) {
+        struct gh_appliance_network *n = &a->networks[i];
+        char old[sizeof n->name];
+        if (strcmp(n->mode, "internal"))
+            continue;
+        snprintf(old, sizeof old, "%s", n->name[0] ? n->name : "intnet");
+        snprintf(n->name, sizeof n->name, "%s", old);
+        n->name[47] = 0;
+        for (char *p = n->name; *p; p++)
+            if (!isalnum((unsigned char)*p) && !strchr("._-", *p))
+                *p = '-';
+        if (n->name[0] == '.')
+            n->name[0] = 'n';
+        if (strcmp(old, n->name))
+            gh_appliance_note(a, GH_CHANGED, _("The internal network “%.60s” is called “%.40s” here."), old, n->name);
+    }
+}
+
 int gh_appliance_finish(struct gh_appliance *a, const char *fallback_name, struct gh_error *err)
 {
     unsigned disks = 0;
@@ -444,6 +474,7 @@ int gh_appliance_finish(struct gh_appliance *a, const char *fallback_name, struc
     safe_name(a, fallback_name);
     limits(a);
     places(a);
+    network_names(a);
     if (!a->os_id[0] && a->os[0])
         snprintf(a->os_id, sizeof a->os_id, "%s", gh_appliance_os_id(a->os));
     if (a->os[0] && a->os_id[0])

@@ -339,6 +339,7 @@ int gh_read_ovf(struct gh_package *p, struct gh_appliance *a, struct gh_error *e
             r = take_files(o, root, err);
         char maker[40];
         gh_xml_attr(root, "madeBy", maker, sizeof maker);
+        o->ours = !strncmp(maker, "Gasthaus ", 9);
         for (xmlNodePtr n = root->children; n && !r; n = n->next) {
             if (is_section(n, "DiskSection"))
                 r = take_disks(o, n, err);
@@ -352,7 +353,7 @@ int gh_read_ovf(struct gh_package *p, struct gh_appliance *a, struct gh_error *e
             r = choose_system(o, root, &system, err);
         if (!r)
             r = take_system(o, system, err);
-        if (!strncmp(maker, "Gasthaus", 8))
+        if (o->ours)
             snprintf(a->dialect, sizeof a->dialect, "Gasthaus");
     }
     free(o);

@@ -15,6 +15,7 @@ struct gh_ovf {
     struct gh_ovf_disk disk[GH_OVF_FILES_MAX]; unsigned disks;
     char option[128];                     /* the deployment option that is taken; empty: there are none */
     bool hardware;
+    bool ours;                            /* written by this program: says more than OVF can */
 };
 /* vbox.c: what a VirtualBox machine has and ours will not. */
 void gh_vbox_note_lost(struct gh_appliance *a, xmlNodePtr hardware);

@@ -19,6 +19,7 @@ struct item {
     char sub[64], id[32], parent[32], address[64], host[512], unit[64], quantity[32], name[128], connection[64];
     unsigned on_parent;
     unsigned cores, sockets;
+    char own_bus[16], own_adapter[16], own_network[64], own_cable[8], own_mode[16]; /* of our own export */
     bool option;                           /* only there with the deployment option that is taken */
 };
 
@@ -52,6 +53,28 @@ static void read_item(xmlNodePtr n, struct item *i)
     i->sockets = (unsigned)strtoul(text, NULL, 10);
     gh_xml_child_text(n, "cpu_per_socket", text, sizeof text);
     i->cores = (unsigned)strtoul(text, NULL, 10);
+}
+
+/* What our own export says beside OVF's words; only words that are known count. */
+static void read_own(xmlNodePtr n, struct item *i)
+{
+    static const char *const buses[] = { "virtio", "nvme", "ahci", "ide" };
+    char text[16];
+
+    gh_xml_attr(n, "bus", text, sizeof text);
+    for (size_t k = 0; k < sizeof buses / sizeof *buses; k++)
+        if (!strcmp(text, buses[k]))
+            snprintf(i->own_bus, sizeof i->own_bus, "%s", buses[k]);
+    static const char *const modes[] = { "immutable", "write-through", "read-only" };
+    gh_xml_attr(n, "mode", text, sizeof text);
+    for (size_t k = 0; k < sizeof modes / sizeof *modes; k++)
+        if (!strcmp(text, modes[k]))
+            snprintf(i->own_mode, sizeof i->own_mode, "%s", modes[k]);
+    gh_xml_attr(n, "adapter", text, sizeof text);
+    if (!strcmp(text, "virtio-net") || !strcmp(text, "e1000"))
+        snprintf(i->own_adapter, sizeof i->own_adapter, "%s", text);
+    gh_xml_attr(n, "network", i->own_network, sizeof i->own_network);
+    gh_xml_attr(n, "cable", i->own_cable, sizeof i->own_cable);
 }
 
 static const struct item *controller(const struct item *list, unsigned count, const char *id)
@@ -133,12 +156,14 @@ static int add_drive(struct gh_ovf *o, const struct item *i, const char *kind, c
     if (r < 0)
         return r;
     if (!bus)
-        bus = bus_of(o, c, i, disk);
+        bus = i->own_bus[0] ? i->own_bus : bus_of(o, c, i, disk);
     if (disk && disk->child)
         return gh_error_set(err, -ENOTSUP, "ApplianceUnsupported", "“%s” has a disk that builds on another one; export it without snapshots.", o->p->path);
     struct gh_appliance_medium *m = gh_appliance_add_medium(o->a, kind, bus, file ? file->href : NULL, err);
     if (!m)
         return -E2BIG;
+    if (i->own_mode[0] && !strcmp(kind, "disk"))
+        gh_appliance_set_mode(o->a, m, i->own_mode);
     if (disk && !file && !strcmp(kind, "disk")) { /* an empty disk that only has a size */
         m->virtual_bytes = disk->bytes;
         snprintf(m->format, sizeof m->format, "empty");
@@ -169,8 +194,15 @@ static int add_network(struct gh_ovf *o, const struct item *i, struct gh_error *
 
     if (!strcmp(o->a->dialect, "oVirt")) /* numbers: 3 is virtio */
         adapter = !strcmp(i->sub, "3") ? "virtio" : !strcmp(i->sub, "2") ? "e1000" : "rtl8139";
-    return gh_appliance_add_network(o->a, gh_appliance_adapter(o->a, adapter), gh_appliance_network_mode(o->a, i->connection), i->address, err)
-           ? 0 : err->code;
+    const char *mode = o->ours && !strcmp(i->connection, "Null") ? "none" : gh_appliance_network_mode(o->a, i->connection);
+    struct gh_appliance_network *n = gh_appliance_add_network(o->a, i->own_adapter[0] ? i->own_adapter : gh_appliance_adapter(o->a, adapter), mode, i->address, err);
+    if (!n)
+        return err->code;
+    if (!strcmp(mode, "internal"))
+        snprintf(n->name, sizeof n->name, "%s", i->own_network[0] ? i->own_network : "intnet");
+    if (!strcmp(i->own_cable, "out"))
+        n->connected = false;
+    return 0;
 }
 
 static int take_item(struct gh_ovf *o, const struct item *list, unsigned count, const struct item *i, struct gh_error *err)
@@ -256,6 +288,8 @@ static int add_item(struct gh_ovf *o, xmlNodePtr n, struct item *list, unsigned 
     if (!strcmp(bound, "min") || !strcmp(bound, "max") || (options[0] && !names_option(options, o->option)))
         return 0;
     read_item(n, &i);
+    if (o->ours)
+        read_own(n, &i);
     i.option = options[0] != 0;
     for (unsigned k = 0; k < *count; k++)
         if (i.id[0] && !strcmp(list[k].id, i.id) && list[k].option != i.option) {
@@ -285,6 +319,14 @@ int gh_ovf_hardware(struct gh_ovf *o, xmlNodePtr section, struct gh_error *err)
         snprintf(o->a->dialect, sizeof o->a->dialect, "oVirt");
     else if (!strncasecmp(family, "hvm-", 4) || !strncasecmp(family, "xen-", 4))
         snprintf(o->a->dialect, sizeof o->a->dialect, "XenServer");
+    if (o->ours) {
+        gh_xml_attr(section, "boot", family, sizeof family);
+        if (family[0] && strlen(family) <= 4 && !family[strspn(family, "acdn")])
+            snprintf(o->a->boot_order, sizeof o->a->boot_order, "%s", family);
+        gh_xml_attr(section, "clock", family, sizeof family);
+        if (!strcmp(family, "local"))
+            strcpy(o->a->clock_base, "local");
+    }
     for (xmlNodePtr n = section->children; n && !r; n = n->next) {
         if (!gh_xml_is(n, "Item") && !gh_xml_is(n, "StorageItem") && !gh_xml_is(n, "EthernetPortItem"))
             continue;

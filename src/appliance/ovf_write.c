@@ -35,7 +35,7 @@ static void element(struct pen *p, const char *prefix, const char *name, const c
 }
 
 /* One device; fields in alphabetical order, as the schema wants them. NULL or "": left out. */
-struct device { const char *tag, *prefix, *on_parent, *units, *caption, *host, *sub, *quantity, *connection, *mac; unsigned parent, type; bool automatic; };
+struct device { const char *tag, *prefix, *own, *on_parent, *units, *caption, *host, *sub, *quantity, *connection, *mac; unsigned parent, type; bool automatic; };
 
 static unsigned device(struct pen *p, struct device d)
 {
@@ -43,7 +43,7 @@ static unsigned device(struct pen *p, struct device d)
     const char *tag = p->version == 2 && d.tag ? d.tag : "Item", *prefix = p->version == 2 && d.prefix ? d.prefix : "rasd";
     unsigned id = ++p->id;
 
-    fprintf(p->f, "      <%s>\n", tag);
+    fprintf(p->f, "      <%s%s>\n", tag, d.own ? d.own : ""); /* own: what OVF has no word for, for a reader of ours */
     element(p, prefix, "Address", d.mac ? d.mac : "");
     element(p, prefix, "AddressOnParent", d.on_parent ? d.on_parent : "");
     element(p, prefix, "AllocationUnits", d.units ? d.units : "");
@@ -85,8 +85,8 @@ static void drives(struct pen *p, const struct gh_appliance *a)
 
     for (unsigned i = 0; i < a->media_count; i++) {
         const struct gh_appliance_medium *m = &a->media[i];
-        bool disk = !strcmp(m->kind, "disk"), floppy = !strcmp(m->kind, "floppy"), on_ide = !disk || !strcmp(m->bus, "ide");
-        char place[8], name[32], host[40] = "";
+        bool disk = !strcmp(m->kind, "disk"), floppy = !strcmp(m->kind, "floppy"), on_ide = !disk || (!strcmp(m->bus, "ide") && ides < 4);
+        char place[8], name[32], host[40] = "", own[80] = "";
         unsigned parent;
         if (floppy || (disk && !m->path))
             continue;
@@ -103,23 +103,68 @@ static void drives(struct pen *p, const struct gh_appliance *a)
             snprintf(place, sizeof place, "%u", ides++ % 2);
         } else {
             if (!ahci)
-                ahci = device(p, (struct device){ .caption = "SATA controller", .mac = "0", .sub = "AHCI", .type = 20 });
+                ahci = device(p, (struct device){ .caption = "SATA controller", .mac = "0", .sub = "vmware.sata.ahci", .type = 20 });
             parent = ahci;
             snprintf(place, sizeof place, "%u", ports++);
         }
         snprintf(name, sizeof name, disk ? "Disk %u" : "CD drive %u", i + 1);
         if (disk)
             snprintf(host, sizeof host, "ovf:/disk/vmdisk%u", ++disks);
-        device(p, (struct device){ .tag = "StorageItem", .prefix = "sasd", .caption = name, .on_parent = place, .host = host, .parent = parent,
+        int used = disk && !on_ide && strcmp(m->bus, "ahci") ? snprintf(own, sizeof own, " gasthaus:bus=\"%.15s\"", m->bus) : 0;
+        if (disk && m->mode[0])
+            snprintf(own + used, sizeof own - (size_t)used, " gasthaus:mode=\"%.15s\"", m->mode);
+        device(p, (struct device){ .tag = "StorageItem", .prefix = "sasd", .own = own, .caption = name, .on_parent = place, .host = host, .parent = parent,
                                    .type = disk ? 17 : 15, .automatic = !disk });
     }
+}
+
+/* Names that VirtualBox knows; for VMware they are networks to choose for. */
+static const char *connection(const struct gh_appliance_network *n)
+{ return !strcmp(n->mode, "internal") ? "Internal" : !strcmp(n->mode, "none") ? "Null" : "NAT"; }
+
+static void networks(FILE *f, const struct gh_appliance *a)
+{
+    static const struct { const char *name, *text; } known[] = {
+        { "NAT", "Network behind the host's address" }, { "Internal", "Network of the machines alone" }, { "Null", "Not connected" },
+    };
+
+    fputs("  <NetworkSection>\n    <Info>Networks</Info>\n", f);
+    for (size_t k = 0; k < sizeof known / sizeof *known; k++) {
+        bool used = !k;
+        for (unsigned i = 0; i < a->network_count; i++)
+            used |= !strcmp(connection(&a->networks[i]), known[k].name);
+        if (used)
+            fprintf(f, "    <Network ovf:name=\"%s\"><Description>%s</Description></Network>\n", known[k].name, known[k].text);
+    }
+    fputs("  </NetworkSection>\n", f);
+}
+
+static char *own_network(const struct gh_appliance_network *n)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *f = open_memstream(&text, &size);
+
+    if (!f)
+        return NULL;
+    if (strcmp(n->adapter, "e1000"))
+        fprintf(f, " gasthaus:adapter=\"%s\"", n->adapter);
+    if (n->name[0]) {
+        fputs(" gasthaus:network=\"", f);
+        escaped(f, n->name);
+        fputc('"', f);
+    }
+    if (!n->connected)
+        fputs(" gasthaus:cable=\"out\"", f);
+    fclose(f);
+    return text;
 }
 
 static void hardware(struct pen *p, const struct gh_appliance *a)
 {
     char number[24], caption[64];
 
-    fprintf(p->f, "    <VirtualHardwareSection>\n      <Info>Virtual hardware</Info>\n      <System>\n");
+    fprintf(p->f, "    <VirtualHardwareSection gasthaus:boot=\"%s\" gasthaus:clock=\"%s\">\n      <Info>Virtual hardware</Info>\n      <System>\n", a->boot_order, a->clock_base);
     element(p, "vssd", "ElementName", "Virtual Hardware Family");
     element(p, "vssd", "InstanceID", "0");
     element(p, "vssd", "VirtualSystemIdentifier", a->name);
@@ -135,8 +180,11 @@ static void hardware(struct pen *p, const struct gh_appliance *a)
     for (unsigned i = 0; i < a->network_count; i++) {
         snprintf(number, sizeof number, "%u", i + 7);
         snprintf(caption, sizeof caption, "Ethernet %u", i + 1);
-        device(p, (struct device){ .tag = "EthernetPortItem", .prefix = "epasd", .caption = caption, .on_parent = number, .connection = "NAT",
+        char *own = own_network(&a->networks[i]);
+        device(p, (struct device){ .tag = "EthernetPortItem", .prefix = "epasd", .own = own, .caption = caption, .on_parent = number,
+                                   .connection = connection(&a->networks[i]),
                                    .sub = "E1000", .type = 10, .automatic = true, .mac = a->networks[i].mac });
+        free(own);
     }
     if (!strcmp(a->firmware, "uefi"))
         fprintf(p->f, "      <vmw:Config ovf:required=\"false\" vmw:key=\"firmware\" vmw:value=\"efi\"/>\n");
@@ -167,8 +215,11 @@ char *gh_ovf_write(const struct gh_appliance *a, unsigned version, const struct 
     for (unsigned i = 0; i < count; i++)
         fprintf(p.f, "    <Disk ovf:diskId=\"vmdisk%u\" ovf:fileRef=\"file%u\" ovf:capacity=\"%llu\" ovf:capacityAllocationUnits=\"byte\" ovf:format=\"" STREAM "\"/>\n",
                 i + 1, i + 1, (unsigned long long)disks[i].virtual_bytes);
-    fprintf(p.f, "  </DiskSection>\n  <NetworkSection>\n    <Info>Networks</Info>\n    <Network ovf:name=\"NAT\"><Description>Network behind the host's address</Description></Network>\n"
-            "  </NetworkSection>\n  <VirtualSystem ovf:id=\"vm\">\n    <Info>A virtual machine</Info>\n    <Name>");
+    fprintf(p.f, "  </DiskSection>\n");
+    networks(p.f, a);
+    fprintf(p.f, "  <VirtualSystem ovf:id=\"");
+    escaped(p.f, a->name); /* VirtualBox takes its name from here */
+    fprintf(p.f, "\">\n    <Info>A virtual machine</Info>\n    <Name>");
     escaped(p.f, a->name);
     fprintf(p.f, "</Name>\n    <OperatingSystemSection ovf:id=\"%u\">\n      <Info>The operating system</Info>\n", os_number(a->os));
     if (a->os[0]) {

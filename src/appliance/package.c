@@ -213,6 +213,7 @@ int gh_package_open(struct gh_package *p, const char *path, const char *allow, s
     if (!S_ISREG(st.st_mode))
         return gh_error_set(err, -EINVAL, "ImportFormatUnknown", "“%s” is not a plain file.", path);
     p->bytes = (uint64_t)st.st_size;
+    p->seen_ns = st.st_mtim.tv_sec * 1000000000ll + st.st_mtim.tv_nsec;
     return recognise(p, err);
 }
 

@@ -22,6 +22,7 @@ struct gh_package {
     char     format[12];                         /* GH_PACKAGE_DISK */
     int      fd;
     uint64_t bytes;
+    int64_t  seen_ns;                            /* when it was changed last, as it was opened */
     struct gh_tar tar;                           /* OVA */
     const struct gh_tar_member *description;     /* OVA */
     char    *text;                               /* the description, NUL-terminated; NULL: a disk */
@@ -51,7 +52,9 @@ int  gh_read_bare_disk(struct gh_package *p, struct gh_appliance *a, struct gh_e
 /* By p->kind. */
 int  gh_read_description(struct gh_package *p, struct gh_appliance *a, struct gh_error *err);
 
-/* manifest.c: the checksums beside an OVF or in an OVA. 0: right, or there are none (*ret_found false).
- * Errors: ManifestMismatch, ManifestInvalid. progress may be NULL; false from it cancels. */
-int  gh_manifest_check(struct gh_package *p, bool *ret_found, bool (*progress)(void *, uint64_t, uint64_t), void *opaque,
+/* manifest.c: the checksums beside an OVF or in an OVA. 0: right, or there are none (*ret_found false). What they do not cover, and what
+ * they name in vain, is noted in a (may be NULL). Errors: ManifestMismatch, ManifestInvalid. progress may be NULL; false from it cancels. */
+int  gh_manifest_check(struct gh_package *p, struct gh_appliance *a, bool *ret_found, bool (*progress)(void *, uint64_t, uint64_t), void *opaque,
                        struct gh_error *err);
+/* Is there one, and how many bytes would be read to check it? A signature beside it is noted in a. */
+bool gh_manifest_find(struct gh_package *p, struct gh_appliance *a, uint64_t *ret_bytes);

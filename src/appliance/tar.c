@@ -60,7 +60,9 @@ static int check_member(const struct gh_tar *tar, const char *label, const char 
 {
     const char *why = NULL;
 
-    if (type != '0' && type != 0)
+    if (type == 'S')
+        why = GH_WORD("is a sparse file, which only tar unpacks: pack it without --sparse");
+    else if (type != '0' && type != 0)
         why = GH_WORD("is not a plain file");
     else if (!name[0] || strchr(name, '/') || strchr(name, '\\') || !strcmp(name, ".") || !strcmp(name, ".."))
         why = GH_WORD("does not stay in its folder");

@@ -16,7 +16,7 @@
 #include "appliance/xml.h"
 
 enum { IMAGES_MAX = 512 };
-struct image { char uuid[40], location[1024], format[16]; bool encrypted; };
+struct image { char uuid[40], location[1024], format[16], type[16]; bool encrypted; };
 struct reader { struct gh_package *p; struct gh_appliance *a; struct image *image; unsigned images; };
 
 static void plain_uuid(char out[40], const char *text)
@@ -40,6 +40,7 @@ static int take_images(struct reader *v, xmlNodePtr list, const char *name, stru
         plain_uuid(i->uuid, uuid);
         gh_xml_attr(n, "location", i->location, sizeof i->location);
         gh_xml_attr(n, "format", i->format, sizeof i->format);
+        gh_xml_attr(n, "type", i->type, sizeof i->type);
         for (xmlNodePtr q = gh_xml_child(n, "Property"); q; q = gh_xml_next(q, "Property")) {
             char key[64];
             gh_xml_attr(q, "name", key, sizeof key);
@@ -80,6 +81,10 @@ static int add_drive(struct reader *v, xmlNodePtr device, const char *kind, cons
         gh_appliance_note(v->a, GH_WARNING, _("Which medium was in the drive is not stated; the drive is empty."));
     struct gh_appliance_medium *m = gh_appliance_add_medium(v->a, kind, strcmp(kind, "floppy") ? bus : "fdc",
                                                             i ? i->location : uuid[0] && disk ? uuid : src[0] ? src : NULL, err);
+    static const struct { const char *theirs, *ours; } modes[] = { { "Immutable", "immutable" }, { "Writethrough", "write-through" }, { "Readonly", "read-only" } };
+    for (size_t k = 0; m && i && disk && k < sizeof modes / sizeof *modes; k++)
+        if (!strcasecmp(i->type, modes[k].theirs))
+            gh_appliance_set_mode(v->a, m, modes[k].ours);
     if (m && uuid[0] && !i && disk)
         snprintf(m->uuid, sizeof m->uuid, "%s", uuid);
     return m ? 0 : -E2BIG;

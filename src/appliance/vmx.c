@@ -111,9 +111,12 @@ static int take_drive(struct gh_package *p, struct gh_appliance *a, struct gh_ke
         return gh_error_set(err, -ENOTSUP, "ApplianceUnsupported", "“%s” uses a whole disk of the other computer, which cannot be imported.", p->path);
     if (!cd && !file[0])
         return 0;
-    if (!cd && strcasestr(mode, "nonpersistent"))
-        gh_appliance_note(a, GH_CHANGED, _("A disk that forgot its changes becomes a normal one."));
-    return gh_appliance_add_medium(a, cd ? "cdrom" : "disk", cd ? "ide" : gh_appliance_bus(a, theirs), file, err) ? 0 : -E2BIG;
+    struct gh_appliance_medium *m = gh_appliance_add_medium(a, cd ? "cdrom" : "disk", cd ? "ide" : gh_appliance_bus(a, theirs), file, err);
+    if (m && !cd && strcasestr(mode, "nonpersistent"))
+        gh_appliance_set_mode(a, m, "immutable");
+    else if (m && !cd && !strcasecmp(mode, "independent-persistent"))
+        gh_appliance_set_mode(a, m, "write-through");
+    return m ? 0 : -E2BIG;
 }
 
 static int take_storage(struct gh_package *p, struct gh_appliance *a, struct gh_keys *k, struct vmsd *v, struct gh_error *err)

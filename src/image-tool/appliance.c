@@ -114,9 +114,14 @@ int tool_inspect(struct tool *t)
     int r = tool_sandbox((const char *[]){ folder, t->allow, NULL }, NULL, &err);
     if (!r)
         r = read_all(t, &p, &a, &err);
-    if (!r && (p.kind == GH_PACKAGE_OVF || p.kind == GH_PACKAGE_OVA) && p.bytes <= VERIFY_AT_ONCE_BYTES) {
-        r = gh_manifest_check(&p, &found, NULL, NULL, &err);
-        if (!r)
+    if (!r && (p.kind == GH_PACKAGE_OVF || p.kind == GH_PACKAGE_OVA)) {
+        uint64_t bytes;
+        bool there = gh_manifest_find(&p, a, &bytes), now = bytes <= VERIFY_AT_ONCE_BYTES;
+        if (now || !there)
+            r = gh_manifest_check(&p, a, &found, NULL, NULL, &err);
+        if (!r && there && !now)
+            gh_appliance_note(a, GH_KEPT, _("The manifest, whose checksums are compared when the machine is imported."));
+        else if (!r)
             note_manifest(a, &p, found);
     }
     return answer(t, r, &p, a, &err);
@@ -151,7 +156,10 @@ int tool_import(struct tool *t)
         r = read_all(t, &p, &a, &err);
     if (!r) {
         struct stage s = { t, 0, 200 };
-        r = gh_manifest_check(&p, &found, staged, &s, &err);
+        uint64_t bytes;
+        if (p.kind == GH_PACKAGE_OVF || p.kind == GH_PACKAGE_OVA)
+            gh_manifest_find(&p, a, &bytes);
+        r = gh_manifest_check(&p, a, &found, staged, &s, &err);
     }
     if (!r) {
         struct stage s = { t, found ? 200 : 0, 1000 };

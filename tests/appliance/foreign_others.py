@@ -152,7 +152,7 @@ def virtualbox(add):
     add("encrypted whole", "t.vbox", '<?xml version="1.0"?>\n<VirtualBox xmlns="http://www.virtualbox.org/" version="1.19-linux"><MachineEncrypted uuid="{x}" keyId="k" keyStore="U0NORQ==">AAAA</MachineEncrypted></VirtualBox>',
         {}, {}, error="ApplianceEncrypted")
     add("immutable and write-through disks", "t.vbox", vbox({}, controller("AHCI", attached(1) + attached(2, 1)), registry='<HardDisk uuid="{11111111-0000-4000-8000-000000000001}" location="a.vdi" format="VDI" type="Writethrough"/>'
-        '<HardDisk uuid="{11111111-0000-4000-8000-000000000002}" location="b.vdi" format="VDI" type="Shareable"/>'), {"a.vdi": "vdi", "b.vdi": "vdi"}, dict(media=DISK * 2))
+        '<HardDisk uuid="{11111111-0000-4000-8000-000000000002}" location="b.vdi" format="VDI" type="Shareable"/>'), {"a.vdi": "vdi", "b.vdi": "vdi"}, dict(media=DISK * 2, kept=["“a.vdi” is used: write-through"], not_=["b.vdi” is used"]))
     add("a disk that is missing", "t.vbox", vbox({1: ("a.vdi", "VDI"), 2: ("gone.vdi", "VDI")}, controller("AHCI", attached(1) + attached(2, 1))), {"a.vdi": "vdi"},
         dict(media=[("disk", "ahci", "there"), ("disk", "ahci", "missing")], blocker="disk is missing", warning=["gone.vdi"]))
     add("teleporter, saved state, umlauts", "Gerät.vbox", vbox({1: ("Gerät.vdi", "VDI")}, controller("AHCI", attached(1)), name="Gerät &amp; Söhne", machine='stateFile="Snapshots/x.sav"',
@@ -214,6 +214,8 @@ def vmware(add):
     add("ESXi, static address, four adapters", "vm.vmx", vmx(on("scsi", "vm.vmdk", "lsisas1068") + ['ethernet0.present = "TRUE"', 'ethernet0.addressType = "static"', 'ethernet0.address = "00:50:56:00:00:07"', 'ethernet0.networkName = "A"',
         'ethernet0.virtualDev = "e1000"'] + eth(1, "hostonly") + eth(2, "pvn", pvnID="52 bb") + eth(3, "nat", mac="zz:zz")), sparse, dict(media=DISK, changed=["lsisas1068", "hostonly", "“A”"],
         nets=[("e1000", "nat", "00:50:56:00:00:07", True), ("e1000", "nat", "00:0c:29:10:20:30", True), ("e1000", "nat", "00:0c:29:10:20:30", True), ("e1000", "nat", "", True)]))
+    add("independent disks", "vm.vmx", vmx(on("scsi", "a.vmdk", "lsilogic", mode="independent-nonpersistent") + on("scsi", "b.vmdk", "lsilogic", unit=1, mode="independent-persistent")),
+        {"a.vmdk": "vmdk", "b.vmdk": "vmdk"}, dict(media=DISK * 2, kept=["“a.vmdk” is used: immutable", "“b.vmdk” is used: write-through"]))
     add("a snapshot's child disk", "vm.vmx", vmx(on("scsi", "vm-000001.vmdk", "lsilogic") + eth()), {"vm.vmsd": b'.encoding = "UTF-8"\nsnapshot.lastUID = "1"\nsnapshot.current = "1"\nsnapshot0.uid = "1"\n'
         b'snapshot0.filename = "vm-Snapshot1.vmsn"\nsnapshot0.displayName = "before"\nsnapshot0.disk0.fileName = "vm.vmdk"\nsnapshot0.disk0.node = "scsi0:0"\nsnapshot0.numDisks = "1"\nsnapshot.numSnapshots = "1"\n'},
         dict(media=DISK, dropped=["before"]), prepare=child_disk)
@@ -290,6 +292,9 @@ def libvirt(add):
         + "<controller type='scsi' index='0' model='virtio-scsi'/>" + viface("user", "", "e1000e") + viface("direct", "dev='eth0' mode='bridge'", "rtl8139", "52:54:00:00:00:02") + viface("network", "network='isolated'", "", "52:54:00:00:00:03", "<link state='down'/>")),
         {"a.qcow2": "qcow2", "b.img": "raw", "c.qcow2": "qcow2", "d.vmdk": "vmdk", "e.qcow2": "qcow2"}, dict(media=[("disk", "ide", "there"), ("disk", "ahci", "there"), ("disk", "virtio", "there"), ("disk", "ahci", "there"), ("disk", "virtio", "there")],
         changed=["e1000e", "direct", "rtl8139", "isolated", "usb"], nets=[("e1000", "nat", "52:54:00:6b:3c:58", True), ("e1000", "nat", "52:54:00:00:00:02", True), ("e1000", "nat", "52:54:00:00:00:03", False)]))
+    add("transient and read-only disks, six CD drives", "vm.xml", domain(vdisk("a.qcow2", inside="<transient/>") + vdisk("b.qcow2", dev="vdb", inside="<readonly/>")
+        + "".join(vdisk("", "sata", f"sd{c}", "raw", "<readonly/>", "cdrom") for c in "abcdef")), {"a.qcow2": "qcow2", "b.qcow2": "qcow2"},
+        dict(kept=["“a.qcow2” is used: immutable", "“b.qcow2” is used: read-only"], media=VDISK * 2 + [("cdrom", "ide", "empty")] * 4 + [("cdrom", "ahci", "empty")] * 2))
     add("a backing chain, a disk by its path at home", "vm.xml", domain(vdisk("/var/lib/libvirt/images/disk.qcow2", inside="<backingStore type='file'><format type='qcow2'/><source file='/var/lib/libvirt/images/mid.qcow2'/></backingStore>") + viface()),
         {}, dict(media=VDISK, changed=["lies outside"]), prepare=chain)
     add("QEMU's own arguments, host devices, threads", "vm.xml", domain(vdisk() + viface() + "<hostdev mode='subsystem' type='pci' managed='yes'><source><address domain='0x0000' bus='0x01' slot='0x00' function='0x0'/></source></hostdev>"
@@ -363,7 +368,7 @@ def quickemu(add):
     add("Ubuntu with its disk", "u.conf", '#!/usr/bin/quickemu --vm\nguest_os="linux"\ndisk_img="u/disk.qcow2"\ncpu_cores="4"\nram="8G"\nboot="legacy"\nport_forwards=("8123:8123" "8888:80")\n', {"u/disk.qcow2": "qcow2"},
         dict(cpus=4, memory_bytes=8 << 30, firmware="bios", media=VDISK, nets=qn, dropped=["port_forwards"]))
     add("Windows 11", "windows-11.conf", '#!/usr/bin/quickemu --vm\nguest_os="windows"\ndisk_img="windows-11/disk.qcow2"\niso="windows-11/windows-11.iso"\nfixed_iso="windows-11/virtio-win.iso"\ntpm="on"\nsecureboot="off"\nram="4G"\n',
-        {"windows-11/disk.qcow2": "qcow2", "windows-11/virtio-win.iso": ISO}, dict(os_id="http://microsoft.com/win/11", clock_base="local", firmware="uefi", dropped=["tpm"], media=VDISK + [("cdrom", "ide", "missing"), ("cdrom", "ide", "there")], not_=[]))
+        {"windows-11/disk.qcow2": "qcow2", "windows-11/virtio-win.iso": ISO}, dict(os_id="http://microsoft.com/win/11", clock_base="local", firmware="uefi", dropped=["tpm"], media=VDISK + [("cdrom", "ide", "missing"), ("cdrom", "ide", "there")]))
     add("macOS", "macos-monterey.conf", '#!/usr/bin/quickemu --vm\nguest_os="macos"\nimg="macos-monterey/RecoveryImage.img"\ndisk_img="macos-monterey/disk.qcow2"\nmacos_release="monterey"\n', {"macos-monterey/disk.qcow2": "qcow2"},
         dict(blocker="macOS", media=VDISK, dropped=["macos_release"]))
     add("without network", "k.conf", "guest_os=linux\ndisk_img=k/disk.qcow2   # the disk\nnetwork='none'\nfloppy=\"k/a.img\"\nram=512M\n", {"k/disk.qcow2": "qcow2", "k/a.img": bytes(1474560)},
@@ -378,7 +383,7 @@ def cases():
     out = []
     for part, label in ((virtualbox, ".vbox "), (vmware, ".vmx "), (libvirt, "libvirt "), (xen, "Xen "), (quickemu, "Quickemu ")):
         def add(what, name, text, files, want, label=label, **more):
-            want = {k: v for k, v in want.items() if k != "not_"}
+            want = {k.rstrip("_"): v for k, v in want.items()}
             out.append(dict(label=label + what, name=name, text=text, files=files, want=want, **more))
         part(add)
     return out

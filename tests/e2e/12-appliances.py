@@ -150,6 +150,32 @@ with Engine("appliances") as e:
     check(not any("package ovmf" in x["text"] for x in e.json("import", efi, "--report")["lines"]) or not os.path.exists("/usr/share/OVMF/OVMF_CODE_4M.fd"),
           "with the firmware there is nothing to say")
 
+    # Out and in again is the same machine, also in what OVF has no words for; but for the hardware addresses, which are taken here.
+    e.ctl("create", "Über Kreuz", "--memory", "96M", "--cpus", "3", "--disk", "8M", "--accel", "auto")
+    e.ctl("set", "Über Kreuz", "--boot", "dnc", "--clock", "local", "--description", "zwei\nZeilen <&>")
+    folder = e.json("show", "Über Kreuz")["folder"]
+    for name, fmt, bus in (("b.vdi", "vdi", "nvme"), ("c.vmdk", "vmdk", "virtio"), ("d.img", "raw", "ahci")):
+        e.ctl("media", "create", f"{folder}/{name}", "5M", "--to", fmt, "--machine", "Über Kreuz", "--bus", bus)
+    e.ctl("network", "Über Kreuz", "add", "--adapter", "virtio-net", "--mode", "internal", "--network", "lab-1")
+    e.ctl("network", "Über Kreuz", "add", "--mode", "none", "--cable", "out")
+    uuid = e.json("show", "Über Kreuz")["uuid"]
+    for out in ("Über Kreuz.ova", "Über Kreuz 2.ovf"):
+        before = e.json("show", uuid)
+        e.ctl("export", uuid, f"{e.folder}/{out}", *(["--ovf", "2"] if "2" in out else []))
+        report = e.json("import", f"{e.folder}/{out}", "--report")
+        check(sum("belongs to the machine “Über Kreuz” here" in x["text"] for x in report["lines"] if x["kind"] == "changed") == 3, f"{out}: its addresses are taken")
+        after = e.json("show", e.json("import", f"{e.folder}/{out}")["uuid"])
+        check(not {n["mac"] for n in before["networks"]} & {n["mac"] for n in after["networks"]}, "it gets others")
+        for m in (before, after):
+            for key in ("uuid", "folder", "created", "revision"):
+                m.pop(key, None)
+            for d in m["disks"]:
+                for key in ("file", "host-bytes", "format"):
+                    d.pop(key, None)
+            for n in m["networks"]:
+                n.pop("mac", None)
+        check(before == after, f"{out}: the same machine: {[(k, before[k], after[k]) for k in before if before[k] != after.get(k)]}")
+
     # Everything that is refused leaves nothing.
     left = sorted(os.listdir(e.machines))
     data = bytearray(samples.read(ova))

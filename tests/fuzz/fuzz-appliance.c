@@ -55,7 +55,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!r)
         r = gh_media_locate(&p, a, &err);
     if (!r)
-        gh_manifest_check(&p, &found, NULL, NULL, &err);
+        gh_manifest_check(&p, NULL, &found, NULL, NULL, &err);
 #else
     (void)found;
 #endif

@@ -12,6 +12,7 @@
 #include <sys/statvfs.h>
 
 #include "appliance/appliance.h"
+#include "appliance/i18n.h"
 #include "engine/daemon/job.h"
 
 static guint64 space_there(const char *folder)
@@ -31,6 +32,31 @@ static void look_around(struct gh_appliance *a)
         return;
     a->blocker = strdup(text);
     gh_appliance_note(a, GH_WARNING, "%s", text);
+}
+
+/* A second import of one machine, or a copy of one that is here: two with one address would disturb each other. */
+static void look_at_addresses(struct gh_daemon *d, struct gh_appliance *a)
+{
+    for (unsigned i = 0; i < a->network_count; i++) {
+        char *mac = a->networks[i].mac;
+        const char *other = NULL;
+        GHashTableIter iter;
+        gpointer value;
+        g_hash_table_iter_init(&iter, d->machines);
+        while (mac[0] && !other && g_hash_table_iter_next(&iter, NULL, &value)) {
+            const struct gh_definition *def = ((struct gh_daemon_machine *)value)->definition;
+            for (unsigned k = 0; def && k < def->network_count; k++)
+                if (!g_ascii_strcasecmp(def->network[k].mac, mac))
+                    other = def->name;
+        }
+        for (unsigned k = 0; k < i && mac[0] && !other; k++)
+            if (!g_ascii_strcasecmp(a->networks[k].mac, mac))
+                other = a->name;
+        if (!other)
+            continue;
+        gh_appliance_note(a, GH_CHANGED, _("The hardware address %s belongs to the machine “%.100s” here; a new one is made."), mac, other);
+        mac[0] = 0;
+    }
 }
 
 /* ---- Report ------------------------------------------------------------------------------------------ */
@@ -64,6 +90,7 @@ static void inspected(const struct gh_error *failed, const char *output, void *o
         gh_return_error(i->inv, failed);
     } else {
         look_around(a);
+        look_at_addresses(i->d, a);
         json_decref(j);
         j = gh_appliance_to_json(a);
         json_object_set_new(j, "space_there", json_integer((json_int_t)space_there(i->d->machines_folder)));
@@ -119,6 +146,8 @@ static int add_media(struct gh_definition *def, const struct gh_appliance *a, st
         if (kind == GH_MEDIUM_DISK && !file)
             continue;
         r = gh_definition_add_medium(def, kind, m->bus, m->format[0] ? m->format : "raw", file, err);
+        if (!r && m->mode[0] && kind == GH_MEDIUM_DISK)
+            g_strlcpy(def->medium[def->medium_count - 1].mode, m->mode, sizeof def->medium[0].mode);
     }
     return r;
 }
@@ -155,8 +184,10 @@ static int complete(struct import *i, const char *output, struct gh_daemon_machi
     struct gh_definition *def = r ? NULL : gh_definition_new();
 
     json_decref(j);
-    if (!r)
+    if (!r) {
         look_around(a);
+        look_at_addresses(i->d, a);
+    }
     if (!r)
         r = to_definition(a, i->name, def, err);
     if (!r)
@@ -263,9 +294,16 @@ static struct gh_appliance *describe(struct gh_daemon_machine *m, struct gh_erro
         }
         n->path = path ? strdup(path) : NULL;
         g_strlcpy(n->format, medium->format, sizeof n->format);
+        if (medium->kind == GH_MEDIUM_DISK && strcmp(medium->mode, "normal") && strcmp(medium->mode, "shared"))
+            g_strlcpy(n->mode, medium->mode, sizeof n->mode);
     }
-    for (unsigned i = 0; i < d->network_count; i++)
-        gh_appliance_add_network(a, d->network[i].adapter, d->network[i].mode, d->network[i].mac, err);
+    for (unsigned i = 0; i < d->network_count; i++) {
+        struct gh_appliance_network *n = gh_appliance_add_network(a, d->network[i].adapter, d->network[i].mode, d->network[i].mac, err);
+        if (n)
+            g_strlcpy(n->name, d->network[i].name, sizeof n->name);
+        if (n)
+            n->connected = d->network[i].connected;
+    }
     return a;
 }
 
