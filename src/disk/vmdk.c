@@ -214,6 +214,8 @@ static int vmdk_open(struct gh_image *img, struct gh_error *err)
     v->cid_at = t.cid_at ? at + t.cid_at : 0;
     v->parent_cid = t.parent_cid;
     v->parent_cid_at = t.parent_cid_at ? at + t.parent_cid_at : 0;
+    v->cid_digits = t.cid_digits;
+    v->parent_cid_digits = t.parent_cid_digits;
     snprintf(img->info.variant, sizeof img->info.variant, "%.23s", t.create_type);
     snprintf(img->info.change_id, sizeof img->info.change_id, "%08x", t.cid);
     if (t.parent_cid != VMDK_NO_PARENT) {
@@ -431,18 +433,58 @@ static int vmdk_zero(struct gh_image *img, uint64_t off, uint64_t len, bool disc
     return r;
 }
 
+/* Puts eight digits where there are fewer: the rest of the description moves back. *which: cid_at or parent_cid_at. */
+static int widen_id(struct gh_image *img, uint64_t *which, unsigned *digits, const char *id)
+{
+    struct vmdk *v = img->state;
+    char *text = NULL, *longer = NULL;
+    size_t len, used, more = 8 - *digits;
+    uint64_t at;
+    int r = vmdk_text_load(img->file, &text, &len, &at);
+    if (r < 0)
+        return r;
+    used = strnlen(text, len);
+    bool own = at == 0;                        /* the file is the description, and may grow */
+    if (*which < at || *which - at + *digits > used || (!own && used + more >= len))
+        r = -ENOSPC;
+    else if (!(longer = malloc(used + more)))
+        r = -ENOMEM;
+    if (!r) {
+        size_t from = (size_t)(*which - at);
+        memcpy(longer, text, from);
+        memcpy(longer + from, id, 8);
+        memcpy(longer + from + 8, text + from + *digits, used - from - *digits);
+        r = gh_file_write(img->file, at, longer, used + more);
+    }
+    if (!r) {
+        uint64_t *other = which == &v->cid_at ? &v->parent_cid_at : &v->cid_at;
+        *digits = 8;
+        if (*other > *which)
+            *other += more;
+    }
+    free(text);
+    free(longer);
+    return r;
+}
+
+static int write_id(struct gh_image *img, uint64_t *which, unsigned *digits, uint32_t value)
+{
+    char id[9];
+    snprintf(id, sizeof id, "%08x", value);
+    return *digits == 8 || !(value >> 4 * *digits) ? gh_file_write(img->file, *which, id + (8 - *digits), *digits)
+                                                   : widen_id(img, which, digits, id);
+}
+
 static int vmdk_first_write(struct gh_image *img)
 {
     struct vmdk *v = img->state;
     uint8_t random[16];
-    char digits[9];
     if (!v->cid_at || v->stream || img->keep_id)
         return 0;
     gh_uuid_random(random);
     v->cid = gh_le32_get(random) & 0x7fffffff;
-    snprintf(digits, sizeof digits, "%08x", v->cid);
-    snprintf(img->info.change_id, sizeof img->info.change_id, "%s", digits);
-    return gh_file_write(img->file, v->cid_at, digits, 8);
+    snprintf(img->info.change_id, sizeof img->info.change_id, "%08x", v->cid);
+    return write_id(img, &v->cid_at, &v->cid_digits, v->cid);
 }
 
 static int vmdk_remember_parent(struct gh_image *img, const struct gh_parent_seen *seen, const struct gh_image_info *parent)
@@ -453,7 +495,7 @@ static int vmdk_remember_parent(struct gh_image *img, const struct gh_parent_see
     if (!v->parent_cid_at)
         return parent ? -ENOTSUP : 0;
     snprintf(img->info.parent_change_id, sizeof img->info.parent_change_id, "%s", parent ? parent->change_id : "");
-    return gh_file_write(img->file, v->parent_cid_at, parent ? parent->change_id : "00000000", 8);
+    return write_id(img, &v->parent_cid_at, &v->parent_cid_digits, parent ? (uint32_t)strtoul(parent->change_id, NULL, 16) : 0);
 }
 
 /* The second table only helps when the first one is damaged: what it says wrongly is no loss yet. */

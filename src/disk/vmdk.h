@@ -35,6 +35,7 @@ struct vmdk {
     unsigned extents;
     uint32_t cid, parent_cid;
     uint64_t cid_at, parent_cid_at;           /* byte of the CID's digits in the main file */
+    unsigned cid_digits, parent_cid_digits;   /* how many there are: QEMU writes none that are leading zeros */
     pthread_mutex_t lock;                     /* loading of tables; the unpacked grain */
     uint8_t *packed_grain;                    /* the grain unpacked last */
     uint64_t packed_at;
@@ -47,7 +48,8 @@ struct vmdk {
 struct vmdk_line { unsigned kind; uint64_t sectors, offset; char name[256]; bool sparse, known; };
 struct vmdk_text {
     uint32_t cid, parent_cid;
-    uint64_t cid_at, parent_cid_at;           /* byte in the text; parent: 0 unless it has eight digits */
+    uint64_t cid_at, parent_cid_at;           /* byte in the text; 0: no digits there */
+    unsigned cid_digits, parent_cid_digits;
     char create_type[64], parent_name[1024];
     struct vmdk_line *line;
     unsigned lines;

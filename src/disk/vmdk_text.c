@@ -63,6 +63,13 @@ static int extent_line(struct vmdk_text *t, const char *line)
     return 0;
 }
 
+/* Of an id as it can be written over: up to eight, and nothing behind them. */
+static unsigned digits_of(const char *value)
+{
+    size_t n = strspn(value, "0123456789abcdefABCDEF");
+    return n <= 8 && !value[n + strspn(value + n, " \t")] ? (unsigned)n : 0;
+}
+
 int vmdk_text_parse(const char *text, size_t len, struct vmdk_text *t)
 {
     int r = 0;
@@ -96,10 +103,12 @@ int vmdk_text_parse(const char *text, size_t len, struct vmdk_text *t)
             value++;
         if (!strcasecmp(line, "CID")) {
             t->cid = (uint32_t)strtoul(value, NULL, 16);
-            t->cid_at = begin + (size_t)(value - line);
+            t->cid_digits = digits_of(value);
+            t->cid_at = t->cid_digits ? begin + (size_t)(value - line) : 0;
         } else if (!strcasecmp(line, "parentCID")) {
             t->parent_cid = (uint32_t)strtoul(value, NULL, 16);
-            t->parent_cid_at = strspn(value, "0123456789abcdefABCDEF") == 8 ? begin + (size_t)(value - line) : 0;
+            t->parent_cid_digits = digits_of(value);
+            t->parent_cid_at = t->parent_cid_digits ? begin + (size_t)(value - line) : 0;
         } else if (!strcasecmp(line, "createType")) {
             unquote(t->create_type, sizeof t->create_type, value);
         } else if (!strcasecmp(line, "parentFileNameHint")) {

@@ -325,7 +325,12 @@ int main(int argc, char **argv)
         struct gh_error err = { 0 };
         /* The commands for whole machines know better themselves what they need. */
         bool own = !want || !strcmp(name, "inspect") || !strcmp(name, "import") || !strcmp(name, "export");
-        return !own && enclose(&t, name, &err) < 0 ? tool_fail(&t, &err) : commands[i].run(&t);
+        int r = !own && enclose(&t, name, &err) < 0 ? tool_fail(&t, &err) : commands[i].run(&t);
+        if (fflush(stdout) || ferror(stdout)) {
+            fprintf(stderr, "gasthaus-image: what was to be said could not be written: %s\n", strerror(errno));
+            r = 1;
+        }
+        return r;
     }
     fprintf(stderr, "gasthaus-image: there is no command “%s”; --help lists them\n", name);
     return 2;

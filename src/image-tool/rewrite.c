@@ -227,9 +227,12 @@ int tool_compact(struct tool *t)
     struct gh_image_info i;
     gh_image_info(src, &i);
     struct gh_image_create how = same_kind(&i, false);
+    struct stat st;
     int r = 0;
     how.like = src;
-    if (i.has_parent || i.snapshots)
+    if (!stat(t->arg[0], &st) && S_ISBLK(st.st_mode))
+        r = gh_error_set(&err, -ENOTSUP, "DiskCompactFailed", "“%s” is a device; its size is fixed.", t->arg[0]);
+    else if (i.has_parent || i.snapshots)
         r = gh_error_set(&err, -EBUSY, "DiskHasSnapshots", "“%s” belongs to a tree of snapshots and cannot be rewritten alone.", t->arg[0]);
     if (!r)
         r = copy_to(t, src, t->arg[0], &how, GH_DRAFT_REWRITE, !strcmp(i.format, "qcow2") && !how.extended_l2 && has_packed(src), true, &err);

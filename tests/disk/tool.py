@@ -146,6 +146,12 @@ def resizes():
     qemu("qemu-img", "check", "-f", "vdi", "r-far.vdi")
 
 
+def last_words():
+    made("create", "w.qcow2", "1M")
+    with open("/dev/full", "w") as full:
+        check(subprocess.run([TOOL, "info", "--json", "w.qcow2"], stdout=full, stderr=subprocess.DEVNULL, timeout=60).returncode == 1, "an answer that is lost is a failure")
+
+
 def options():
     """What a format cannot do is refused, not left out."""
     made("create", "p.qcow2", "8M", "--cluster", "4k", "--compression", "zstd")
@@ -224,6 +230,50 @@ def thin():
     io("l.vhdx", "vhdx", "read -P 5 7T 1M", "read -P 6 100G 4k", "read -P 0 1T 1M")
 
 
+def short_ids():
+    """QEMU writes the ids of a VMDK without leading zeros: what takes their place must not take the line's end too."""
+    for digits in (8, 7, 6, 3, 1):
+        for f in os.listdir("."):
+            if f.startswith("i-"):
+                os.unlink(f)
+        qemu("qemu-img", "create", "-q", "-f", "vmdk", "i-base.vmdk", "4M")
+        io("i-base.vmdk", "vmdk", "write -P 7 1M 2M")
+        qemu("qemu-img", "create", "-q", "-f", "vmdk", "-b", "i-base.vmdk", "-F", "vmdk", "i-top.vmdk")
+        with open("i-base.vmdk", "r+b") as base, open("i-top.vmdk", "r+b") as top:
+            for f, keys in ((base, (b"CID",)), (top, (b"CID", b"parentCID"))):
+                f.seek(512)
+                text = f.read(20 * 512)
+                for key in keys:
+                    at = text.index(b"\n" + key + b"=") + len(key) + 2
+                    text = text[:at] + b"9" * digits + text[text.index(b"\n", at):]
+                f.seek(512)
+                f.write(text.ljust(20 * 512, b"\0"))
+        made("create", "i-kid.qcow2", "4M", "--parent", "i-top.vmdk")
+        io("i-kid.qcow2", "qcow2", "write -P 8 0 512k")
+        check(made("commit", "i-kid.qcow2").get("parent") == "i-base.vmdk", f"{digits} digits: the merged one keeps its parent")
+        check("failed" not in io("i-top.vmdk", "vmdk", "read -P 8 0 512k", "read -P 0 512k 512k", "read -P 7 1M 2M"), f"{digits} digits: it reads right")
+        check(run("commit", "i-top.vmdk")[0] == 0, f"{digits} digits: merged once more")
+        check("failed" not in io("i-base.vmdk", "vmdk", "read -P 8 0 512k", "read -P 7 1M 2M"), f"{digits} digits: it is in the base")
+        for f in ("i-base.vmdk", "i-top.vmdk"):
+            with open(f, "rb") as image:
+                image.seek(512)
+                lines = image.read(20 * 512).rstrip(b"\0").decode().splitlines()
+            found = [line.split("=")[0] for line in lines if "CID=" in line]
+            check(found == ["CID", "parentCID"] and all("=" in line or not line or line[0] in "#R" for line in lines), f"{digits} digits: {f}: {lines}")
+        check(run("compare", "i-top.vmdk", "i-base.vmdk")[0] == 0 and run("compare", "i-kid.qcow2", "i-top.vmdk")[0] == 0, f"{digits} digits: all the same")
+        qemu("qemu-img", "create", "-q", "-f", "vmdk", "-o", "subformat=monolithicFlat", "i-flat.vmdk", "4M")
+        with open("i-flat.vmdk") as f:
+            text = f.read()
+        with open("i-flat.vmdk", "w") as f:
+            at = text.index("\nCID=") + 5
+            f.write(text[:at] + "9" * digits + text[text.index("\n", at):])
+        made("create", "i-kid2.qcow2", "4M", "--parent", "i-flat.vmdk")
+        io("i-kid2.qcow2", "qcow2", "write -P 8 0 512k")
+        check(run("commit", "i-kid2.qcow2")[0] == 0 and "failed" not in io("i-flat.vmdk", "vmdk", "read -P 8 0 512k"), f"{digits} digits: a description of its own")
+        with open("i-flat.vmdk") as f:
+            check([line.split("=")[0] for line in f if "CID=" in line] == ["CID", "parentCID"], f"{digits} digits: its lines are whole")
+
+
 def others():
     """As other programs, and people, write them."""
     data = os.urandom(2 * MIB)
@@ -260,7 +310,7 @@ def others():
 folder = tempfile.mkdtemp(prefix="gasthaus-tool-")
 try:
     os.chdir(folder)
-    for part in (sizes, names, json_everywhere, resizes, options, other_size, gained, chains, thin, others):
+    for part in (sizes, names, json_everywhere, resizes, last_words, options, other_size, gained, chains, thin, short_ids, others):
         part()
 finally:
     os.chdir("/")
