@@ -11,7 +11,10 @@
 #include "base/bytes.h"
 #include "disk/block_trouble.h"
 
-enum { MAX_THREADS = 16, DEFAULT_THREADS = 4, BATCH_MAX = 8, BATCH_BYTES = 64 << 10 };
+enum { MAX_THREADS = 16, BATCH_MAX = 8, BATCH_BYTES = 64 << 10, TRIES = 16 };
+/* While requests take no longer than copying, more workers than these only get into each other's way; while they wait for the
+ * host's disk, each gets a worker of its own. */
+enum { BUSY_WORKERS = 4, SLOW_NS = 30000, SLOWEST_NS = 250000 };
 #define SPACE_STEP (64ull << 20)               /* of writes between two looks */
 
 /* A medium lives until the last request on it is done, also after it was ejected. */
@@ -28,6 +31,7 @@ struct drive {
     uint64_t generation, next_seq;
     uint64_t pace_ns;                          /* when the next request may begin under the limit */
     bool tray_open, door_locked, ending, stopping, stalled, posted;
+    uint64_t cost_ns;                          /* of a request, lately */
     unsigned queued, running, threads, resting; /* requests waiting, running or being delivered; workers, those that wait */
     uint64_t seq[MAX_THREADS];                 /* what each worker runs; 0: nothing */
     pthread_t thread[MAX_THREADS];
@@ -66,6 +70,16 @@ static void medium_put(struct drive *d, struct medium *m)      /* lock held; dro
 }
 
 static void deliver_posted(void *arg) { gh_disk_block_deliver(&((struct drive *)arg)->block); }
+
+static bool slow(const struct drive *d) { return d->cost_ns > SLOW_NS; }      /* lock held */
+
+/* For so many new requests that no awake worker will come for. Lock held. */
+static void wake_workers(struct drive *d, unsigned n)
+{
+    unsigned awake = d->threads - d->resting, may = slow(d) ? d->threads : BUSY_WORKERS;
+    for (unsigned i = 0; i < n && i < d->resting && awake + i < may; i++)
+        pthread_cond_signal(&d->work);
+}
 
 static void want_delivery(struct drive *d)                     /* lock held */
 {
@@ -120,13 +134,16 @@ static void deliver_soon(struct drive *d)
     bool here = false;
     if (d->params.run_now && !d->stopping) {
         pthread_mutex_unlock(&d->lock);
-        here = d->params.run_now(d->params.opaque, deliver_here, d);
+        /* Who submitted it may still be about to give the lock back: a few microseconds, less than the way through a post. */
+        for (unsigned tries = 0; tries < TRIES && !(here = d->params.run_now(d->params.opaque, deliver_here, d)); tries++)
+            for (unsigned i = 0; i < 8; i++)
+                __builtin_ia32_pause();
         pthread_mutex_lock(&d->lock);
     }
     if (!here && d->done)
         want_delivery(d);
-    for (unsigned i = 1; i < d->queued && i <= d->resting; i++)
-        pthread_cond_signal(&d->work);
+    if (d->queued > 1)
+        wake_workers(d, d->queued - 1);        /* this worker takes one itself */
 }
 
 static uint64_t clock_ns(void)
@@ -202,7 +219,7 @@ struct worker { struct drive *drive; unsigned index; };
  * threads need not meet for each of them. The first one's sequence number stands for all. Lock held. */
 static unsigned take_batch(struct drive *d, struct gh_block_request *batch[BATCH_MAX])
 {
-    unsigned n = 0, share = d->queued / (2 * d->threads);
+    unsigned n = 0, share = slow(d) ? 1 : d->queued / (2 * BUSY_WORKERS);
     do {
         struct gh_block_request *r = d->queue;
         bool alone = r->op == GH_BLOCK_FLUSH || r->bytes > BATCH_BYTES || d->params.limit_bytes || d->params.limit_ops;
@@ -214,6 +231,18 @@ static unsigned take_batch(struct drive *d, struct gh_block_request *batch[BATCH
             break;
     } while (d->queue && n < share && n < BATCH_MAX);
     return n;
+}
+
+/* What a request costs: a running mean of time spent, a large one counting as several. Lock held. */
+static void note_cost(struct drive *d, struct gh_block_request **batch, unsigned n, uint64_t ns)
+{
+    uint64_t units = 0;
+    for (unsigned i = 0; i < n; i++) {
+        if (batch[i]->op != GH_BLOCK_READ && batch[i]->op != GH_BLOCK_WRITE)
+            return;
+        units += 1 + batch[i]->bytes / BATCH_BYTES;
+    }
+    d->cost_ns = (7 * d->cost_ns + (ns / units < SLOWEST_NS ? ns / units : SLOWEST_NS)) / 8;
 }
 
 static void finish_batch(struct drive *d, const struct gh_image *img, struct gh_block_request **batch, const int *result, unsigned n)
@@ -293,12 +322,15 @@ static void *worker_main(void *arg)
         pthread_mutex_unlock(&d->lock);
         if (d->params.working)
             d->params.working();
+        uint64_t begin = clock_ns();
         for (unsigned i = 0; i < n; i++)
             result[i] = run_request(d, m->image, batch[i]);
+        uint64_t spent = clock_ns() - begin;
         if (look)
             look_at_space(d, m->image);
         pthread_mutex_lock(&d->lock);
         d->seq[w.index] = 0;
+        note_cost(d, batch, n, spent);
         finish_batch(d, m->image, batch, result, n);
         medium_put(d, m);
         pthread_cond_broadcast(&d->idle);      /* a flush may wait for these */
@@ -348,7 +380,7 @@ static void drive_submit(struct gh_block *b, struct gh_block_request *r)
         d->queued++;
     }
     if (delivering != d)
-        pthread_cond_signal(&d->work);
+        wake_workers(d, 1);
     pthread_mutex_unlock(&d->lock);
 }
 
@@ -462,7 +494,7 @@ struct gh_block *gh_disk_block_new(const struct gh_disk_block_params *p, struct 
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&d->pace, &attr);
     pthread_condattr_destroy(&attr);
-    unsigned n = p->threads ? p->threads : DEFAULT_THREADS;
+    unsigned n = p->threads ? p->threads : MAX_THREADS;
     for (unsigned i = 0; i < n && i < MAX_THREADS; i++) {
         struct worker *w = malloc(sizeof *w);
         if (w)

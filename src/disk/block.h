@@ -26,7 +26,7 @@ struct gh_disk_block_params {
     enum gh_disk_cache cache;
     uint64_t limit_bytes;                      /* a second, reads and writes together; 0: no limit */
     uint32_t limit_ops;
-    unsigned threads;                          /* 0: four */
+    unsigned threads;                          /* 16 at most; 0: as many */
     /* Runs fn(arg) on the machine's main thread with the machine lock, soon. From any thread. */
     void (*post)(void *opaque, void (*fn)(void *arg), void *arg);
     /* Runs fn(arg) on the calling worker with the machine lock, if that is free at once; otherwise false. May be NULL. */

@@ -3,7 +3,7 @@
  * Requests of so many bytes (4 KiB), so many in flight (32), in steps of so many bytes round the disk. They go
  *   through the block backend, as a device uses it;
  *   --direct  one after the other through the disk library, on as many threads as are in flight, 4 at most;
- *   --plain   the same with pread and pwrite and nothing else (raw);
+ *   --plain   the same with pread and pwrite and nothing else (raw); both go round the memory of as many requests as are in flight;
  *   --ring    through io_uring, to where the format's map says they lie: what the backend could be.
  * --cold: the file is dropped from the host's cache before. */
 #include <errno.h>
@@ -126,9 +126,9 @@ static int plain_fd;
 
 static void *loop(void *arg)
 {
-    uint8_t *buf = arg;
     for (uint64_t i; (i = next_index++) < total;) {
         uint64_t off = offset_of(i);
+        uint8_t *buf = (uint8_t *)arg + i % depth * size; /* each in flight has memory of its own, as a guest's have */
         ssize_t n = (ssize_t)size;
         if (way == PLAIN)
             n = writes ? pwrite(plain_fd, buf, size, (off_t)off) : pread(plain_fd, buf, size, (off_t)off);
@@ -143,7 +143,7 @@ static int by_loops(uint8_t *buf)
 {
     pthread_t thread[MAX_LOOPS];
     unsigned n = 0, want = depth < MAX_LOOPS ? depth : MAX_LOOPS;
-    for (; n + 1 < want && !pthread_create(&thread[n], NULL, loop, buf + (n + 1) * size); n++) {
+    for (; n + 1 < want && !pthread_create(&thread[n], NULL, loop, buf); n++) {
     }
     loop(buf);
     while (n)
