@@ -32,6 +32,24 @@ char *gh_job_error (GhEngine1Job *job)
     return g_strdup_printf ("%s [%s]", sentence, gh_engine1_job_get_error_id (job));
 }
 
+char *gh_job_notes (GhEngine1Job *job)
+{
+    GVariant *notes = gh_engine1_job_get_notes (job);
+    g_autoptr (GPtrArray) lines = g_ptr_array_new_with_free_func (g_free);
+
+    for (gsize i = 0; notes && i < g_variant_n_children (notes); i++) {
+        const char *id, *text;
+        g_autoptr (GVariant) parts = NULL;
+        g_variant_get_child (notes, i, "(&s&s@aas)", &id, &text, &parts);
+        g_autofree char *said = gh_message_localize (parts, text);
+        g_ptr_array_add (lines, g_strdup_printf ("%s [%s]", said, id));
+    }
+    if (!lines->len)
+        return NULL;
+    g_ptr_array_add (lines, NULL);
+    return g_strjoinv ("\n", (char **) lines->pdata);
+}
+
 char *gh_format_size (guint64 bytes) { return g_format_size_full (bytes, G_FORMAT_SIZE_IEC_UNITS); }
 
 char *gh_format_path (const char *path)

@@ -11,6 +11,7 @@ char *gh_error_id (const GError *error);
 char *gh_error_message (const GError *error);
 /* The same of a job that failed. */
 char *gh_job_error (GhEngine1Job *job);
+char *gh_job_notes (GhEngine1Job *job); /* its notes, "Sentence [Id]", one a line; NULL: none */
 char *gh_format_size (guint64 bytes); /* binary units, as memory and disks are sold to guests */
 char *gh_format_path (const char *path); /* as people read it: ~ for their own folder */
 void gh_set_label (GtkWidget *widget, const char *label); /* accessible name */

@@ -20,7 +20,7 @@
 struct app {
     AdwApplication *app;
     GhConnection *connection;
-    GtkWidget *window;
+    GtkWidget *window, *media; /* media: that of disks and media, while it is open */
     char *pending_medium, *pending_machine; /* wait for the connection; for the new object */
     gboolean pending_start;
 };
@@ -61,7 +61,11 @@ static void on_media (GSimpleAction *action, GVariant *p, gpointer data)
     struct app *a = data;
 
     activate (NULL, a);
-    gtk_window_present (GTK_WINDOW (gh_media_window_new (GTK_WINDOW (a->window), a->connection)));
+    if (!a->media) {
+        a->media = gh_media_window_new (GTK_WINDOW (a->window), a->connection);
+        g_object_add_weak_pointer (G_OBJECT (a->media), (gpointer *) &a->media);
+    }
+    gtk_window_present (GTK_WINDOW (a->media));
 }
 
 static void on_new (GSimpleAction *action, GVariant *p, gpointer data) { new_machine (data, NULL, FALSE); }

@@ -52,6 +52,7 @@ def place(node, title=None):
 
 
 def click_at(x, y):
+    xdotool("mousemove", int(x) + 3, int(y) + 1)  # with --sync xdotool waits for a movement, for ever if it is there already
     xdotool("mousemove", "--sync", int(x), int(y))
     xdotool("click", 1)
 

@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import pyatspi
 from gi.repository import GLib
 import samples
-from hands import click, key, type_text, window_of
+from hands import click, key, type_text, window_of, xdotool
 from desk import App, children, find, picture, press, wait, write
 
 folder = tempfile.mkdtemp(prefix="gh-gui-appliances-")
@@ -55,6 +55,27 @@ def hold(what):
 def go_on(pid):
     os.kill(pid, signal.SIGCONT)
     held.remove(pid)
+
+
+def labels(node):
+    """Every text below it."""
+    found = [node.name] if node.getRoleName() == "label" else []
+    for child in children(node):
+        found += labels(child)
+    return found
+
+
+def leak(path):
+    """A qcow2 with one more cluster that nothing refers to."""
+    with open(path, "r+b") as f:
+        f.seek(48)
+        table = int.from_bytes(f.read(8), "big")
+        f.seek(table)
+        block = int.from_bytes(f.read(8), "big")
+        cluster = (os.path.getsize(path) + 65535) // 65536
+        f.truncate((cluster + 1) * 65536)
+        f.seek(block + cluster * 2)
+        f.write(b"\0\1")
 
 
 def machine_row(name):
@@ -185,12 +206,24 @@ try:
     press(open_row("spare.qcow2", "Check"))
     app.wait("label", "No damage found", 60, MEDIA)
     press(open_row("spare.qcow2", "Convert…"))
-    choice = wait("the format", lambda: app.find("combo box", "New format") or app.find("push button", "New format") or app.find("toggle button", "New format"))
+    choice = wait("the format", lambda: app.find("combo box", "New Format") or app.find("push button", "New Format") or app.find("toggle button", "New Format"))
     picture("gui-appliances-convert")
-    key("space", "Down", "Return")
     answer("Convert")
     wait("the VDI", lambda: known().get("spare.vdi", {}).get("present"), 60, 0.5)
     assert known()["spare.vdi"]["format"] == "vdi" and "spare.qcow2" not in known(), known().keys()
+    # What may outgrow this computer is said before; nothing grows by the same size.
+    press(open_row("spare.vdi", "Grow…"))
+    spin = wait("the new size", lambda: app.find("spin button", "New Size in GiB"))
+    grow = wait("Grow", lambda: next((b for w in children(app.node) if w.name != MEDIA for b in [find(w, "push button", "Grow")] if b), None))
+    assert not grow.getState().contains(pyatspi.STATE_SENSITIVE), "grows to what it has"
+    spin.queryValue().currentValue = 60000
+    wait("the note", lambda: any("are free on this computer" in l for w in children(app.node) if w.name != MEDIA for l in labels(w)))
+    picture("gui-appliances-outgrow")
+    answer("Cancel")
+    press(open_row("spare.vdi", "Use…"))
+    answer("Use")
+    wait("it to be a disk of the first machine", lambda: any(d["file"].endswith("spare.vdi") for m in engine("list") for d in engine("show", m["uuid"])["disks"]), 60, 0.3)
+    app.wait("label", "front: spare.vdi", 40, MEDIA)
     os.mkdir(f"{data}/disks/below")
     press(open_row("spare.vdi", "Move…"))
     choose("Move to a Folder", f"{data}/disks/below")
@@ -201,8 +234,18 @@ try:
     app.wait("label", "found.qcow2", 40, MEDIA)
     press(open_row("found.qcow2", "Release…"))
     answer("Release")
-    wait("it to be released", lambda: [os.path.basename(d["file"]) for d in engine("show", "front")["disks"]] == ["disk.qcow2"], 60, 0.3)
+    wait("it to be released", lambda: [os.path.basename(d["file"]) for d in engine("show", "front")["disks"]] == ["disk.qcow2", "spare.vdi"], 60, 0.3)
     assert os.path.exists(f"{folder}/found.qcow2"), "release removed the file"
+    # A disk with a leak: the check says so and offers to repair it.
+    worn = f"{data}/disks/worn.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", worn, "16M"], check=True)
+    leak(worn)
+    xdotool("windowactivate", window_of("Gasthaus")[0])
+    xdotool("windowactivate", window_of(MEDIA)[0])  # what other programs did is seen when one looks again
+    press(open_row("worn.qcow2", "Check"))
+    answer("Repair")
+    wait("it to be repaired", lambda: any("no damage left" in l for w in children(app.node) if w.name == MEDIA for l in labels(w)))
+    subprocess.run(["qemu-img", "check", "-q", worn], check=True)
     print("ok")
 finally:
     for pid in held:

@@ -51,7 +51,7 @@ app = App(sys.argv[1], ova)
 try:
     # Opened with the file: the report.
     button = app.wait("push button", "Import", 60)
-    label("Look At"), label("Left Out"), label("Kept")
+    label("Please Note"), label("Left Out"), label("Kept")
     label("The sound card"), label("1024 MiB of memory"), label("The checksums of the manifest are right.")
     name = app.wait("text", "Name")
     assert read(name) == "web", read(name)
@@ -94,8 +94,8 @@ try:
     subprocess.run(["qemu-img", "create", "-q", "-f", "vdi", os.path.dirname(disk) + "/left-over.vdi", "16M"], check=True)
     subprocess.run(["gapplication", "action", "org.gasthaus.Gasthaus", "media"], check=True, timeout=30)
     label("disk.qcow2")
-    label("Imported web — ")
-    label("Used by no machine")
+    label("Imported web: disk.qcow2")
+    label("used by no machine")
     picture("gui-media")
 
     def buttons(name):
@@ -128,7 +128,7 @@ try:
     picture("gui-media-compacted")
     # Grow by the dialog.
     press(wait("Grow", lambda: buttons("Grow…")))
-    spin = wait("the new size", lambda: app.find("spin button", "New size in GiB"))
+    spin = wait("the new size", lambda: app.find("spin button", "New Size in GiB"))
     spin.queryValue().currentValue = 2
     picture("gui-media-grow")
     press(wait("Grow in the dialog", lambda: buttons("Grow")))

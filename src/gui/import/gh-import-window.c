@@ -176,7 +176,7 @@ static void show_report (struct page *p, json_t *report)
         g_signal_connect_swapped (p->in_place, "notify::active", G_CALLBACK (on_in_place), p);
     }
     on_in_place (p);
-    add_lines (p, report, "warning", _ ("Look At"), "dialog-warning-symbolic");
+    add_lines (p, report, "warning", _ ("Please Note"), "dialog-warning-symbolic");
     add_lines (p, report, "changed", _ ("Changed"), "document-edit-symbolic");
     add_lines (p, report, "dropped", _ ("Left Out"), "list-remove-symbolic");
     add_lines (p, report, "kept", _ ("Kept"), "emblem-ok-symbolic");

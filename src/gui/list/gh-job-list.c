@@ -68,11 +68,15 @@ static void on_progress (GhEngine1Job *job, GParamSpec *spec, GtkProgressBar *ba
     gtk_accessible_update_property (GTK_ACCESSIBLE (bar), GTK_ACCESSIBLE_PROPERTY_VALUE_TEXT, text, -1);
 }
 
-static void toast (struct list *l, const char *text)
-{
-    g_autofree char *escaped = g_markup_escape_text (text, -1);
+static void toast (struct list *l, const char *text) { adw_toast_overlay_add_toast (l->toasts, gh_toast_new (text)); }
 
-    adw_toast_overlay_add_toast (l->toasts, adw_toast_new (escaped));
+/* What is worth knowing while it goes on, or beside its end; each once. */
+static void on_notes (GhEngine1Job *job, GParamSpec *spec, GtkWidget *shown)
+{
+    g_autofree char *text = gh_job_notes (job);
+
+    if (text)
+        toast (g_object_get_data (G_OBJECT (shown), "list"), text);
 }
 
 static void on_state (GhEngine1Job *job, GParamSpec *spec, GtkWidget *shown)
@@ -127,7 +131,9 @@ static void add (struct list *l, GhEngine1Job *job)
     g_signal_connect_object (cancel, "clicked", G_CALLBACK (on_cancel), job, 0);
     g_signal_connect_object (job, "notify::progress", G_CALLBACK (on_progress), bar, 0);
     g_signal_connect_object (job, "notify::machine", G_CALLBACK (on_machine), shown, 0);
+    g_signal_connect_object (job, "notify::notes", G_CALLBACK (on_notes), shown, 0);
     g_signal_connect_object (job, "notify::state", G_CALLBACK (on_state), shown, 0);
+    on_notes (job, NULL, shown);
     on_progress (job, NULL, GTK_PROGRESS_BAR (bar));
 }
 
