@@ -169,6 +169,23 @@ static bool is_misnamed(const struct gh_appliance_medium *m)
     return false;
 }
 
+/* What gzip says at its end of what is in it: the length in 32 bits. At least what is there packed. */
+static uint64_t unpacked_bytes(struct gh_package *p, const struct gh_appliance_medium *m)
+{
+    int fd = m->pieces ? -1 : m->path ? open(m->path, O_RDONLY | O_CLOEXEC) : fcntl(p->fd, F_DUPFD_CLOEXEC, 3);
+    off_t bytes = fd < 0 ? 0 : m->path ? lseek(fd, 0, SEEK_END) : (off_t)m->bytes;
+    uint64_t packed = m->pieces ? m->bytes : bytes > 0 ? (uint64_t)bytes : 0, most = m->virtual_bytes + m->virtual_bytes / 8;
+    uint8_t end[4];
+
+    bool told = packed >= 18 && fd >= 0 && pread(fd, end, 4, (off_t)((m->path ? 0 : m->at) + packed - 4)) == 4;
+    if (fd >= 0)
+        close(fd);
+    uint64_t said = told ? gh_le32_get(end) : 0;
+    while (said < packed && said + (1ull << 32) <= most)
+        said += 1ull << 32;
+    return said > packed && said <= most + (16 << 20) ? said : packed;
+}
+
 static int examine_disk(struct gh_package *p, struct gh_appliance *a, struct gh_appliance_medium *m, unsigned index, struct gh_error *err)
 {
     struct gh_image_info info;
@@ -182,10 +199,10 @@ static int examine_disk(struct gh_package *p, struct gh_appliance *a, struct gh_
         m->needed_bytes = 1 << 20;
         return 0;
     }
-    if (m->packed || m->pieces) {
-        if (!m->needed_bytes)
-            m->needed_bytes = m->virtual_bytes;
-        m->needed_bytes = m->packed ? m->needed_bytes * 2 : m->needed_bytes + m->bytes; /* unpacked once on the way */
+    if (m->packed || m->pieces) { /* put together or unpacked once on the way, then converted */
+        uint64_t whole = m->packed ? unpacked_bytes(p, m) : m->bytes, populated = m->needed_bytes;
+        uint64_t data = whole < m->virtual_bytes ? whole : m->virtual_bytes;
+        m->needed_bytes = whole + (populated > data ? populated : data) + (1 << 20);
         note_disk(a, m, index);
         return 0;
     }

@@ -35,10 +35,22 @@ uint64_t gh_space_there(const char *folder)
     return statvfs(folder, &v) < 0 ? 0 : (uint64_t)v.f_bavail * v.f_frsize;
 }
 
+/* As a user knows it: the daemon's hidden folder of an import is none of theirs. */
+static const char *shown(const char *folder, char out[PATH_MAX])
+{
+    snprintf(out, PATH_MAX, "%s", folder);
+    char *slash = strrchr(out, '/');
+    if (slash && slash != out && slash[1] == '.')
+        *slash = 0;
+    return out;
+}
+
 static int no_space(struct gh_error *err, uint64_t needed, uint64_t there, const char *folder)
 {
-    return gh_error_set(err, -ENOSPC, "NoSpace", "The import needs %.1f GiB, and “%s” has %.1f GiB left. Make space or choose another folder.",
-                        (double)needed / (1ull << 30), folder, (double)there / (1ull << 30));
+    char name[PATH_MAX];
+
+    return gh_error_set(err, -ENOSPC, "NoSpace", "The import needs %llu MiB, and “%s” has %llu MiB left. Make space or choose another folder.",
+                        (unsigned long long)(needed >> 20) + 1, shown(folder, name), (unsigned long long)(there >> 20));
 }
 
 static int write_all(int fd, const uint8_t *buf, size_t n, uint64_t at)
@@ -212,7 +224,7 @@ static int convert(struct gh_package *p, struct gh_appliance_medium *m, const ch
 
 static int fetch_one(struct gh_package *p, struct gh_appliance_medium *m, const char *folder, struct share *s, struct gh_error *err)
 {
-    char path[PATH_MAX], temp[PATH_MAX] = "";
+    char path[PATH_MAX], temp[PATH_MAX] = "", shown_path[PATH_MAX];
     bool disk = !strcmp(m->kind, "disk");
     int r = 0;
 
@@ -233,7 +245,7 @@ static int fetch_one(struct gh_package *p, struct gh_appliance_medium *m, const 
         if (r == -ECANCELED)
             gh_error_set(err, r, "Cancelled", "The import was cancelled.");
         else
-            gh_error_set(err, r, r == -ENOSPC ? "NoSpace" : "ImportFailed", "“%s” could not be brought into “%s”: %s.", m->source, folder, strerror(-r));
+            gh_error_set(err, r, r == -ENOSPC ? "NoSpace" : "ImportFailed", "“%s” could not be brought into “%s”: %s.", m->source, shown(folder, shown_path), strerror(-r));
     }
     return r;
 }

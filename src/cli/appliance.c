@@ -117,6 +117,8 @@ static void print_report(json_t *j)
     g_autofree char *needed = g_format_size_full((guint64)json_integer_value(json_object_get(j, "space_needed")), G_FORMAT_SIZE_IEC_UNITS);
     g_autofree char *there = g_format_size_full((guint64)json_integer_value(json_object_get(j, "space_there")), G_FORMAT_SIZE_IEC_UNITS);
     printf(_("Space needed: %s of %s\n"), needed, there);
+    if (json_integer_value(json_object_get(j, "space_needed")) > json_integer_value(json_object_get(j, "space_there")))
+        printf(_("There is not enough space: make some first.\n"));
 }
 
 static int import_one(struct ctl *ctl, const char *path, GVariant *options, char **ret_uuid)

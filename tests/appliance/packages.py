@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Packages in the shapes that other programs and people give them: archives of several tars, members in any order, manifests of every
 kind, signatures, files that something still writes."""
+import gzip
 import hashlib
 import io
 import json
@@ -128,6 +129,14 @@ with open(f"{TOP}/nine.ova", "wb") as f:
 code, got = tool("inspect", f"{TOP}/nine.ova")
 check(code == 0 and got["media"][0]["virtual_bytes"] == big and got["media"][0]["bytes"] == big, f"a member of 9 GiB: {got.get('error') or got.get('media')}")
 os.unlink(f"{TOP}/nine.ova")
+
+# What a packed disk needs is known before, whatever the description says of it.
+noise = random.Random(2).randbytes(6 << 20)
+open(f"{TOP}/noise.raw", "wb").write(noise)
+packed = gzip.compress(samples.read(samples.stream_vmdk(f"{TOP}/noise.raw", f"{TOP}/noise.vmdk")), 1)
+text = OVF.replace(b'd1.vmdk"', b'd1.vmdk.gz" ovf:compression="gzip"').replace(b'ovf:capacity="4194304"', b'ovf:capacity="%d"' % len(noise))
+code, got = tool("inspect", archive([("a.ovf", text), ("d1.vmdk.gz", packed)]))
+check(code == 0 and 12 << 20 <= got["space_needed"] < 16 << 20, f"the space for a packed disk: {got.get('space_needed')}")
 
 # A file that is still written: never half an import that says nothing.
 noise = random.Random(1).randbytes(24 << 20)

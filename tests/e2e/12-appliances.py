@@ -176,6 +176,17 @@ with Engine("appliances") as e:
                 n.pop("mac", None)
         check(before == after, f"{out}: the same machine: {[(k, before[k], after[k]) for k in before if before[k] != after.get(k)]}")
 
+    # A name of 63 characters is one in every language; a disk that stays where it is may be another machine's already.
+    samples.raw_disk(f"{e.folder}/stays.raw", seed=30)
+    long = e.json("import", f"{e.folder}/stays.raw", "--in-place", "--name", "ж" * 63)["uuid"]
+    e.ctl("set", long, "--memory", "32M", "--accel", "soft")
+    e.ctl("start", long)
+    check(e.json("show", long)["name"] == "ж" * 63, "a machine with a long name starts")
+    e.ctl("stop", long)
+    lines = e.json("import", f"{e.folder}/stays.raw", "--in-place", "--report")["lines"]
+    check(any("used by the machine “ж" in x["text"] for x in lines if x["kind"] == "warning"), "a disk that another machine has already")
+    check(not any("used by the machine" in x["text"] for x in e.json("import", f"{e.folder}/stays.raw", "--report")["lines"]), "a copy is nobody else's")
+
     # Everything that is refused leaves nothing.
     left = sorted(os.listdir(e.machines))
     data = bytearray(samples.read(ova))

@@ -59,6 +59,26 @@ static void look_at_addresses(struct gh_daemon *d, struct gh_appliance *a)
     }
 }
 
+/* A disk that stays where it is may already be another machine's. */
+static void look_at_disks(struct gh_daemon *d, struct gh_appliance *a)
+{
+    for (unsigned i = 0; a->in_place && i < a->media_count; i++) {
+        const struct gh_appliance_medium *m = &a->media[i];
+        GHashTableIter iter;
+        gpointer value;
+        g_hash_table_iter_init(&iter, d->machines);
+        while (m->can_stay && m->path && g_hash_table_iter_next(&iter, NULL, &value)) {
+            struct gh_daemon_machine *other = value;
+            for (unsigned k = 0; other->definition && k < other->definition->medium_count; k++) {
+                g_autofree char *path = gh_daemon_machine_medium_path(other, &other->definition->medium[k]);
+                if (path && !strcmp(path, m->path))
+                    gh_appliance_note(a, GH_WARNING, _("“%.200s” is used by the machine “%.100s” already; only one of the two can run at a time, and both write to it."),
+                                      m->path, other->definition->name);
+            }
+        }
+    }
+}
+
 /* ---- Report ------------------------------------------------------------------------------------------ */
 /* At most five, after those that are always there. */
 static void add_options(const char **args, const char *allow, const char *snapshot, gboolean in_place)
@@ -91,6 +111,7 @@ static void inspected(const struct gh_error *failed, const char *output, void *o
     } else {
         look_around(a);
         look_at_addresses(i->d, a);
+        look_at_disks(i->d, a);
         json_decref(j);
         j = gh_appliance_to_json(a);
         json_object_set_new(j, "space_there", json_integer((json_int_t)space_there(i->d->machines_folder)));

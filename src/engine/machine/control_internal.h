@@ -38,7 +38,7 @@ struct gh_control {
     struct gh_loop *loop;
     const struct gh_control_ops *ops;
     void    *opaque;
-    char     name[64], uuid[37];
+    char     name[256], uuid[37];
     struct control_client client[GH_CONTROL_CLIENTS];
     struct control_typing typing;
     const struct control_request *current; /* the call in progress */

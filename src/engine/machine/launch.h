@@ -63,7 +63,7 @@ struct gh_launch_backend { char kind[12], name[32]; int fd; }; /* socket of a ch
 
 struct gh_launch {
     uint32_t version;
-    char     name[64], uuid[37];
+    char     name[256], uuid[37];
     char     accel[12];                    /* "auto", "kvm", "kmod", "soft" */
     char     accel_options[128];
     char     accel_note[512];              /* why auto was decided before the launch, or empty */

@@ -20,7 +20,7 @@
 struct gh_runtime {
     int  dir_fd, lock_fd;
     char path[PATH_MAX - 64];
-    char name[64], uuid[37], state[16];
+    char name[256], uuid[37], state[16];
     pid_t machine_pid;
     bool temporary;                    /* a machine without identity: the folder goes with it */
 };

@@ -202,7 +202,7 @@ static void on_display_end(void *opaque, int fd, uint32_t events);
 static int display_spawn(struct supervisor *s, int *ret_sock, struct gh_error *err)
 {
     struct display_backend *d = &s->display;
-    char  name[80];
+    char  name[sizeof ((struct gh_runtime *)0)->name + 8];
     char *argv[] = { (char *)"gasthaus-backend", (char *)"display", (char *)"--control-fd=3", (char *)"--listen-fd=4",
                      name, NULL };
     int   pair[2];

@@ -39,7 +39,7 @@ struct net_backend {
 
 struct gh_supervisor_net {
     struct gh_loop *loop;
-    char  machine[64], folder[PATH_MAX - 128], *program;
+    char  machine[256], folder[PATH_MAX - 128], *program;
     struct gh_resolv *resolv;
     void (*hand_over)(void *opaque, const char *name, const struct gh_launch_net *net, int fd);
     void *opaque;
