@@ -137,6 +137,10 @@ static int run_media(struct ctl *ctl, int argc, char **argv)
     g_variant_dict_init(&dict, NULL);
     if (g_strv_contains(with_target, argv[1]) && argc > 3) {
         g_autofree char *target = g_canonicalize_filename(argv[3], NULL);
+        if (g_str_has_suffix(argv[3], "/") && !g_file_test(target, G_FILE_TEST_IS_DIR)) {
+            g_variant_dict_clear(&dict);
+            return ctl_error(ctl, "FolderUnreadable", _("There is no folder “%s”."), target);
+        }
         g_variant_dict_insert(&dict, "target", "s", target);
         first = 4;
     } else if ((!strcmp(argv[1], "resize") || !strcmp(argv[1], "create")) && argc > 3) {

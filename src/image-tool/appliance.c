@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "appliance/disk.h"
 #include "appliance/export.h"
@@ -216,6 +217,35 @@ int tool_export(struct tool *t)
 }
 
 /* ---- Media: many images at once, for the daemon's list ---------------------------------------------------- */
+/* The files beside the first one's, such as VMDK's extents. */
+static int take_parts(void *opaque, const struct gh_image_spec *file)
+{
+    json_t *parts = opaque;
+    const char *slash = strrchr(file->label, '/');
+
+    for (unsigned i = 0; i < file->part_count; i++) {
+        char joined[PATH_MAX], real[PATH_MAX];
+        int n = snprintf(joined, sizeof joined, "%.*s%s", file->parts[i].name[0] == '/' || !slash ? 0 : (int)(slash + 1 - file->label), file->label,
+                         file->parts[i].name);
+        if (n < (int)sizeof joined && realpath(joined, real))
+            json_array_append_new(parts, json_string(real));
+        close(file->parts[i].fd);
+    }
+    close(file->fd);
+    return 0;
+}
+
+static void add_parts(json_t *j, const char *path)
+{
+    struct gh_error ignored = { 0 };
+    json_t *parts = json_array();
+
+    gh_image_resolve_path(path, &(struct gh_image_open_how){ .format = "vmdk", .unlocked = true, .top_only = true }, take_parts, parts, &ignored);
+    if (json_array_size(parts))
+        json_object_set(j, "parts", parts);
+    json_decref(parts);
+}
+
 static json_t *survey_one(const char *path, const char *format)
 {
     struct gh_error err = { 0 };
@@ -247,6 +277,8 @@ static json_t *survey_one(const char *path, const char *format)
     for (struct gh_image *p = gh_image_parent(img); p; p = gh_image_parent(p))
         json_array_append_new(chain, tool_text(gh_image_label(p)));
     json_object_set_new(j, "chain", chain);
+    if (!strcmp(i.format, "vmdk"))
+        add_parts(j, path);
     gh_image_close(img);
     return j;
 }

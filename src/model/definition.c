@@ -142,6 +142,8 @@ static int check_media(const struct gh_definition *d, struct gh_error *err)
             return gh_error_option(err, -EINVAL, "BusUnknown", "bus", "“%s” is not a bus for drives; use ide, ahci, nvme or virtio.", m->bus);
         if (!one_of(m->format, formats))
             return gh_error_option(err, -EINVAL, "FormatUnknown", "format", "“%s” is not a disk format; gasthaus-image lists those there are.", m->format);
+        if (m->kind == GH_MEDIUM_DISK && !strcmp(m->bus, "fdc"))
+            return gh_error_option(err, -EINVAL, "BusUnknown", "bus", "“%s” is not a bus for drives; use ide, ahci, nvme or virtio.", m->bus);
         if (m->kind == GH_MEDIUM_CDROM && strcmp(m->bus, "ide") && strcmp(m->bus, "ahci"))
             return gh_error_option(err, -EINVAL, "BusUnknown", "bus", "“%s” is not a bus for CD drives; use ide or ahci.", m->bus);
         if (m->kind == GH_MEDIUM_DISK && !one_of(m->mode, modes))

@@ -143,6 +143,46 @@ with Engine("media") as e:
         refused(id_, "create", f"{e.folder}/never.img", *args)
     check(not os.path.exists(f"{e.folder}/never.img"), "and leaves no file")
 
+    # A disk of several files is one: its extents are nobody's left-overs, and go where it goes.
+    disks = f"{e.folder}/data/gasthaus/disks"
+    for name, variant in (("flat", "monolithicFlat"), ("split", "twoGbMaxExtentSparse")):
+        qemu("create", "-q", "-f", "vmdk", "-o", f"subformat={variant}", f"{disks}/{name}.vmdk", "20M")
+        subprocess.run(["qemu-io", "-f", "vmdk", "-c", "write -P 0x33 1M 4M", f"{disks}/{name}.vmdk"], check=True, stdout=subprocess.DEVNULL)
+        with_parts = sorted(n for n in os.listdir(disks) if n.startswith(name))
+        check(len(with_parts) == 2 and [n for n in media() if n.startswith(name)] == [f"{name}.vmdk"], f"{with_parts} are one disk")
+        taken = sum(os.stat(f"{disks}/{n}").st_blocks * 512 for n in with_parts)
+        check(media()[f"{name}.vmdk"]["host_bytes"] == taken, "which takes what its files take")
+        e.ctl("media", "delete", f"{disks}/{name}.vmdk")
+        check(not [n for n in os.listdir(disks) if n.startswith(name)], "deleted, with its extents")
+        e.ctl("media", "restore", f"{disks}/{name}.vmdk")
+        check(sorted(n for n in os.listdir(disks) if n.startswith(name)) == with_parts, "and brought back")
+        os.mkdir(f"{e.folder}/{name}")
+        e.ctl("media", "move", f"{disks}/{name}.vmdk", f"{e.folder}/{name}/other name.vmdk")
+        check(not [n for n in os.listdir(disks) if n.startswith(name)] and
+              subprocess.run(["qemu-io", "-r", "-f", "vmdk", "-c", "read -P 0x33 1M 4M", f"{e.folder}/{name}/other name.vmdk"], capture_output=True, text=True).stdout.count("failed") == 0,
+              "moved, with its extents")
+        subprocess.run(["mv", *[f"{e.folder}/{name}/{n}" for n in os.listdir(f"{e.folder}/{name}")], disks], check=True)
+        open(f"{e.folder}/{name}/{with_parts[0]}", "w").write("in the way")
+        before = sorted(os.listdir(disks))
+        code, _, err = e.try_ctl("media", "move", f"{disks}/other name.vmdk", f"{e.folder}/{name}/")
+        check(code == 1 and "[MoveFailed]" in err and sorted(os.listdir(disks)) == before, f"a file in the way leaves all where it was: {err.strip()}")
+        os.rename(f"{disks}/other name.vmdk", f"{disks}/{name}.vmdk")
+        result = e.json("media", "compact", f"{disks}/{name}.vmdk")
+        check(result["before"] == taken and result["after"] == media()[f"{name}.vmdk"]["host_bytes"] and result["after"] > 4 << 20, f"compact counts the extents: {result}")
+        for n in os.listdir(disks):
+            if n.startswith(name):
+                os.unlink(f"{disks}/{n}")
+
+    # Wrong uses.
+    check(e.json("media", "create", f"{e.folder}/named.vdi", "8M") and subprocess.run(["qemu-img", "info", "-f", "vdi", f"{e.folder}/named.vdi"], stdout=subprocess.DEVNULL).returncode == 0,
+          "a file's ending says its format")
+    refused("BusUnknown", "create", f"{e.folder}/never.img", "8M", "--machine", "two", "--bus", "fdc")
+    refused("MediumNotUsed", "release", alone)
+    refused("MediumNotUsed", "relink", alone, f"{e.folder}/named.vdi")
+    refused("FolderUnreadable", "move", alone, f"{e.folder}/nothing/here/")
+    open(f"{e.folder}/notes.txt", "w").write("not a disk")
+    refused("MediumIsNoDisk", "relink", new, f"{e.folder}/notes.txt")
+
     # What may not fit is said: at once where something is copied, and it can be cancelled then; beside the result where it is only made.
     vfs = os.statvfs(e.folder)
     much = (vfs.f_bavail * vfs.f_frsize >> 20) + 4096

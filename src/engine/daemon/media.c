@@ -20,6 +20,8 @@ struct action {
     struct gh_job *job;
     const struct verb *verb;
     char *path, *target, *format, *to, *variant, *bus, *machine;
+    char **parts;                      /* files that belong to path; may be NULL */
+    unsigned moved;                    /* of them */
     guint64 bytes, before;
     gboolean repair, shrink, replace;
 };
@@ -38,6 +40,7 @@ static void free_action(struct action *a)
     g_free(a->variant);
     g_free(a->bus);
     g_free(a->machine);
+    g_strfreev(a->parts);
     g_free(a);
 }
 
@@ -101,19 +104,39 @@ static void run_check(struct action *a, json_t *medium)
     gh_job_run(a->job, args, NULL, check_done, a);
 }
 
+static json_t *find(json_t *list, const char *path);
+
+static void end_sizes(struct action *a, const struct gh_error *err, guint64 after)
+{
+    g_autofree char *result = g_strdup_printf("{\"before\": %" G_GUINT64_FORMAT ", \"after\": %" G_GUINT64_FORMAT "}", a->before, after);
+
+    end(a, err, result);
+}
+
+/* Extents may have other names than before. */
+static void sizes_known(json_t *list, const struct gh_error *err, void *opaque)
+{
+    struct action *a = opaque;
+    json_t *m = err ? NULL : find(list, a->path);
+
+    end_sizes(a, NULL, m ? (guint64)json_integer_value(json_object_get(m, "host_bytes")) : host_bytes(a->path));
+}
+
 static void size_done(const struct gh_error *err, const char *output, void *opaque)
 {
     struct action *a = opaque;
-    g_autofree char *result = g_strdup_printf("{\"before\": %" G_GUINT64_FORMAT ", \"after\": %" G_GUINT64_FORMAT "}", a->before, host_bytes(a->path));
 
-    end(a, err, result);
+    if (a->parts && !err)
+        gh_media_gather(a->d, a->path, sizes_known, a);
+    else
+        end_sizes(a, err, host_bytes(a->path));
 }
 
 static void run_compact(struct action *a, json_t *medium)
 {
     const char *const args[] = { "compact", a->path, "--from", a->format, NULL };
 
-    a->before = host_bytes(a->path);
+    a->before = (guint64)json_integer_value(json_object_get(medium, "host_bytes"));
     gh_job_run(a->job, args, NULL, size_done, a);
 }
 
@@ -122,7 +145,7 @@ static void run_resize(struct action *a, json_t *medium)
     g_autofree char *size = g_strdup_printf("%" G_GUINT64_FORMAT, a->bytes);
     const char *const args[] = { "resize", a->path, size, "--from", a->format, a->shrink ? "--shrink" : NULL, NULL };
 
-    a->before = host_bytes(a->path);
+    a->before = (guint64)json_integer_value(json_object_get(medium, "host_bytes"));
     gh_job_run(a->job, args, NULL, size_done, a);
 }
 
@@ -133,7 +156,7 @@ static void convert_done(const struct gh_error *failed, const char *output, void
 
     if (!failed && a->replace) {
         /* The machines first, then the old file: at no moment is a disk named that is not there. */
-        if (change_users(a->d, a->path, a->target, a->to, &err) < 0 || gh_trash_put(a->path, &err) < 0)
+        if (change_users(a->d, a->path, a->target, a->to, &err) < 0 || gh_trash_put(a->path, a->parts, &err) < 0)
             failed = &err;
     }
     json_t *j = json_pack("{s:s}", "path", a->target);
@@ -156,16 +179,36 @@ static void run_convert(struct action *a, json_t *medium)
     gh_job_run(a->job, args, NULL, convert_done, a);
 }
 
+static char *place_of_part(struct action *a, const char *part)
+{
+    g_autofree char *folder = g_path_get_dirname(a->target), *leaf = g_path_get_basename(part);
+
+    return g_build_filename(folder, leaf, NULL);
+}
+
+/* The extents keep their names, by which their descriptor, which comes last, refers to them. What was moved goes back when one fails. */
+static void move_next(struct action *a);
 static void moved(GObject *source, GAsyncResult *result, gpointer data)
 {
     struct action *a = data;
     struct gh_error err = { 0 };
     g_autoptr(GError) error = NULL;
 
-    if (!g_file_move_finish(G_FILE(source), result, &error))
-        gh_error_set(&err, -EIO, "MoveFailed", "“%s” cannot be moved: %s.", a->path, error->message);
-    else
+    if (!g_file_move_finish(G_FILE(source), result, &error)) {
+        g_autofree char *which = g_file_get_path(G_FILE(source));
+        gh_error_set(&err, -EIO, "MoveFailed", "“%s” cannot be moved: %s.", which, error->message);
+        while (a->moved) {
+            g_autofree char *there = place_of_part(a, a->parts[--a->moved]);
+            g_autoptr(GFile) from = g_file_new_for_path(there), to = g_file_new_for_path(a->parts[a->moved]);
+            g_file_move(from, to, G_FILE_COPY_NOFOLLOW_SYMLINKS, NULL, NULL, NULL, NULL);
+        }
+    } else if (a->parts && a->parts[a->moved]) {
+        a->moved++;
+        move_next(a);
+        return;
+    } else {
         change_users(a->d, a->path, a->target, NULL, &err);
+    }
     end(a, gh_error_is_set(&err) ? &err : NULL, NULL);
 }
 
@@ -175,7 +218,18 @@ static void run_move(struct action *a, json_t *medium)
         g_autofree char *leaf = g_path_get_basename(a->path), *folder = g_steal_pointer(&a->target);
         a->target = g_build_filename(folder, leaf, NULL);
     }
-    g_autoptr(GFile) from = g_file_new_for_path(a->path), to = g_file_new_for_path(a->target);
+    g_autofree char *old = g_path_get_dirname(a->path), *new = g_path_get_dirname(a->target);
+    if (!strcmp(old, new))
+        a->moved = a->parts ? g_strv_length(a->parts) : 0; /* only the descriptor gets another name */
+    move_next(a);
+}
+
+static void move_next(struct action *a)
+{
+    gboolean part = a->parts && a->parts[a->moved];
+    g_autofree char *place = part ? place_of_part(a, a->parts[a->moved]) : g_strdup(a->target);
+    g_autoptr(GFile) from = g_file_new_for_path(part ? a->parts[a->moved] : a->path), to = g_file_new_for_path(place);
+
     g_file_move_async(from, to, G_FILE_COPY_NOFOLLOW_SYMLINKS, G_PRIORITY_DEFAULT, NULL, NULL, NULL, moved, a);
 }
 
@@ -203,7 +257,7 @@ static void run_delete(struct action *a, json_t *medium)
         gh_error_set(&err, -EBUSY, "MediumInUse", "“%s” is used by the machine “%s”; release it first.", a->path,
                      json_string_value(json_object_get(json_array_get(users, 0), "name")));
     else
-        gh_trash_put(a->path, &err);
+        gh_trash_put(a->path, a->parts, &err);
     end(a, gh_error_is_set(&err) ? &err : NULL, NULL);
 }
 
@@ -322,6 +376,8 @@ static int permitted(struct action *a, json_t *list, json_t *m, struct gh_error 
         return gh_error_set(err, -ENOENT, "MediumUnknown", "“%s” is neither a medium of a machine nor a disk in a machine's folder.", a->path);
     if (!relink && !release && !json_is_true(json_object_get(m, "present")))
         return gh_error_set(err, -ENOENT, "FileNotFound", "There is no file “%s”. Restore it or choose its new place.", a->path);
+    if ((relink || release) && !json_array_size(json_object_get(m, "users")))
+        return gh_error_set(err, -ENOENT, "MediumNotUsed", "“%s” is used by no machine.", a->path);
     json_array_foreach(json_object_get(m, "users"), i, user)
         if (json_is_true(json_object_get(user, "running")))
             return gh_error_set(err, -EBUSY, "MachineRunning", "“%s” is in use by the running machine “%s”; stop that first.", a->path,
@@ -339,6 +395,9 @@ static int permitted(struct action *a, json_t *list, json_t *m, struct gh_error 
         if (!now || !json_is_true(json_object_get(now, "present")))
             return gh_error_set(err, -ENOENT, "FileNotFound", "There is no file “%s”. Restore it or choose its new place.", a->target);
         const char *format = json_string_value(json_object_get(now, "format"));
+        json_int_t size = json_integer_value(json_object_get(now, "file_bytes"));
+        if (!strcmp(json_string_value(json_object_get(m, "kind")), "disk") && (!format || !strcmp(format, "raw")) && (size < 512 || size % 512))
+            return gh_error_set(err, -EINVAL, "MediumIsNoDisk", "“%s” is not a disk.", a->target);
         a->to = !strcmp(json_string_value(json_object_get(m, "kind")), "disk") && format && format[0] ? g_strdup(format) : NULL;
     }
     return 0;
@@ -360,6 +419,11 @@ static void ready(json_t *list, const struct gh_error *failed, void *opaque)
         gh_job_set_machine(a->job, owner);
     const char *format = json_string_value(json_object_get(m, "format"));
     a->format = g_strdup(format && format[0] ? format : "raw");
+    json_t *parts = json_object_get(m, "parts"), *part;
+    size_t n;
+    a->parts = json_array_size(parts) ? g_new0(char *, json_array_size(parts) + 1) : NULL;
+    json_array_foreach(parts, n, part)
+        a->parts[n] = g_strdup(json_string_value(part));
     a->verb->run(a, m);
 }
 
@@ -369,6 +433,20 @@ static char *real_or_as_given(const char *path)
     char *real = realpath(absolute, NULL);
 
     return real ? real : g_steal_pointer(&absolute);
+}
+
+/* What a file is called says what it shall be. */
+static const char *format_of_name(const char *path)
+{
+    static const struct { const char *ending, *format; } names[] = {
+        { ".vdi", "vdi" }, { ".vmdk", "vmdk" }, { ".vhd", "vhd" }, { ".vhdx", "vhdx" }, { ".raw", "raw" }, { ".img", "raw" },
+    };
+    g_autofree char *lower = g_ascii_strdown(path, -1);
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(names); i++)
+        if (g_str_has_suffix(lower, names[i].ending))
+            return names[i].format;
+    return "qcow2";
 }
 
 int gh_media_action(struct gh_daemon *d, const char *name, const char *path, GVariant *options, const char **ret_job, struct gh_error *err)
@@ -408,7 +486,7 @@ int gh_media_action(struct gh_daemon *d, const char *name, const char *path, GVa
     a->verb = verb;
     a->path = real_or_as_given(path);
     a->target = target ? real_or_as_given(target) : NULL;
-    a->to = g_strdup(verb == &create_verb && !to ? "qcow2" : to);
+    a->to = g_strdup(verb == &create_verb && !to ? format_of_name(path) : to);
     a->variant = g_strdup(variant);
     a->bus = g_strdup(bus);
     a->machine = machine && machine[0] ? g_strdup(machine) : NULL;

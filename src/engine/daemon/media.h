@@ -9,7 +9,8 @@
 #include "engine/daemon/daemon.h"
 
 typedef struct json_t gh_json;           /* jansson's */
-/* list (borrowed): array of objects with path, kind, format, users, parent_of, orphan, present, bytes, host_bytes, chain, error. */
+/* list (borrowed): array of objects with path, kind, format, users, parent_of, orphan, present, bytes, host_bytes, chain,
+ * parts (paths of extents), error. */
 typedef void (*gh_media_ready)(gh_json *list, const struct gh_error *err, void *opaque);
 void gh_media_gather(struct gh_daemon *d, const char *also, gh_media_ready ready, void *opaque);
 
@@ -21,5 +22,6 @@ void gh_media_list(struct gh_daemon *d, GDBusMethodInvocation *inv);
 int  gh_media_action(struct gh_daemon *d, const char *action, const char *path, GVariant *options, const char **ret_job, struct gh_error *err);
 
 /* trash.c: the desktop's trash, or a hidden folder beside the file where that is not possible. */
-int  gh_trash_put(const char *path, struct gh_error *err);
+/* parts (NULL-terminated, may be NULL): what belongs to path; goes and comes back with it. */
+int  gh_trash_put(const char *path, char *const *parts, struct gh_error *err);
 int  gh_trash_restore(const char *path, struct gh_error *err);

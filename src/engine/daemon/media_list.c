@@ -86,7 +86,7 @@ static void add_folder(json_t *list, const char *folder, gboolean deeper)
 
 static void merge(json_t *list, json_t *found)
 {
-    static const char *const keys[] = { "format", "variant", "bytes", "chain", "error", "snapshots", "needs_parent" };
+    static const char *const keys[] = { "format", "variant", "bytes", "chain", "error", "snapshots", "needs_parent", "parts" };
     json_t *f, *parent;
     size_t i, k;
 
@@ -111,6 +111,26 @@ static void merge(json_t *list, json_t *found)
     }
 }
 
+/* Extents of an image are no media of their own: nobody shall delete one as left over. What they take is the image's. */
+static void fold_parts(json_t *list)
+{
+    json_t *m, *part, *p;
+    size_t i, k;
+
+    json_array_foreach(list, i, m)
+        json_array_foreach(json_object_get(m, "parts"), k, part)
+            if ((p = find(list, json_string_value(part))) && p != m) {
+                json_int_t both = json_integer_value(json_object_get(m, "host_bytes")) + json_integer_value(json_object_get(p, "host_bytes"));
+                json_object_set_new(m, "host_bytes", json_integer(both));
+                json_object_set_new(p, "part_of", json_string(json_string_value(json_object_get(m, "path"))));
+            }
+    for (i = json_array_size(list); i-- > 0;) {
+        m = json_array_get(list, i);
+        if (json_object_get(m, "part_of") && !json_array_size(json_object_get(m, "users")))
+            json_array_remove(list, i);
+    }
+}
+
 static void surveyed(const struct gh_error *err, const char *output, void *opaque)
 {
     struct gathering *g = opaque;
@@ -118,6 +138,7 @@ static void surveyed(const struct gh_error *err, const char *output, void *opaqu
 
     if (!err && json_is_array(found))
         merge(g->list, found);
+    fold_parts(g->list);
     g->ready(g->list, err, g->opaque);
     json_decref(found);
     json_decref(g->list);

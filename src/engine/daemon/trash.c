@@ -14,7 +14,7 @@ static char *beside(const char *path)
     return g_build_filename(folder, BESIDE, name, NULL);
 }
 
-int gh_trash_put(const char *path, struct gh_error *err)
+static int put_one(const char *path, struct gh_error *err)
 {
     g_autoptr(GFile) file = g_file_new_for_path(path);
     g_autofree char *other = beside(path), *folder = g_path_get_dirname(other);
@@ -56,7 +56,7 @@ static char *find_in_trash(const char *path, char **ret_info)
     return found;
 }
 
-int gh_trash_restore(const char *path, struct gh_error *err)
+static int restore_one(const char *path, struct gh_error *err)
 {
     g_autofree char *info = NULL, *from = beside(path);
 
@@ -76,4 +76,63 @@ int gh_trash_restore(const char *path, struct gh_error *err)
     if (g_str_has_suffix(folder, BESIDE))
         g_rmdir(folder);
     return 0;
+}
+
+/* ---- Images of several files: which of them went together ------------------------------------------------- */
+#define GROUP "parts"
+
+static GKeyFile *load_record(char **ret_path, char **ret_key, const char *path)
+{
+    GKeyFile *record = g_key_file_new();
+
+    *ret_path = g_build_filename(g_get_user_data_dir(), "gasthaus", "trashed-parts", NULL);
+    *ret_key = g_compute_checksum_for_string(G_CHECKSUM_SHA256, path, -1);
+    g_key_file_load_from_file(record, *ret_path, G_KEY_FILE_NONE, NULL);
+    return record;
+}
+
+int gh_trash_put(const char *path, char *const *parts, struct gh_error *err)
+{
+    struct gh_error ignored = { 0 };
+    unsigned done = 0, count = parts ? g_strv_length((char **)parts) : 0;
+    int r = put_one(path, err);
+
+    if (r || !count)
+        return r;
+    while (!r && done < count) {
+        r = put_one(parts[done], err);
+        done += !r;
+    }
+    if (r) {
+        while (done)
+            restore_one(parts[--done], &ignored);
+        restore_one(path, &ignored);
+        return r;
+    }
+    g_autofree char *file = NULL, *key = NULL;
+    g_autoptr(GKeyFile) record = load_record(&file, &key, path);
+    g_autofree char *folder = g_path_get_dirname(file);
+    g_mkdir_with_parents(folder, 0755);
+    g_key_file_set_string_list(record, GROUP, key, (const char *const *)parts, count);
+    g_key_file_save_to_file(record, file, NULL);
+    return 0;
+}
+
+int gh_trash_restore(const char *path, struct gh_error *err)
+{
+    g_autofree char *file = NULL, *key = NULL;
+    g_autoptr(GKeyFile) record = load_record(&file, &key, path);
+    g_auto(GStrv) parts = g_key_file_get_string_list(record, GROUP, key, NULL, NULL);
+
+    for (unsigned i = 0; parts && parts[i]; i++)
+        if (g_file_test(parts[i], G_FILE_TEST_EXISTS))
+            return gh_error_set(err, -EEXIST, "FileExists", "There is a file “%s” again; move it away first.", parts[i]);
+    int r = restore_one(path, err);
+    for (unsigned i = 0; !r && parts && parts[i]; i++)
+        r = restore_one(parts[i], err);
+    if (!r && parts) {
+        g_key_file_remove_key(record, GROUP, key, NULL);
+        g_key_file_save_to_file(record, file, NULL);
+    }
+    return r;
 }
