@@ -251,16 +251,21 @@ static void gh_window_class_init (GhWindowClass *klass)
 
 static gboolean on_drop (GtkDropTarget *target, const GValue *value, double x, double y, GhWindow *self)
 {
-    g_autofree char *path = g_file_get_path (g_value_get_object (value));
+    g_autoptr (GSList) files = gdk_file_list_get_files (g_value_get_boxed (value));
+    gboolean any = FALSE;
 
-    if (path)
-        g_action_group_activate_action (G_ACTION_GROUP (g_application_get_default ()), "open-file", g_variant_new_string (path));
-    return path != NULL;
+    for (GSList *l = files; l; l = l->next) {
+        g_autofree char *path = g_file_get_path (l->data);
+        if (path)
+            g_action_group_activate_action (G_ACTION_GROUP (g_application_get_default ()), "open-file", g_variant_new_string (path));
+        any |= path != NULL;
+    }
+    return any;
 }
 
 static void gh_window_init (GhWindow *self)
 {
-    GtkDropTarget *drop = gtk_drop_target_new (G_TYPE_FILE, GDK_ACTION_COPY);
+    GtkDropTarget *drop = gtk_drop_target_new (GDK_TYPE_FILE_LIST, GDK_ACTION_COPY);
 
     gtk_widget_init_template (GTK_WIDGET (self));
     g_signal_connect (self->list, "row-selected", G_CALLBACK (on_row_selected), self);

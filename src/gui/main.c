@@ -21,8 +21,9 @@ struct app {
     AdwApplication *app;
     GhConnection *connection;
     GtkWidget *window, *media; /* media: that of disks and media, while it is open */
-    char *pending_medium, *pending_machine; /* wait for the connection; for the new object */
-    gboolean pending_start;
+    GPtrArray *pending;      /* paths that wait for the connection */
+    char *pending_machine;   /* waits for the new object */
+    gboolean pending_start, at_once;
 };
 
 static void on_window_gone (struct app *a) { a->window = NULL; }
@@ -48,8 +49,10 @@ static void open_file (struct app *a, const char *path, gboolean at_once)
     g_autofree char *lower = g_ascii_strdown (path, -1);
 
     activate (NULL, a);
-    if (g_str_has_suffix (lower, ".iso") || !gh_connection_is_open (a->connection))
+    if (g_str_has_suffix (lower, ".iso"))
         new_machine (a, path, at_once);
+    else if (!gh_connection_is_open (a->connection))
+        g_ptr_array_add (a->pending, g_strdup (path));
     else
         gtk_window_present (GTK_WINDOW (gh_import_window_new (GTK_WINDOW (a->window), a->connection, path)));
 }
@@ -162,17 +165,21 @@ static void on_machines (struct app *a)
 
 static void on_connection (struct app *a)
 {
-    if (a->pending_medium && gh_connection_is_open (a->connection)) {
-        g_autofree char *medium = g_steal_pointer (&a->pending_medium);
-        open_file (a, medium, TRUE);
+    while (a->pending->len && gh_connection_is_open (a->connection)) {
+        g_autofree char *path = g_ptr_array_steal_index (a->pending, 0);
+        open_file (a, path, a->at_once);
     }
 }
 
 static void open_files (GApplication *application, GFile **files, int n, const char *hint, struct app *a)
 {
     activate (application, a);
-    g_free (a->pending_medium);
-    a->pending_medium = g_file_get_path (files[0]);
+    a->at_once = n == 1; /* “gasthaus FILE.iso” starts it; of several each is asked for */
+    for (int i = 0; i < n; i++) {
+        char *path = g_file_get_path (files[i]);
+        if (path)
+            g_ptr_array_add (a->pending, path);
+    }
     on_connection (a);
 }
 
@@ -267,6 +274,7 @@ int main (int argc, char **argv)
     bind_textdomain_codeset ("gasthaus", "UTF-8");
     textdomain ("gasthaus");
     g_resources_register (gh_get_resource ()); /* before the start, which looks for the shortcuts' window in there */
+    a.pending = g_ptr_array_new_with_free_func (g_free);
     a.app = adw_application_new (APP_ID, G_APPLICATION_HANDLES_OPEN);
     g_signal_connect_after (a.app, "startup", G_CALLBACK (startup), &a);
     g_signal_connect (a.app, "activate", G_CALLBACK (activate), &a);
@@ -274,7 +282,7 @@ int main (int argc, char **argv)
     int status = g_application_run (G_APPLICATION (a.app), argc, argv);
     g_clear_object (&a.connection);
     g_object_unref (a.app);
-    g_free (a.pending_medium);
+    g_ptr_array_unref (a.pending);
     g_free (a.pending_machine);
     return status;
 }
