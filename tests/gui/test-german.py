@@ -8,7 +8,7 @@ import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from desk import App, children, picture, wait
-from hands import click, fill, key
+from hands import click, fill, key, window_of, xdotool
 
 program, ctl = sys.argv[1:3]
 folder = tempfile.mkdtemp(prefix="gh-gui-german-")
@@ -55,6 +55,18 @@ try:
     assert said.startswith("„/nonexistent.iso“ kann nicht geöffnet werden: "), said
     picture("gui-german-medium")
     print(f"ok: so is a refused medium: {said}")
+    key("Escape")
+    wait("the wizard to close", lambda: not window_of("Neue Maschine"))
+    # Long words do not keep the windows from being narrow.
+    xdotool("windowsize", window_of("Gasthaus")[0], 400, 600)
+    wait("a narrow window", lambda: window_of("Gasthaus")[3] <= 402)
+    subprocess.run(["gapplication", "action", "org.gasthaus.Gasthaus", "media"], check=True, timeout=30)
+    wait("the disks", lambda: window_of("Festplatten und Medien"))
+    wait("the list", lambda: app.find("label", "CD- und Diskettenabbilder", "Festplatten und Medien"))
+    xdotool("windowsize", window_of("Festplatten und Medien")[0], 400, 600)
+    wait("narrow disks and media", lambda: window_of("Festplatten und Medien")[3] <= 402)
+    picture("gui-german-narrow")
+    print("ok: windows of 400 pixels")
 finally:
     app.close()
     subprocess.run(["rm", "-rf", folder])

@@ -16,6 +16,7 @@ struct _GhDetailsPage {
     GhMachine *machine;
     GtkRevealer *trouble;
     GtkInfoBar *trouble_bar;
+    GtkScrolledWindow *scroll;
     GtkLabel *trouble_text, *name, *subtitle;
     GtkImage *state_icon;
     GhThumbnail *thumbnail;
@@ -78,8 +79,10 @@ void gh_details_page_set_machine (GhDetailsPage *self, GhMachine *machine)
 {
     if (self->machine)
         g_signal_handlers_disconnect_by_data (self->machine, self);
-    if (self->machine != machine && self->general)
+    if (self->machine != machine && self->general) {
         set_groups (self, machine);
+        gtk_adjustment_set_value (gtk_scrolled_window_get_vadjustment (self->scroll), 0); /* another machine begins at its top */
+    }
     g_set_object (&self->machine, machine);
     if (!machine)
         return;
@@ -111,6 +114,7 @@ static void gh_details_page_class_init (GhDetailsPageClass *klass)
     g_type_ensure (GH_TYPE_FILES_GROUP);
     gtk_widget_class_set_template_from_resource (widget, "/org/gasthaus/Gasthaus/details/gh-details-page.ui");
 #define CHILD(name) gtk_widget_class_bind_template_child (widget, GhDetailsPage, name)
+    CHILD (scroll);
     CHILD (trouble);
     CHILD (trouble_bar);
     CHILD (trouble_text);
