@@ -76,7 +76,9 @@ try:
     picture("gui-drop-report")
     press(button)
     wait("the machine's row", lambda: "App server" in app.rows(), 60)
-    print("ok: an appliance")
+    press(app.wait("push button", "Start", 60, "Gasthaus"))
+    wait("it to run", lambda: app.find("label", "Running", "Gasthaus"), 120)
+    print("ok: an appliance, which runs")
     if os.path.exists(ISO):
         drag(ISO, lambda: app.find("text", "Medium", "New Machine"))
         medium = app.wait("text", "Medium", 5, "New Machine")

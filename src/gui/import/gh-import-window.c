@@ -97,10 +97,11 @@ static void on_in_place (struct page *p)
     gboolean stays = p->in_place && gtk_switch_get_active (GTK_SWITCH (p->in_place));
     guint64 bytes = stays ? p->needed - MIN (p->stays, p->needed) : p->needed;
     g_autofree char *needed = gh_format_size (bytes), *there = gh_format_size (p->there);
-    g_autofree char *text = g_strdup_printf (_ ("%s needed, %s free"), needed, there);
+    g_autofree char *text = g_strdup_printf (p->systems > 1 ? _ ("%s needed for this machine, %s free") : _ ("%s needed, %s free"), needed, there);
 
     adw_action_row_set_icon_name (ADW_ACTION_ROW (p->space), bytes > p->there ? "dialog-warning-symbolic" : "drive-harddisk-symbolic");
     adw_preferences_row_set_title (ADW_PREFERENCES_ROW (p->space), text);
+    adw_action_row_set_subtitle (ADW_ACTION_ROW (p->space), bytes > p->there ? _ ("Make room first; without it the import is refused, and nothing is left behind.") : "");
 }
 
 static void on_name (struct page *p)
