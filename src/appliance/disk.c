@@ -103,26 +103,6 @@ struct gh_image *gh_medium_open(struct gh_package *p, const struct gh_appliance_
         .folder = p->allow[0] ? p->allow : p->folder }, err);
 }
 
-/* A machine reads zeros behind the end of a file that a crash cut short; an import takes no such image. */
-static bool is_cut(struct gh_image *img)
-{
-    /* QEMU may leave the last cluster short; the others write whole blocks. */
-    const char *format = img->driver->format.name;
-    bool may_be_short = !strcmp(format, "qcow2") || !strcmp(format, "qed") || !strcmp(format, "vmdk");
-    uint64_t slack = may_be_short && img->cluster_bytes ? img->cluster_bytes - 1 : img->cluster_bytes ? 0 : 65535, off = 0;
-
-    for (unsigned calls = 0; off < img->bytes && calls < MAP_CALLS_MAX; calls++) {
-        struct gh_extent e = { 0 };
-        pthread_rwlock_rdlock(&img->lock);
-        int r = img->driver->map(img, off, img->bytes - off, &e);
-        pthread_rwlock_unlock(&img->lock);
-        if (r < 0 || !e.bytes || (e.kind == GH_EXTENT_DATA && e.file_offset + e.bytes > gh_file_bytes(e.file) + slack))
-            return true;
-        off += e.bytes;
-    }
-    return img->parent && is_cut(img->parent);
-}
-
 /* Upper bound of what a sparse copy takes. */
 static uint64_t measure(struct gh_image *img)
 {
@@ -216,7 +196,7 @@ static int examine_disk(struct gh_package *p, struct gh_appliance *a, struct gh_
         gh_appliance_note(a, GH_WARNING, _("“%.80s” is no image of the kind that its name says; its bytes are taken as they are."), m->source);
     m->needed_bytes = measure(img);
     struct gh_check_report rep = { 0 };
-    bool cut = is_cut(img);
+    bool cut = gh_image_is_cut(img);
     int checked = cut || info.dirty ? 0 : gh_image_check(img, false, &rep, NULL);
     if (cut || (!checked && rep.errors)) {
         gh_image_close(img);

@@ -104,6 +104,9 @@ int gh_image_map(struct gh_image *img, uint64_t off, uint64_t len, struct gh_map
 /* Grows, or shrinks when allow_shrink and the format can; the lost end is gone. */
 int gh_image_resize(struct gh_image *img, uint64_t bytes, bool allow_shrink, struct gh_error *err);
 
+/* Is the end of a file of the chain missing? What lay there reads as zeros. Walks through all tables. missing.c */
+bool gh_image_is_cut(struct gh_image *img);
+
 struct gh_check_report {
     uint64_t checked, leaks, errors, leaks_fixed, errors_fixed; /* clusters, blocks or grains */
     uint64_t allocated;

@@ -129,7 +129,9 @@ bool gh_uuid_is_null(const uint8_t uuid[16]);
 /* le: the first three fields are little-endian (VDI, VHDX); else as written (VHD). */
 void gh_uuid_text(char ret[37], const uint8_t uuid[16], bool le);
 bool gh_uuid_parse(uint8_t ret[16], const char *text, bool le);
-/* parent.c. Compares what the child remembers of its parent; DiskParentChanged names both. Empty: not compared. */
+/* parent.c. A path of Windows, with either kind of slash, means the file beside the image: its id tells whether it is the right one. */
+void gh_parent_from_windows(char *name);
+/* Compares what the child remembers of its parent; DiskParentChanged names both. Empty: not compared. */
 int  gh_image_check_parent(struct gh_image *img, struct gh_error *err);
 /* How parent is now; known is false where nothing reliable can be said. record: to be remembered, so the time is made durable first. */
 void gh_parent_look(struct gh_image *parent, struct gh_parent_seen *ret);
@@ -140,6 +142,9 @@ bool gh_is_zero(const void *data, size_t len);                          /* ops.c
 int  gh_image_known_zero(struct gh_image *img, uint64_t off, uint64_t len, bool *zero, uint64_t *n);
 /* strerror, but for damage, which the C library has no words for. */
 const char *gh_image_reason(int r);
+/* missing.c. How many bytes of the disk the image's files are too short to hold. mend: they grow, and what is missing is zeros for
+ * good. img->lock held, for writing with mend. */
+int  gh_image_missing(struct gh_image *img, bool mend, uint64_t *ret_bytes);
 uint64_t gh_round_up(uint64_t v, uint64_t unit);
 static inline uint64_t gh_min_u64(uint64_t a, uint64_t b) { return a < b ? a : b; }
 static inline bool gh_is_pow2(uint64_t v) { return v && !(v & (v - 1)); }

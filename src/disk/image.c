@@ -375,10 +375,16 @@ int gh_image_check(struct gh_image *img, bool repair, struct gh_check_report *re
     *ret = (struct gh_check_report){ 0 };
     if (repair && !img->writable)
         return gh_error_set(err, -EROFS, "DiskReadOnly", "“%s” is open for reading only; nothing can be repaired.", img->label);
-    if (!img->driver->check)
-        return 0;
+    uint64_t missing = 0;
     pthread_rwlock_wrlock(&img->lock);
-    int r = img->driver->check(img, repair, ret, err);
+    int r = gh_image_missing(img, repair, &missing);
+    if (missing) {
+        ret->errors++;
+        ret->errors_fixed += repair && !r;
+        gh_check_note(ret, "%llu bytes are missing, the end of the file", (unsigned long long)missing);
+    }
+    if (img->driver->check)
+        r = img->driver->check(img, repair, ret, err);
     if (!r && repair)
         r = gh_image_flush_locked(img);
     pthread_rwlock_unlock(&img->lock);

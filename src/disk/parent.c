@@ -13,6 +13,18 @@
 #include "base/bytes.h"
 #include "disk/driver.h"
 
+void gh_parent_from_windows(char *name)
+{
+    bool drive = name[0] && name[1] == ':' && (name[2] == '\\' || name[2] == '/');
+    bool share = (name[0] == '\\' || name[0] == '/') && name[1] == name[0];
+    char *last = name;
+    for (char *p = name; *p; p++)
+        if (*p == '\\' || ((drive || share) && *p == '/'))
+            last = p + 1;
+    if (drive || share)
+        memmove(name, last, strlen(last) + 1);
+}
+
 static void text_of(int64_t sec, char ret[32])
 {
     struct tm tm;

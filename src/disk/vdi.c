@@ -209,18 +209,20 @@ static int vdi_remember_parent(struct gh_image *img, const struct gh_parent_seen
     return gh_file_write(img->file, 0x1b8, v->header + 0x1b8, 16);
 }
 
-/* Places from end on are given up: VirtualBox takes no image with more places than blocks. Each block is where the map says all
- * the time. The map has end entries or more, the rest of them empty. */
-static int pull_in(struct gh_image *img, uint64_t end)
+/* The blocks take the first places, without a gap: VirtualBox takes no image with more places than blocks, and QEMU counts them. Each
+ * block is where the map says all the time. blocks: entries of the map that count, the rest is empty. */
+static int pull_in(struct gh_image *img, uint64_t blocks)
 {
     struct vdi *v = img->state;
-    uint8_t *used = gh_file_memory(end / 8 + 1, MAP_MAX_BYTES), *buf = malloc(MOVE_STEP);
-    uint64_t free_at = 0;
+    uint8_t *used = gh_file_memory(blocks / 8 + 1, MAP_MAX_BYTES), *buf = malloc(MOVE_STEP);
+    uint64_t end = 0, free_at = 0;
     int r = used && buf ? 0 : -ENOMEM;
-    for (uint64_t i = 0; i < end && !r; i++)
+    for (uint64_t i = 0; i < blocks; i++)
+        end += v->map[i] < ZEROED;
+    for (uint64_t i = 0; i < blocks && !r; i++)
         if (v->map[i] < end)
             used[v->map[i] / 8] |= (uint8_t)(1 << v->map[i] % 8);
-    for (uint64_t i = 0; i < end && !r; i++) {
+    for (uint64_t i = 0; i < blocks && !r; i++) {
         if (v->map[i] >= ZEROED || v->map[i] < end)
             continue;
         while (free_at < end && used[free_at / 8] >> free_at % 8 & 1)

@@ -157,6 +157,7 @@ static int open_dynamic(struct gh_image *img, struct gh_error *err)
         img->needs_parent = true;
         gh_uuid_text(img->info.parent_uuid, v->header + 0x28, false);
         utf16_name(img->info.parent_name, sizeof img->info.parent_name, v->header + 0x40, 256);
+        gh_parent_from_windows(img->info.parent_name);
         snprintf(img->info.parent_format, sizeof img->info.parent_format, "vhd");
         /* Others do not agree on whose time this is. */
         uint32_t stamp = gh_be32_get(v->header + 0x38);

@@ -221,6 +221,7 @@ static int vmdk_open(struct gh_image *img, struct gh_error *err)
     if (t.parent_cid != VMDK_NO_PARENT) {
         img->needs_parent = true;
         snprintf(img->info.parent_name, sizeof img->info.parent_name, "%s", t.parent_name);
+        gh_parent_from_windows(img->info.parent_name);
         if (t.parent_cid)                      /* 0: our own merge is under way */
             snprintf(img->info.parent_change_id, sizeof img->info.parent_change_id, "%08x", t.parent_cid);
         snprintf(img->info.parent_format, sizeof img->info.parent_format, "vmdk");

@@ -4,15 +4,48 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "base/sha256.h"
 #include "disk/draft.h"
 #include "image-tool/tool.h"
 
+/* An error page, or half a download, under the name of an image: its bytes are a raw disk, but hardly the one that is meant. */
+static void tell_misnamed(struct tool *t, const char *path, struct gh_image *img)
+{
+    static const char *const endings[] = { ".vmdk", ".vdi", ".vhd", ".vhdx", ".qcow2", ".qed" };
+    struct gh_error note = { 0 };
+    struct gh_image_info info;
+    const char *dot = strrchr(path, '.');
+    size_t n = strlen(path);
+
+    gh_image_info(img, &info);
+    for (size_t i = 0; dot && i < sizeof endings / sizeof *endings; i++)
+        if (!strcasecmp(dot, endings[i]) && !strcmp(info.format, "raw") && !(n > 10 && !strcasecmp(path + n - 10, "-flat.vmdk"))) {
+            gh_error_set(&note, -EINVAL, "DiskMisnamed", "“%s” is no image of the kind that its name says; its bytes are taken as they are.", path);
+            tool_note(t, &note);
+        }
+}
+
 struct gh_image *tool_open(struct tool *t, const char *path, const char *format, bool writable, struct gh_error *err)
 {
-    return gh_image_open_path(path, &(struct gh_image_open_how){ .format = format, .writable = writable, .folder = t->allow }, err);
+    struct gh_image *img = gh_image_open_path(path, &(struct gh_image_open_how){ .format = format, .writable = writable, .folder = t->allow }, err);
+    if (img && !format)
+        tell_misnamed(t, path, img);
+    return img;
+}
+
+struct gh_image *tool_open_whole(struct tool *t, const char *path, const char *format, struct gh_error *err)
+{
+    struct gh_image *img = tool_open(t, path, format, false, err);
+    if (img && gh_image_is_cut(img)) {
+        gh_error_set(err, -EUCLEAN, "DiskDamaged", "“%s” is damaged: %s. Get it again, or mend it (gasthaus-image check --repair).", path,
+                     GH_WORD("its end is missing"));
+        gh_image_close(img);
+        return NULL;
+    }
+    return img;
 }
 
 void tool_dump(json_t *j)
@@ -259,6 +292,12 @@ int tool_commit(struct tool *t)
         .folder = t->allow }, &err);
     if (!top)
         return tool_fail(t, &err);
+    if (gh_image_is_cut(top)) {
+        gh_error_set(&err, -EUCLEAN, "DiskDamaged", "“%s” is damaged: %s. Get it again, or mend it (gasthaus-image check --repair).", t->arg[0],
+                     GH_WORD("its end is missing"));
+        gh_image_close(top);
+        return tool_fail(t, &err);
+    }
     if (!gh_image_parent(top)) {
         gh_error_set(&err, -EINVAL, "DiskHasNoParent", "“%s” does not build on another disk.", t->arg[0]);
         gh_image_close(top);

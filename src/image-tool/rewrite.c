@@ -125,7 +125,7 @@ int tool_convert(struct tool *t)
         gh_error_set(&err, -EINVAL, "FileSame", "“%s” cannot be converted onto itself.", t->arg[0]);
         return tool_fail(t, &err);
     }
-    struct gh_image *src = tool_open(t, t->arg[0], t->from, false, &err);
+    struct gh_image *src = tool_open_whole(t, t->arg[0], t->from, &err);
     if (!src)
         return tool_fail(t, &err);
     how.bytes = (gh_image_bytes(src) + 511) / 512 * 512;
@@ -221,7 +221,7 @@ int tool_resize(struct tool *t)
 int tool_compact(struct tool *t)
 {
     struct gh_error err = { 0 };
-    struct gh_image *src = tool_open(t, t->arg[0], t->from, false, &err);
+    struct gh_image *src = tool_open_whole(t, t->arg[0], t->from, &err);
     if (!src)
         return tool_fail(t, &err);
     struct gh_image_info i;
@@ -268,7 +268,7 @@ int tool_rebase(struct tool *t)
         fprintf(stderr, "gasthaus-image: rebase needs --parent FILE, --flatten or --accept-parent\n");
         return 2;
     }
-    struct gh_image *src = t->unsafe ? NULL : tool_open(t, t->arg[0], t->from, false, &err), *base = NULL;
+    struct gh_image *src = t->unsafe ? NULL : tool_open_whole(t, t->arg[0], t->from, &err), *base = NULL;
     int r = src ? 0 : -EIO;
     if (t->unsafe)
         gh_error_set(&err, -ENOTSUP, "DiskCannotRebase", "Changing only the reference is not offered: the content could not be trusted.");

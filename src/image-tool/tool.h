@@ -21,6 +21,8 @@ bool tool_progress(void *opaque, uint64_t done, uint64_t total);
 json_t *tool_text(const char *text);
 void tool_dump(json_t *j);                                        /* to standard output; takes j */
 struct gh_image *tool_open(struct tool *t, const char *path, const char *format, bool writable, struct gh_error *err);
+/* To be copied: nothing of it may be missing. */
+struct gh_image *tool_open_whole(struct tool *t, const char *path, const char *format, struct gh_error *err);
 int  tool_wrong_size(struct tool *t, const char *text);
 void tool_tell_space(struct tool *t, struct gh_image *img);       /* a note if it may outgrow its file system */
 int  tool_done(struct tool *t, const char *path, const char *format); /* with --json: what there is now. 0 */

@@ -131,6 +131,11 @@ def resizes():
                 p = subprocess.run(["qemu-img", "check", "-f", theirs, name], capture_output=True, text=True, timeout=60)
                 check(p.returncode in (0, 63), f"{ours} {option}: {size}: {p.stdout} {p.stderr}")
         check(not [f for f in os.listdir(".") if f.startswith(".")], f"{ours} {option}: nothing is left over")
+    qemu("qemu-img", "create", "-q", "-f", "vdi", "r-gap.vdi", "8M")
+    io("r-gap.vdi", "vdi", "write -P 1 0 1M", "write -P 2 6M 1M", "write -P 3 7M 1M", "write -P 4 1M 1M")
+    made("resize", "r-gap.vdi", "5M", "--shrink")
+    check("failed" not in io("r-gap.vdi", "vdi", "read -P 1 0 1M", "read -P 4 1M 1M", "read -P 0 2M 3M"), "no gap is left")
+    qemu("qemu-img", "check", "-f", "vdi", "r-gap.vdi")
     # An image that another program shrank like that: places beyond the blocks.
     qemu("qemu-img", "create", "-q", "-f", "vdi", "r-far.vdi", "4M")
     io("r-far.vdi", "vdi", "write -P 1 3M 1M", "write -P 2 2M 1M", "write -P 3 0 1M")
@@ -274,6 +279,64 @@ def short_ids():
             check([line.split("=")[0] for line in f if "CID=" in line] == ["CID", "parentCID"], f"{digits} digits: its lines are whole")
 
 
+def windows_paths():
+    """Parents that Windows knows by a path: the file of that name beside the child, if it is the right one."""
+    for name in ("C:\\VMs\\w-base.vhd", "\\\\server\\share\\w-base.vhd", "w-base.vhd", ".\\w-base.vhd"):
+        for f in ("w-base.vhd", "w-kid.vhd", "w-base.vmdk", "w-kid.vmdk"):
+            if os.path.exists(f):
+                os.unlink(f)
+        with open("w-truth", "wb") as f:
+            f.write(b"w" * 4 * MIB)
+        made("convert", "w-truth", "w-base.vhd", "--to", "vhd")
+        made("create", "w-kid.vhd", "4M", "--to", "vhd", "--parent", "w-base.vhd")
+        with open("w-kid.vhd", "r+b") as f:
+            image = bytearray(f.read())
+            image[512 + 0x40:512 + 0x240] = name.encode("utf-16-be").ljust(512, b"\0")
+            image[512 + 0x24:512 + 0x28] = bytes(4)
+            image[512 + 0x24:512 + 0x28] = (~sum(image[512:1536]) & 0xffffffff).to_bytes(4, "big")
+            f.seek(0)
+            f.write(image)
+        check(run("compare", "w-kid.vhd", "w-truth", "--to", "raw")[0] == 0, f"VHD on {name}")
+        made("convert", "w-truth", "w-base.vmdk", "--to", "vmdk")
+        made("create", "w-kid.vmdk", "4M", "--to", "vmdk", "--parent", "w-base.vmdk")
+        if "\\" not in name or name[0] != ".":
+            with open("w-kid.vmdk", "r+b") as f:
+                image = f.read()
+                at = image.index(b'Hint="') + 6
+                end = image.index(b"\0", at)
+                text = image[at + len("w-base.vmdk"):end]
+                new = name.replace(".vhd", ".vmdk").encode() + text
+                f.seek(at)
+                f.write(new)
+            check(run("compare", "w-kid.vmdk", "w-truth", "--to", "raw")[0] == 0, f"VMDK on {name}")
+
+
+def cut_short():
+    """Half a download is not copied as if it were whole, and what is missing is told; whoever accepts that mends it."""
+    data = os.urandom(12 * MIB)
+    with open("k-truth", "wb") as f:
+        f.write(data)
+    for ours, theirs, option in (("qcow2", "qcow2", ""), ("vdi", "vdi", ""), ("vdi", "vdi", "static=on"), ("vmdk", "vmdk", ""), ("vmdk", "vmdk", "subformat=monolithicFlat"),
+                                 ("vhdx", "vhdx", ""), ("vhdx", "vhdx", "subformat=fixed"), ("qed", "qed", ""), ("hdd", "parallels", ""), ("vhd", "vpc", "force_size=on")):
+        for f in os.listdir("."):
+            if f.startswith("k-") and f != "k-truth":
+                os.unlink(f)
+        name = f"k-image.{ours}"
+        qemu("qemu-img", "convert", "-f", "raw", "-O", theirs, *(["-o", option] if option else []), "k-truth", name)
+        check(run("convert", name, "k-whole", "--to", "raw")[0] == 0 and run("check", name)[0] == 0, f"{ours} {option}: whole")
+        cut = "k-image-flat.vmdk" if "Flat" in option else name
+        os.truncate(cut, os.path.getsize(cut) // 2)
+        check(refused("DiskDamaged", "convert", name, "k-out") and not os.path.exists("k-out"), f"{ours} {option}: not copied")
+        check(run("check", name)[0] == 1, f"{ours} {option}: seen")
+        if ours not in ("qed", "hdd") and "Flat" not in option:
+            check(refused("DiskDamaged", "compact", name), f"{ours} {option}: not rewritten")
+            code, out, err = run("check", "--repair", name)
+            check(code == 0 and run("check", name)[0] == 0 and run("convert", name, "k-out", "--to", "raw")[0] == 0, f"{ours} {option}: mended: {out} {err}")
+    qemu("qemu-img", "convert", "-f", "raw", "-O", "vpc", "-o", "subformat=fixed,force_size=on", "k-truth", "k-fixed.vhd")
+    os.truncate("k-fixed.vhd", 5 * MIB)
+    check("[DiskMisnamed]" in run("convert", "k-fixed.vhd", "k-out", "--force")[2], "a fixed VHD without its footer is said to be none")
+
+
 def others():
     """As other programs, and people, write them."""
     data = os.urandom(2 * MIB)
@@ -310,7 +373,7 @@ def others():
 folder = tempfile.mkdtemp(prefix="gasthaus-tool-")
 try:
     os.chdir(folder)
-    for part in (sizes, names, json_everywhere, resizes, last_words, options, other_size, gained, chains, thin, short_ids, others):
+    for part in (sizes, names, json_everywhere, resizes, last_words, options, other_size, gained, chains, thin, short_ids, windows_paths, cut_short, others):
         part()
 finally:
     os.chdir("/")
