@@ -206,6 +206,8 @@ static int examine_disk(struct gh_package *p, struct gh_appliance *a, struct gh_
     m->can_stay = m->path && writable_format(info.format) && !access(m->path, W_OK) && strcmp(info.variant, "streamOptimized") &&
                   !a->snapshot[0]; /* other states build on a snapshot's disk */
     gh_image_close(img);
+    if (info.snapshots && !(a->in_place && m->can_stay))
+        gh_appliance_note(a, GH_DROPPED, _("Snapshots inside “%.80s”: %u; its current state is taken, the source keeps them"), m->source, (unsigned)info.snapshots);
     if (stated && stated != info.bytes)
         gh_appliance_note(a, GH_WARNING, _("“%.80s” has %llu bytes, its description says %llu."), m->source, (unsigned long long)info.bytes,
                           (unsigned long long)stated);

@@ -329,6 +329,7 @@ int gh_read_vbox(struct gh_package *p, struct gh_appliance *a, struct gh_error *
     if (!r) {
         xmlNodePtr root = xmlDocGetRootElement(doc), machine = gh_xml_child(root, "Machine");
         snprintf(a->dialect, sizeof a->dialect, "VirtualBox");
+        strcpy(a->boot_order, "adc"); /* its own default, which newer versions do not write */
         if (gh_xml_child(root, "MachineEncrypted"))
             r = gh_error_set(err, -ENOTSUP, "ApplianceEncrypted", "“%s” is encrypted; decrypt it in VirtualBox first.", p->path);
         else if (!gh_xml_is(root, "VirtualBox") || !machine)

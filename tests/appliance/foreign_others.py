@@ -155,6 +155,8 @@ def virtualbox(add):
         '<HardDisk uuid="{11111111-0000-4000-8000-000000000002}" location="b.vdi" format="VDI" type="Shareable"/>'), {"a.vdi": "vdi", "b.vdi": "vdi"}, dict(media=DISK * 2, kept=["“a.vdi” is used: write-through"], not_=["b.vdi” is used"]))
     add("a disk that is missing", "t.vbox", vbox({1: ("a.vdi", "VDI"), 2: ("gone.vdi", "VDI")}, controller("AHCI", attached(1) + attached(2, 1))), {"a.vdi": "vdi"},
         dict(media=[("disk", "ahci", "there"), ("disk", "ahci", "missing")], blocker="disk is missing", warning=["gone.vdi"]))
+    add("the default boot order, not written", "t.vbox", vbox({1: ("a.vdi", "VDI")}, controller("AHCI", attached(1)), "1.20-linux").replace("<Boot>", "<Other>").replace("</Boot>", "</Other>"),
+        {"a.vdi": "vdi"}, dict(boot_order="adc", media=DISK))
     add("teleporter, saved state, umlauts", "Gerät.vbox", vbox({1: ("Gerät.vdi", "VDI")}, controller("AHCI", attached(1)), name="Gerät &amp; Söhne", machine='stateFile="Snapshots/x.sav"',
         hardware='<Teleporter enabled="true" port="6000"/>'), {"Gerät.vdi": "vdi"}, dict(name="Gerät & Söhne", dropped=["saved state"], media=DISK))
 
@@ -272,6 +274,13 @@ def chain(folder, raw, tool):
     run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", "mid.qcow2", f"{folder}/disk.qcow2")
 
 
+def inner_snapshots(folder, raw, tool):
+    from samples import run
+    run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, f"{folder}/disk.qcow2")
+    for name in ("first", "second"):
+        run("qemu-img", "snapshot", "-c", name, f"{folder}/disk.qcow2")
+
+
 def libvirt(add):
     q = {"disk.qcow2": "qcow2"}
     add("virt-manager, q35, BIOS", "vm.xml", "<!--\nWARNING: THIS IS AN AUTO-GENERATED FILE. CHANGES TO IT ARE LIKELY TO BE\nOVERWRITTEN AND LOST.\n-->\n\n" + domain(vdisk() + vdisk("", "sata", "sda", "raw", "<readonly/>", "cdrom") + viface(), meta=OSINFO), q,
@@ -295,6 +304,7 @@ def libvirt(add):
     add("transient and read-only disks, six CD drives", "vm.xml", domain(vdisk("a.qcow2", inside="<transient/>") + vdisk("b.qcow2", dev="vdb", inside="<readonly/>")
         + "".join(vdisk("", "sata", f"sd{c}", "raw", "<readonly/>", "cdrom") for c in "abcdef")), {"a.qcow2": "qcow2", "b.qcow2": "qcow2"},
         dict(kept=["“a.qcow2” is used: immutable", "“b.qcow2” is used: read-only"], media=VDISK * 2 + [("cdrom", "ide", "empty")] * 4 + [("cdrom", "ahci", "empty")] * 2))
+    add("snapshots inside the disk", "vm.xml", domain(vdisk() + viface()), {}, dict(media=VDISK, dropped=["Snapshots inside “disk.qcow2”: 2"]), prepare=inner_snapshots)
     add("a backing chain, a disk by its path at home", "vm.xml", domain(vdisk("/var/lib/libvirt/images/disk.qcow2", inside="<backingStore type='file'><format type='qcow2'/><source file='/var/lib/libvirt/images/mid.qcow2'/></backingStore>") + viface()),
         {}, dict(media=VDISK, changed=["lies outside"]), prepare=chain)
     add("QEMU's own arguments, host devices, threads", "vm.xml", domain(vdisk() + viface() + "<hostdev mode='subsystem' type='pci' managed='yes'><source><address domain='0x0000' bus='0x01' slot='0x00' function='0x0'/></source></hostdev>"
