@@ -274,7 +274,7 @@ static GtkWidget *make_number (double upper, double step, guint digits)
 
     gtk_spin_button_set_numeric (GTK_SPIN_BUTTON (spin), TRUE);
     gtk_spin_button_set_digits (GTK_SPIN_BUTTON (spin), digits);
-    gtk_editable_set_max_width_chars (GTK_EDITABLE (spin), 8);
+    gtk_editable_set_width_chars (GTK_EDITABLE (spin), 8);
     return spin;
 }
 

@@ -134,6 +134,7 @@ static void ask_size (struct gh_media_page *p, const char *path, json_t *m)
     gh_row_new (group, NULL, _ ("Size Now"), both);
     gh_row_add_number (group, _ ("New Size in GiB"), MIN ((double) q->bytes / (1 << 30), 65536), 65536, 1, &spin);
     gtk_spin_button_set_digits (spin, 2);
+    gtk_editable_set_width_chars (GTK_EDITABLE (spin), 8); /* all of 65536.00 */
     gtk_spin_button_set_value (spin, (double) q->bytes / (1 << 30));
     q->choice = GTK_WIDGET (spin);
     g_signal_connect_swapped (spin, "value-changed", G_CALLBACK (on_size), q);

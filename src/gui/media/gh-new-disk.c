@@ -111,6 +111,7 @@ void gh_new_disk_ask (GtkWidget *asker, GListModel *machines, GhMachine *machine
     f->name = gh_row_add_entry (ADW_PREFERENCES_GROUP (group), _ ("Name"));
     gh_row_add_number (ADW_PREFERENCES_GROUP (group), _ ("Size in GiB"), 0.01, 65536, 1, &f->size);
     gtk_spin_button_set_digits (f->size, 2);
+    gtk_editable_set_width_chars (GTK_EDITABLE (f->size), 8); /* all of 65536.00 */
     gtk_spin_button_set_value (f->size, 20);
     f->format = gh_row_add_choice (ADW_PREFERENCES_GROUP (group), _ ("Format"), (const char *[]){ "QCOW2", "VDI", "VMDK", "VHD", "VHDX", "RAW", NULL });
     if (!machine)
