@@ -222,6 +222,18 @@ static void on_preferences (GSimpleAction *action, GVariant *p, gpointer data)
 
 static void on_new_from (GSimpleAction *action, GVariant *path, gpointer data) { new_machine (data, g_variant_get_string (path, NULL), FALSE); }
 
+/* Made when it is asked for and gone when it is closed. As the window's help overlay it would always be there, hidden, and GTK
+ * 4.8 ends the program when an accessibility tool asks for a window that was just closed while the last one of all is hidden. */
+static void on_shortcuts (GSimpleAction *action, GVariant *p, gpointer data)
+{
+    struct app *a = data;
+    g_autoptr (GtkBuilder) builder = gtk_builder_new_from_resource ("/org/gasthaus/Gasthaus/shortcuts.ui");
+    GtkWindow *window = GTK_WINDOW (gtk_builder_get_object (builder, "shortcuts"));
+
+    gtk_window_set_transient_for (window, gtk_application_get_active_window (GTK_APPLICATION (a->app)));
+    gtk_window_present (window);
+}
+
 static void on_about (GSimpleAction *action, GVariant *p, gpointer data)
 {
     struct app *a = data;
@@ -244,11 +256,12 @@ static void startup (GApplication *application, struct app *a)
         { "new-machine", on_new }, { "open", on_open }, { "host", on_host }, { "about", on_about }, { "preferences", on_preferences },
         { "new-from", on_new_from, "s" }, { "open-file", on_open_file, "s" }, { "media", on_media }, { "quit", on_quit },
         { "show-screen", on_show_screen, "s" }, { "screen-closed", on_screen_closed, "s" }, { "machine-created", on_machine_created, "(sb)" },
+        { "shortcuts", on_shortcuts },
     };
     static const struct { const char *action, *keys; } accels[] = {
         { "app.new-machine", "<Control>n" }, { "app.open", "<Control>o" }, { "app.quit", "<Control>q" }, { "app.preferences", "<Control>comma" },
         { "window.close", "<Control>w" }, { "machine.start", "<Control>Return" }, { "machine.show", "<Control>d" },
-        { "win.show-help-overlay", "<Control>question" },
+        { "app.shortcuts", "<Control>question" },
     };
 
     gh_prefs_apply ();
@@ -273,7 +286,7 @@ int main (int argc, char **argv)
     bindtextdomain ("gasthaus", locale ? locale : GH_LOCALEDIR);
     bind_textdomain_codeset ("gasthaus", "UTF-8");
     textdomain ("gasthaus");
-    g_resources_register (gh_get_resource ()); /* before the start, which looks for the shortcuts' window in there */
+    g_resources_register (gh_get_resource ());
     a.pending = g_ptr_array_new_with_free_func (g_free);
     a.app = adw_application_new (APP_ID, G_APPLICATION_HANDLES_OPEN);
     g_signal_connect_after (a.app, "startup", G_CALLBACK (startup), &a);
