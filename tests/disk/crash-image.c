@@ -43,6 +43,19 @@ uint32_t version_of(const uint8_t *buf, uint32_t sector)
     return !s && !v ? 0 : s == sector && v ? v : UINT32_MAX;
 }
 
+bool half_written(const uint8_t *buf, uint32_t sector, uint32_t before, uint32_t after)
+{
+    uint8_t old[SECTOR] = { 0 }, new[SECTOR] = { 0 };
+    unsigned same = 0;
+    if (before)
+        fill(old, sector, before);
+    if (after)
+        fill(new, sector, after);
+    while (same < SECTOR && buf[same] == new[same])
+        same++;
+    return !memcmp(buf + same, old + same, SECTOR - same);
+}
+
 static int parent_fd = -1;
 
 struct gh_image *open_fd(int fd, bool writable, struct gh_error *err)

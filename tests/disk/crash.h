@@ -23,6 +23,9 @@ int make(void);                                /* a new image in memory; its des
 struct gh_image *open_fd(int fd, bool writable, struct gh_error *err);
 uint32_t first_version(uint32_t sector);       /* what a sector of a new image holds */
 uint32_t version_of(const uint8_t *buf, uint32_t sector); /* 0: zeros; UINT32_MAX: nothing that was ever written */
+/* Is this what a sector's write leaves that was ended in its middle: at first the new words, then the old ones? The kernel stops between
+ * pages of the writer's memory, and early where one of them was just being moved. */
+bool half_written(const uint8_t *buf, uint32_t sector, uint32_t before, uint32_t after);
 /* 1: gh_image_check finds errors. open_ops: operations that may have been interrupted. */
 int repaired(struct gh_image *img, uint32_t open_ops);
 

@@ -22,7 +22,7 @@
 #include "crash.h"
 
 /* What was done, counted where it was. */
-static struct { uint64_t kills, writes, crashes, histories, faults, allocations; } did;
+static struct { uint64_t kills, writes, halves, crashes, histories, faults, allocations; } did;
 
 /* ---- kill -9 --------------------------------------------------------------------------------------------- */
 struct shared { _Atomic uint32_t done; uint32_t base; struct op op[100000]; };
@@ -80,10 +80,12 @@ static void test_kill(unsigned rounds)
         }
         for (uint32_t s = 0; s < DISK_SECTORS; s++) {
             uint32_t v = version_of(all + (size_t)s * SECTOR, s);
-            bool in_flight = flying && flying->version == version + done && s >= flying->sector &&
-                             s < flying->sector + flying->count && v == shown(flying);
-            if (v != now[s] && !in_flight && bad++ < 3 && !plant)
-                fprintf(stderr, "%s: round %u: sector %u has version %u, not %u\n", kind->name, round, s, v, now[s]);
+            bool in_flight = flying && flying->version == version + done && s >= flying->sector && s < flying->sector + flying->count;
+            bool half = v == UINT32_MAX && in_flight && half_written(all + (size_t)s * SECTOR, s, now[s], shown(flying));
+            did.halves += half;
+            if (v != now[s] && !half && !(in_flight && v == shown(flying)) && bad++ < 3 && !plant)
+                fprintf(stderr, "%s: round %u: sector %u has version %u, not %u%s\n", kind->name, round, s, v, now[s],
+                        in_flight ? ", and was being written" : "");
             now[s] = v;
         }
         bad += repaired(img, 1);
@@ -260,6 +262,8 @@ static void test_kind(unsigned kills, unsigned crashes, unsigned step)
         /* Only memory whose size the file controls counts; these two have none. */
         CHECK(did.allocations || !strcmp(kind->name, "raw") || !strcmp(kind->name, "vhd-fixed"));
     }
+    if (did.halves)
+        printf("%-18s %llu sectors were half written when their writer was killed\n", kind->name, (unsigned long long)did.halves);
     printf("%-18s %llu kills after %llu acknowledged writes, %llu crash images of %llu histories, %llu single faults, %llu failed allocations: %s\n",
            kind->name, (unsigned long long)did.kills, (unsigned long long)did.writes, (unsigned long long)did.crashes,
            (unsigned long long)did.histories, (unsigned long long)did.faults, (unsigned long long)did.allocations,
