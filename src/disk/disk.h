@@ -38,6 +38,8 @@ struct gh_image_spec {
     bool shared_writers;                       /* several machines write it at once (raw, fixed size) */
     bool draft;                                /* not published yet: nothing of it is made durable (draft.h) */
     bool repair;                               /* opened for check: damage that check can mend is accepted */
+    bool after_crash;                          /* whoever wrote it may have been stopped by a power loss: what the file is too short to
+                                                * hold was never promised, and the file grows to hold zeros there */
     bool accept_parent;                        /* a parent that was changed under its child is no error */
     uint64_t window_at, window_bytes;          /* window_at not 0: only this range of fd, an archive's member */
     const struct gh_image_part *parts;
@@ -104,7 +106,8 @@ int gh_image_map(struct gh_image *img, uint64_t off, uint64_t len, struct gh_map
 /* Grows, or shrinks when allow_shrink and the format can; the lost end is gone. */
 int gh_image_resize(struct gh_image *img, uint64_t bytes, bool allow_shrink, struct gh_error *err);
 
-/* Is the end of a file of the chain missing? What lay there reads as zeros. Walks through all tables. missing.c */
+/* Is the end of a file of the chain missing, other than by a crash that its file knows of? What lay there reads as zeros. Walks
+ * through all tables. missing.c */
 bool gh_image_is_cut(struct gh_image *img);
 
 struct gh_check_report {

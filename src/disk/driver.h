@@ -48,7 +48,7 @@ struct gh_image {
     uint64_t cluster_bytes;                    /* unit of allocation; 0: driver has no allocation */
     bool writable, repair;
     bool needs_parent;                         /* set by open: without a parent this is refused */
-    bool accept_parent;
+    bool accept_parent, after_crash;
     struct gh_parent_seen seen;                /* set by open: what the child holds of its parent */
     bool flat;                                 /* set by open: byte n of the disk is byte n of file, for ever; needs no lock */
     bool in_order;                             /* set by open: written front to back only */
@@ -145,6 +145,8 @@ const char *gh_image_reason(int r);
 /* missing.c. How many bytes of the disk the image's files are too short to hold. mend: they grow, and what is missing is zeros for
  * good. img->lock held, for writing with mend. */
 int  gh_image_missing(struct gh_image *img, bool mend, uint64_t *ret_bytes);
+/* At the end of open, by drivers whose tables are in memory and whose files do not know of a crash. */
+int  gh_image_mend_end(struct gh_image *img);
 uint64_t gh_round_up(uint64_t v, uint64_t unit);
 static inline uint64_t gh_min_u64(uint64_t a, uint64_t b) { return a < b ? a : b; }
 static inline bool gh_is_pow2(uint64_t v) { return v && !(v & (v - 1)); }

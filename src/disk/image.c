@@ -226,6 +226,7 @@ static struct gh_image *open_depth(const struct gh_image_spec *spec, unsigned de
     img->writable = spec->writable;
     img->repair = spec->repair;
     img->accept_parent = spec->accept_parent;
+    img->after_crash = spec->after_crash;
     r = open_file(spec, spec->fd, spec->label, &img->file, err);
     if (r < 0) {
         close_spec(spec, false);

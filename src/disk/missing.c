@@ -35,10 +35,18 @@ int gh_image_missing(struct gh_image *img, bool mend, uint64_t *ret_bytes)
     return r;
 }
 
+int gh_image_mend_end(struct gh_image *img)
+{
+    uint64_t missing;
+    return img->writable && img->after_crash && !img->repair ? gh_image_missing(img, true, &missing) : 0;
+}
+
 bool gh_image_is_cut(struct gh_image *img)
 {
     uint64_t missing;
     for (; img; img = img->parent) {
+        if (img->info.dirty)                   /* a crash, and the next machine to write it mends that */
+            continue;
         pthread_rwlock_rdlock(&img->lock);
         int r = gh_image_missing(img, false, &missing);
         pthread_rwlock_unlock(&img->lock);

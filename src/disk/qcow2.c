@@ -205,7 +205,10 @@ static int qcow2_open(struct gh_image *img, struct gh_error *err)
         return gh_error_set(err, -EUCLEAN, "DiskDamaged",
                             "“%s” is marked as damaged. Check and repair it, or open it read-only.", img->label);
     if (q->incompatible & QCOW2_DIRTY) {       /* its last user was killed: the counts may lag */
-        r = qcow2_check(img, true, &report, err);
+        uint64_t missing;
+        r = gh_image_missing(img, true, &missing);
+        if (!r)
+            r = qcow2_check(img, true, &report, err);
         if (!r && report.errors > report.errors_fixed)
             r = gh_image_bad(img, err, "%s", report.first);
     }

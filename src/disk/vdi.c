@@ -95,7 +95,8 @@ static int vdi_open(struct gh_image *img, struct gh_error *err)
     img->info.sectors = gh_le32_get(h + 0x164);
     static const char *const names[] = { "", "dynamic", "fixed", "undo", "differencing" };
     snprintf(img->info.variant, sizeof img->info.variant, "%s", names[v->type]);
-    return gh_image_check_parent(img, err);
+    r = gh_image_check_parent(img, err);
+    return r < 0 ? r : gh_image_mend_end(img);
 }
 
 static void vdi_close(struct gh_image *img)

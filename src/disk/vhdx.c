@@ -220,7 +220,9 @@ static int vhdx_open(struct gh_image *img, struct gh_error *err)
         if ((v->bat[slot(v, i)] & 7) == PARTIALLY)
             r = gh_error_set(err, -EROFS, "DiskFormatReadOnly", "“%s” is a differencing VHDX with blocks that are only partly there, which can only be read. "
                              "Convert it to use it as a disk.", img->label);
-    return r < 0 ? r : gh_image_check_parent(img, err);
+    if (!r)
+        r = gh_image_check_parent(img, err);
+    return r < 0 ? r : gh_image_mend_end(img);
 }
 
 static void vhdx_close(struct gh_image *img)

@@ -62,7 +62,7 @@ struct gh_image *open_fd(int fd, bool writable, struct gh_error *err)
 {
     struct gh_image_spec parent = { .format = kind->format, .label = "parent", .fd = -1, .unlocked = true };
     struct gh_image_spec spec = { .format = kind->format, .label = kind->name, .fd = fcntl(fd, F_DUPFD_CLOEXEC, 3),
-        .writable = writable, .unlocked = true, .parent = kind->child ? &parent : NULL };
+        .writable = writable, .after_crash = true, .unlocked = true, .parent = kind->child ? &parent : NULL };
     if (kind->child)
         parent.fd = fcntl(parent_fd, F_DUPFD_CLOEXEC, 3);
     return gh_image_open(&spec, err);

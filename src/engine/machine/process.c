@@ -160,7 +160,7 @@ static int open_disk(struct gh_process *p, struct gh_launch_disk *d, struct gh_e
         for (unsigned k = 0; k < layer->extent_count; k++)
             *part++ = (struct gh_image_part){ layer->extents[k].name, gh_steal_fd(&layer->extents[k].fd) };
         spec[i] = (struct gh_image_spec){ .format = layer->format, .label = layer->label, .fd = gh_steal_fd(&layer->fd),
-                                          .writable = i == 0 && !d->read_only && !d->snapshot, .parts = first, .part_count = layer->extent_count,
+                                          .writable = i == 0 && !d->read_only && !d->snapshot, .after_crash = true, .parts = first, .part_count = layer->extent_count,
                                           .parent = i + 1 < d->layer_count ? &spec[i + 1] : NULL };
     }
     /* Of an immutable disk the first layer is an empty scratch file for what the guest writes. */
