@@ -275,7 +275,7 @@ enum { ALL_KILLS = 10000, ALL_CRASHES = 1000000 };
 
 int main(int argc, char **argv)
 {
-    unsigned kills = 15, crashes = 150, step = 7, tested = 0;
+    unsigned kills = 15, crashes = 1500, step = 7, tested = 0;
     const char *only = NULL;
     const char *everything = getenv("GH_ALL");
     bool full = everything && *everything;              /* ./test --all */

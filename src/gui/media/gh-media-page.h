@@ -15,6 +15,7 @@ struct gh_media_page {
     GCancellable *cancel; /* when the window goes, and the page with it */
     char *expanded;       /* path of the row that is open */
     char *shown;          /* the list as the engine sent it */
+    gboolean asking, again; /* the engine was asked for the list; something changed since */
 };
 
 /* gh-media-window.c: asks the engine again. */

@@ -105,6 +105,9 @@ static void on_list (GObject *source, GAsyncResult *result, gpointer data)
         list = json_loads (text, 0, NULL);
     if (g_error_matches (error, G_IO_ERROR, G_IO_ERROR_CANCELLED))
         return; /* the window is gone */
+    p->asking = FALSE;
+    if (p->again)
+        gh_media_page_load (p);
     if (json_is_array (list) && g_strcmp0 (text, p->shown)) {
         show_list (p, list);
         g_free (p->shown);
@@ -120,8 +123,11 @@ void gh_media_page_load (struct gh_media_page *p)
 {
     GhEngine1 *engine = gh_connection_get_engine (p->connection);
 
-    if (engine)
-        gh_engine1_call_list_media (engine, p->cancel, on_list, p);
+    p->again = p->asking; /* one question at a time: answers overtake each other, and an older one must not stay */
+    if (!engine || p->asking)
+        return;
+    p->asking = TRUE;
+    gh_engine1_call_list_media (engine, p->cancel, on_list, p);
 }
 
 /* ---- The window --------------------------------------------------------------------------------------------------- */
