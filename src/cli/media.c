@@ -21,7 +21,7 @@ static json_t *load(struct ctl *ctl)
 static char *size_text(json_t *m, const char *key)
 { return g_format_size_full((guint64)json_integer_value(json_object_get(m, key)), G_FORMAT_SIZE_IEC_UNITS); }
 
-static char *users_text(json_t *m)
+static char *users_text(json_t *m, const char *nobody)
 {
     GString *s = g_string_new(NULL);
     json_t *u;
@@ -32,7 +32,7 @@ static char *users_text(json_t *m)
     if (!s->len && json_array_size(json_object_get(m, "parent_of")))
         g_string_append(s, _("other disks build on it"));
     else if (!s->len)
-        g_string_append(s, _("used by nobody"));
+        g_string_append(s, nobody);
     if (!json_is_true(json_object_get(m, "present")))
         g_string_append(s, _("; missing"));
     return g_string_free(s, FALSE);
@@ -50,7 +50,7 @@ static int run_list(struct ctl *ctl)
         return 0;
     }
     json_array_foreach(list, i, m) {
-        g_autofree char *users = users_text(m), *host = size_text(m, "host_bytes");
+        g_autofree char *users = users_text(m, _("used by nobody")), *host = size_text(m, "host_bytes");
         printf("%-7s %-6s %10s  %s\n        %s\n", json_string_value(json_object_get(m, "kind")), json_string_value(json_object_get(m, "format")), host,
                json_string_value(json_object_get(m, "path")), users);
     }
@@ -76,7 +76,7 @@ static int run_info(struct ctl *ctl, const char *path)
     if (ctl->json) {
         ctl_print_json(json_incref(found));
     } else {
-        g_autofree char *users = users_text(found), *host = size_text(found, "host_bytes"), *bytes = size_text(found, "bytes");
+        g_autofree char *users = users_text(found, _("no machine")), *host = size_text(found, "host_bytes"), *bytes = size_text(found, "bytes");
         const char *error = json_string_value(json_object_get(json_object_get(found, "error"), "text"));
         printf(_("File      %s\nFormat    %s %s\nSize      %s\nOn disk   %s\nUsed by   %s\n"), json_string_value(json_object_get(found, "path")),
                json_string_value(json_object_get(found, "format")), json_object_get(found, "variant") ? json_string_value(json_object_get(found, "variant")) : "",
