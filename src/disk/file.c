@@ -192,7 +192,7 @@ static int draft_write(struct gh_file *f, uint64_t off, uint8_t *p, size_t len)
     return r;
 }
 
-/* Moves a vector through preadv or pwritev until len bytes are done; *eof is the count when a read
+/* Moves a vector (a single piece costs the kernel less by itself) until len bytes are done; *eof is the count when a read
  * met the end of the file. */
 static int transfer(struct gh_file *f, bool write, uint64_t off, const struct iovec *iov, unsigned n,
                     size_t len, size_t *ret_done)
@@ -215,7 +215,8 @@ static int transfer(struct gh_file *f, bool write, uint64_t off, const struct io
         if (!k)
             return -EINVAL;
         off_t at = (off_t)(f->base + off + done);
-        ssize_t r = write ? pwritev(f->fd, part, (int)k, at) : preadv(f->fd, part, (int)k, at);
+        ssize_t r = k > 1 ? (write ? pwritev(f->fd, part, (int)k, at) : preadv(f->fd, part, (int)k, at))
+                  : write ? pwrite(f->fd, part->iov_base, part->iov_len, at) : pread(f->fd, part->iov_base, part->iov_len, at);
         if (r < 0) {
             if (errno == EINTR || errno == EAGAIN)
                 continue;
