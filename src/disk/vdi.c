@@ -158,6 +158,23 @@ static int write_entry(struct gh_image *img, uint64_t i, uint32_t value)
     return r;
 }
 
+/* One value for all of a range, which may be millions. */
+static int write_entries(struct gh_image *img, uint64_t from, uint64_t to, uint32_t value)
+{
+    struct vdi *v = img->state;
+    uint8_t e[16384];
+    int r = 0;
+    for (size_t i = 0; i < sizeof e; i += 4)
+        gh_le32_put(e + i, value);
+    for (uint64_t n; from < to && !r; from += n) {
+        n = gh_min_u64(to - from, sizeof e / 4);
+        r = gh_file_write(img->file, v->map_at + from * 4, e, n * 4);
+        for (uint64_t i = from; i < from + n && !r; i++)
+            v->map[i] = value;
+    }
+    return r;
+}
+
 static int write_counter(struct gh_image *img)
 {
     struct vdi *v = img->state;
@@ -265,8 +282,8 @@ static int vdi_resize(struct gh_image *img, uint64_t bytes, struct gh_error *err
         uint64_t from = need * v->block;
         if (from < img->bytes)
             r = vdi_zero(img, from, img->bytes - from, true);
-        for (uint64_t i = need; i < v->blocks && !r; i++)
-            r = write_entry(img, i, img->needs_parent ? ZEROED : UNALLOCATED);
+        if (!r)
+            r = write_entries(img, need, v->blocks, img->needs_parent ? ZEROED : UNALLOCATED);
         if (!r)
             r = gh_file_flush(img->file);
         if (!r)
@@ -276,8 +293,7 @@ static int vdi_resize(struct gh_image *img, uint64_t bytes, struct gh_error *err
         if (!map)
             return -ENOMEM;
         v->map = map;
-        for (uint64_t i = v->blocks; i < need && !r; i++)
-            r = write_entry(img, i, UNALLOCATED);
+        r = write_entries(img, v->blocks, need, UNALLOCATED);
         if (!r)
             r = gh_file_flush(img->file);
     }

@@ -262,7 +262,7 @@ def short_ids():
         for f in ("i-base.vmdk", "i-top.vmdk"):
             with open(f, "rb") as image:
                 image.seek(512)
-                lines = image.read(20 * 512).rstrip(b"\0").decode().splitlines()
+                lines = image.read(20 * 512).split(b"\0")[0].decode().splitlines()  # QEMU leaves the end of a longer text behind
             found = [line.split("=")[0] for line in lines if "CID=" in line]
             check(found == ["CID", "parentCID"] and all("=" in line or not line or line[0] in "#R" for line in lines), f"{digits} digits: {f}: {lines}")
         check(run("compare", "i-top.vmdk", "i-base.vmdk")[0] == 0 and run("compare", "i-kid.qcow2", "i-top.vmdk")[0] == 0, f"{digits} digits: all the same")
