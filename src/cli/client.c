@@ -154,6 +154,15 @@ void ctl_print_json(json_t *value)
     json_decref(value);
 }
 
+int ctl_print_id(struct ctl *ctl, const char *id)
+{
+    if (ctl->json)
+        ctl_print_json(json_pack("{s:s}", "id", id));
+    else
+        printf("%s\n", id);
+    return 0;
+}
+
 json_t *ctl_variant_to_json(GVariant *v)
 {
     if (g_variant_is_of_type(v, G_VARIANT_TYPE_VARIANT)) {

@@ -29,6 +29,7 @@ int  ctl_fail(struct ctl *ctl, GError *error);                         /* prints
 int  ctl_usage(const char *text);                                      /* prints; returns 2 */
 int  ctl_error(struct ctl *ctl, const char *id, const char *fmt, ...) G_GNUC_PRINTF(3, 4);
 void ctl_print_json(json_t *value);                                    /* takes it over */
+int  ctl_print_id(struct ctl *ctl, const char *id);                    /* of what was made; 0 */
 json_t *ctl_variant_to_json(GVariant *v);
 /* appliance.c: shows progress on a terminal, and notes on stderr (with --json they are in ctl->notes, NULL: none), until the job ended;
  * Ctrl+C cancels it. The results may be NULL. */

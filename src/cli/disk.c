@@ -109,11 +109,7 @@ static int run_disk(struct ctl *ctl, int argc, char **argv)
     g_autofree char *path = g_canonicalize_filename(argv[3], NULL);
     if (!gh_engine1_machine_call_add_disk_sync(m, path, settings, &id, NULL, &error))
         return ctl_fail(ctl, error);
-    if (ctl->json)
-        ctl_print_json(json_pack("{s:s}", "id", id));
-    else
-        printf("%s\n", id);
-    return 0;
+    return ctl_print_id(ctl, id);
 }
 
 const struct ctl_command ctl_disk_commands[] = {

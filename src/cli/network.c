@@ -165,11 +165,7 @@ static int run_network(struct ctl *ctl, int argc, char **argv)
         return gh_engine1_machine_call_change_adapter_sync(m, argv[3], settings, NULL, &error) ? 0 : ctl_fail(ctl, error);
     if (!gh_engine1_machine_call_add_adapter_sync(m, settings, &id, NULL, &error))
         return ctl_fail(ctl, error);
-    if (ctl->json)
-        ctl_print_json(json_pack("{s:s}", "id", id));
-    else
-        printf("%s\n", id);
-    return 0;
+    return ctl_print_id(ctl, id);
 }
 
 /* ---- forward ------------------------------------------------------------------------------------------------ */

@@ -99,8 +99,6 @@ void gh_daemon_machine_free(struct gh_daemon_machine *m);
 int  gh_daemon_machine_save(struct gh_daemon_machine *m, struct gh_definition *changed, struct gh_error *err);
 void gh_daemon_machine_refresh(struct gh_daemon_machine *m);   /* properties from definition and instance */
 void gh_daemon_machine_error(struct gh_daemon_machine *m, const struct gh_error *err); /* NULL clears */
-/* Checks, saves and takes over a changed definition; on failure it is freed. */
-int  gh_daemon_machine_save(struct gh_daemon_machine *m, struct gh_definition *changed, struct gh_error *err);
 char *gh_daemon_machine_medium_path(const struct gh_daemon_machine *m, const struct gh_medium *medium);
 
 /* instance.c: a running gasthaus-vm, ours or found again. */
@@ -146,3 +144,5 @@ void gh_osinfo_preload(void);
 void gh_describe_errors(GDBusMethodInvocation *invocation);
 GVariant *gh_error_parts(const struct gh_error *err); /* aas: what the sentence is made from; floating; err may be NULL */
 void gh_return_error(GDBusMethodInvocation *invocation, const struct gh_error *err);
+/* The same from a handler; changed, which is not saved, is freed and may be NULL. TRUE: answered. */
+gboolean gh_refuse_change(GDBusMethodInvocation *invocation, struct gh_definition *changed, const struct gh_error *err);

@@ -60,13 +60,6 @@ void gh_disk_describe(const struct gh_medium *medium, GVariantDict *d)
 }
 
 /* ---- Changes ------------------------------------------------------------------------------------------------- */
-static gboolean fail(GDBusMethodInvocation *inv, struct gh_definition *changed, const struct gh_error *err)
-{
-    gh_definition_free(changed);
-    gh_return_error(inv, err);
-    return TRUE;
-}
-
 static int needs_off(struct gh_daemon_machine *m, struct gh_error *err)
 {
     return !m->instance ? 0 : gh_error_set(err, -EBUSY, "MachineRunning", "“%s” is running; its disks can be changed when it is off.", m->definition->name);
@@ -129,9 +122,9 @@ static gboolean on_change(GhEngine1Machine *iface, GDBusMethodInvocation *inv, c
     struct gh_medium *medium = find(m, changed, id, &err);
 
     if (!medium || needs_off(m, &err) || apply(medium, settings, &err) || gh_disk_check_sharing(m, medium, FALSE, &err))
-        return fail(inv, changed, &err);
+        return gh_refuse_change(inv, changed, &err);
     if (gh_daemon_machine_save(m, changed, &err))
-        return fail(inv, NULL, &err);
+        return gh_refuse_change(inv, NULL, &err);
     gh_engine1_machine_complete_change_disk(iface, inv);
     return TRUE;
 }
@@ -145,12 +138,12 @@ static gboolean on_remove(GhEngine1Machine *iface, GDBusMethodInvocation *inv, c
     struct gh_medium *medium = find(m, changed, id, &err);
 
     if (!medium || needs_off(m, &err))
-        return fail(inv, changed, &err);
+        return gh_refuse_change(inv, changed, &err);
     unsigned index = (unsigned)(medium - changed->medium);
     free(medium->file);
     memmove(medium, medium + 1, (--changed->medium_count - index) * sizeof *medium);
     if (gh_daemon_machine_save(m, changed, &err))
-        return fail(inv, NULL, &err);
+        return gh_refuse_change(inv, NULL, &err);
     gh_engine1_machine_complete_remove_disk(iface, inv);
     return TRUE;
 }
@@ -215,7 +208,7 @@ static gboolean on_add(GhEngine1Machine *iface, GDBusMethodInvocation *inv, cons
     struct gh_error err = { 0 };
 
     if (gh_paths_check(path, &err) || needs_off(m, &err))
-        return fail(inv, NULL, &err);
+        return gh_refuse_change(inv, NULL, &err);
     g_autofree char *absolute = g_canonicalize_filename(path, NULL), *real = realpath(absolute, NULL);
     struct adding *a = g_new0(struct adding, 1);
     *a = (struct adding){ m->daemon, g_strdup(m->definition->uuid), g_strdup(real ? real : absolute), g_variant_ref(settings), inv };

@@ -49,3 +49,10 @@ void gh_return_error(GDBusMethodInvocation *invocation, const struct gh_error *e
     }
     g_object_unref(invocation);
 }
+
+gboolean gh_refuse_change(GDBusMethodInvocation *invocation, struct gh_definition *changed, const struct gh_error *err)
+{
+    gh_definition_free(changed);
+    gh_return_error(invocation, err);
+    return TRUE;
+}

@@ -101,13 +101,6 @@ void gh_network_ask(struct gh_daemon_machine *m, const char *adapter)
 }
 
 /* ---- Changes -------------------------------------------------------------------------------------------- */
-static gboolean fail(GDBusMethodInvocation *inv, struct gh_definition *changed, const struct gh_error *err)
-{
-    gh_definition_free(changed);
-    gh_return_error(inv, err);
-    return TRUE;
-}
-
 static struct gh_network *find(struct gh_daemon_machine *m, struct gh_definition *d, const char *id, struct gh_error *err)
 {
     struct gh_network *n = gh_definition_network(d, id);
@@ -207,10 +200,10 @@ static gboolean on_add(GhEngine1Machine *iface, GDBusMethodInvocation *inv, GVar
     enum needs needs;
 
     if (needs_off(m, &err) || !(n = gh_definition_add_network(changed, "e1000", "nat", &err)) || apply(n, settings, &needs, &err) || check_mac(m, n, &err))
-        return fail(inv, changed, &err);
+        return gh_refuse_change(inv, changed, &err);
     g_autofree char *id = g_strdup_printf("net%u", changed->network_count - 1);
     if (gh_daemon_machine_save(m, changed, &err))
-        return fail(inv, NULL, &err);
+        return gh_refuse_change(inv, NULL, &err);
     gh_engine1_machine_complete_add_adapter(iface, inv, id);
     return TRUE;
 }
@@ -261,11 +254,11 @@ static gboolean on_change(GhEngine1Machine *iface, GDBusMethodInvocation *inv, c
     enum needs needs;
 
     if (!n || apply(n, settings, &needs, &err))
-        return fail(inv, changed, &err);
+        return gh_refuse_change(inv, changed, &err);
     if (needs == CONNECTED_ANEW && (!strcmp(n->mode, "passt") || !strcmp(n->mode, "stream")))
         needs = SWITCHED_OFF;
     if ((needs == SWITCHED_OFF && needs_off(m, &err)) || check_mac(m, n, &err) || gh_definition_check(changed, &err))
-        return fail(inv, changed, &err);
+        return gh_refuse_change(inv, changed, &err);
     unsigned index = (unsigned)(n - changed->network);
     if (m->instance && needs == CONNECTED_ANEW) {
         struct waiting *w = g_new0(struct waiting, 1);
@@ -274,7 +267,7 @@ static gboolean on_change(GhEngine1Machine *iface, GDBusMethodInvocation *inv, c
         return TRUE;
     }
     if (gh_daemon_machine_save(m, changed, &err))
-        return fail(inv, NULL, &err);
+        return gh_refuse_change(inv, NULL, &err);
     if (m->instance)
         tell_live(m, index);
     gh_engine1_machine_complete_change_adapter(iface, inv);
@@ -289,11 +282,11 @@ static gboolean on_remove(GhEngine1Machine *iface, GDBusMethodInvocation *inv, c
     struct gh_network *n = find(m, changed, id, &err);
 
     if (!n || needs_off(m, &err))
-        return fail(inv, changed, &err);
+        return gh_refuse_change(inv, changed, &err);
     unsigned index = (unsigned)(n - changed->network);
     memmove(n, n + 1, (--changed->network_count - index) * sizeof *n);
     if (gh_daemon_machine_save(m, changed, &err))
-        return fail(inv, NULL, &err);
+        return gh_refuse_change(inv, NULL, &err);
     gh_engine1_machine_complete_remove_adapter(iface, inv);
     return TRUE;
 }
@@ -327,7 +320,7 @@ static gboolean forward(struct gh_daemon_machine *m, GDBusMethodInvocation *inv,
 
     if (r) {
         json_decref(parameters);
-        return fail(inv, changed, &err);
+        return gh_refuse_change(inv, changed, &err);
     }
     struct waiting *f = g_new0(struct waiting, 1);
     *f = (struct waiting){ inv, changed };
@@ -349,14 +342,14 @@ static gboolean on_add_forward(GhEngine1Machine *iface, GDBusMethodInvocation *i
     struct gh_network *n = find(m, changed, id, &err);
 
     if (!n)
-        return fail(inv, changed, &err);
+        return gh_refuse_change(inv, changed, &err);
     if (!gh_network_takes_forwards(n)) {
         gh_error_option(&err, -EOPNOTSUPP, "ForwardUnsupported", "adapter", "Ports can be forwarded with NAT only; “%s” of “%s” is connected otherwise.", id, m->definition->name);
-        return fail(inv, changed, &err);
+        return gh_refuse_change(inv, changed, &err);
     }
     if (n->forward_count == GH_FORWARDS_MAX) {
         gh_error_option(&err, -ENOSPC, "TooManyForwards", "forward", "An adapter can have at most %d port forwards; remove one first.", GH_FORWARDS_MAX);
-        return fail(inv, changed, &err);
+        return gh_refuse_change(inv, changed, &err);
     }
     struct gh_forward *f = &n->forward[n->forward_count++];
     *f = (struct gh_forward){ .host_port = host_port, .guest_port = guest_port };
@@ -386,7 +379,7 @@ static gboolean on_remove_forward(GhEngine1Machine *iface, GDBusMethodInvocation
     }
     if (n)
         gh_error_option(&err, -ENOENT, "ForwardUnknown", "forward", "%s port %u of %s is not forwarded to “%s”.", protocol, host_port, address, m->definition->name);
-    return fail(inv, changed, &err);
+    return gh_refuse_change(inv, changed, &err);
 }
 
 /* ---- Capture -------------------------------------------------------------------------------------------------- */
